@@ -1,0 +1,47 @@
+# fsar: `make demo` and `make test` set everything up by themselves.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test test-slow gpu lint lock install clean
+.DEFAULT_GOAL := install
+
+# uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
+$(STAMP): pyproject.toml constraints.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --require-hashes -r constraints.txt && \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --no-build-isolation -e .; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --require-hashes -r constraints.txt && \
+	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; \
+	fi
+	@touch $@
+
+install: $(STAMP)
+
+demo: install
+	$(BIN)/fsar demo
+
+test: install
+	$(BIN)/python -m pytest
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+# On a machine with a GPU: a skipped CUDA test counts as a failure. PYTHON may name an environment that has torch already.
+gpu:
+	FSAR_EXPECT_CUDA=1 $(PYTHON) -m pytest -m cuda
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Refresh the pinned versions.
+lock:
+	uv pip compile pyproject.toml --upgrade --extra dev --extra tensorboard --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o constraints.txt
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache

@@ -1,0 +1,74 @@
+"""The `fsar` command: registers the subcommands and turns errors into messages and exit codes.
+
+Exit codes: 0 ok, 1 bug, 2 usage or configuration, 3 data, 4 device, 130 interrupted. FSAR_DEBUG=1 shows tracebacks.
+Nothing here or in the modules of the commands imports torch, pandas or numpy at import: `fsar --help` answers at once.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from fsar_cli import __version__
+from fsar_cli.cli import extract, splits
+from fsar_cli.cli.output import stderr
+from fsar_cli.errors import FsarError
+
+app = typer.Typer(
+    name="fsar",
+    help="Few-shot anomalous action recognition with spatio-temporal key regions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("extract-frames")(extract.extract_frames)
+app.add_typer(splits.app, name="splits")
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"fsar {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Few-shot anomalous action recognition with spatio-temporal key regions."""
+
+
+def _fail(message: str, hint: str, code: int) -> None:
+    stderr.print(f"error: {message}", markup=False, style="red" if code != 130 else "yellow")
+    if hint:
+        stderr.print(f"  {hint}", markup=False)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    debug = os.environ.get("FSAR_DEBUG", "") not in ("", "0")
+    try:
+        app()
+    except FsarError as error:
+        if debug:
+            raise
+        _fail(error.message, error.hint, error.exit_code)
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror or error}", "check the path, its permissions and the free disk", 3)
+    except KeyboardInterrupt:
+        _fail("interrupted", "", 130)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(
+            f"{type(error).__name__}: {error}",
+            "this is a bug of fsar; FSAR_DEBUG=1 shows where. Please report it with the command.",
+            1,
+        )

@@ -1,0 +1,5 @@
+"""`fsar splits`."""
+
+import typer
+
+app = typer.Typer(help="Split lists by protocol.")

@@ -1,0 +1,45 @@
+"""Errors a user can act on. Each class carries the exit code of the process; anything else that escapes is a bug (1)."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FsarError(Exception):
+    """What went wrong (`message`: what, which value, what is allowed) and what to do next (`hint`)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FsarError):
+    """A wrong argument, option or configuration value."""
+
+    exit_code = 2
+
+
+class DataError(FsarError):
+    """Data that is missing, unreadable or too little for what was asked."""
+
+    exit_code = 3
+
+
+class DeviceError(FsarError):
+    """A device that is absent or does not have the memory."""
+
+    exit_code = 4
+
+
+class Interrupted(FsarError):
+    """Ctrl-C, after everything worth keeping was saved; the hint says how to go on."""
+
+    exit_code = 130
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the closest choice, or an empty string."""
+    close = get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else ""
