@@ -1,0 +1,26 @@
+"""Prototypical network on the mean of the frame features: the sanity floor.
+
+    Snell et al., Prototypical Networks for Few-Shot Learning, NeurIPS 2017.
+
+It has no parameters of its own and no notion of time.
+"""
+
+import torch
+from torch import Tensor
+
+from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.core.methods.base import FewShotMethod
+
+
+class Prototype(FewShotMethod):
+    """Nearest class mean of time-averaged features, squared Euclidean distance."""
+
+    paper = "Snell et al., NeurIPS 2017"
+
+    def embed(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        return {"video": frames.mean(1)}  # [B,D]
+
+    def match(self, support: Encoded, query: Encoded) -> Scores:
+        prototypes = support["video"].float().mean(2)  # [E,N,D]
+        difference = query["video"].float().unsqueeze(2) - prototypes.unsqueeze(1)  # [E,Q,N,D]
+        return Scores(-difference.square().sum(-1))

@@ -1,0 +1,31 @@
+"""TRX: temporal-relational cross-transformers, the paper's baseline.
+
+    Perrett et al., Temporal-Relational CrossTransformers for Few-Shot Action Recognition, CVPR 2021.
+
+Differs from the authors' code in form only: keys and values are computed once per video, all classes and queries are
+matched in one call.
+"""
+
+import torch
+from torch import Tensor
+
+from fsar_cli.core.attention import CrossTransformer
+from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.core.features import Features
+from fsar_cli.core.methods.base import FewShotMethod
+
+
+class TRX(FewShotMethod):
+    """Cross-attention between ordered tuples of 2 and 3 frames."""
+
+    paper = "Perrett et al., CVPR 2021"
+
+    def __init__(self, features: Features, head: CrossTransformer) -> None:
+        super().__init__(features)
+        self.head = head
+
+    def embed(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        return self.head.encode(frames, generator)
+
+    def match(self, support: Encoded, query: Encoded) -> Scores:
+        return Scores(-self.head.distance(support, query))

@@ -1,0 +1,111 @@
+"""Spatially adaptive key-region selection (section 3.3, eq. 4-8): cell weights -> centre -> bilinear crop.
+
+No parameters (unless the gain is learnt), differentiable, and usable alone: anything with one weight per map cell can
+be cropped. Coordinates: pixels of the S x S input crop; pixel k of a region samples image pixel x_c - P/2 + k, so a
+region covers the edges [x_c - P/2, x_c + P/2] and its box is that interval divided by S.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TANH_SATURATION = 3.0  # |x| where the slope of tanh has fallen below 1 %
+
+
+@dataclass
+class Regions:
+    """Key regions of frames; the leading axes are those of the cell weights."""
+
+    centres: Tensor
+    """[...,2] (x, y) in pixels of the input crop."""
+    boxes: Tensor
+    """[...,4] xyxy in [0,1] of the input crop."""
+    saturated: Tensor
+    """[...] bool: at least one coordinate was clamped, so its gradient is zero (nearly zero with `tanh`)."""
+
+
+def grid_offsets(rows: int, cols: int, input_side: int, region_side: int) -> Tensor:
+    """Vectors from the middle of the valid area to its grid points, one a map cell (eq. 4-5).
+
+    Returns:
+        [rows*cols,2] (x, y) in pixels, row by row; the valid area is [P/2, S-P/2] on both axes.
+    """
+    half = (input_side - region_side) / 2
+    xs, ys = (torch.linspace(-half, half, n) if n > 1 else torch.zeros(1) for n in (cols, rows))
+    return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def crop_regions(frames: Tensor, centres: Tensor, side: int) -> Tensor:
+    """Cut a `side` x `side` region at fractional centres by bilinear interpolation (eq. 8).
+
+    Args:
+        frames: [B,C,S,S].
+        centres: [B,2] (x, y) in pixels; gradients flow into them.
+
+    Returns:
+        [B,C,side,side]; zeros where a region leaves the frame.
+    """
+    input_side = frames.shape[-1]
+    shift = 2 * centres / input_side - 1  # [B,2] in the [-1,1] coordinates of affine_grid
+    scale = torch.eye(2, dtype=centres.dtype, device=centres.device).expand(len(frames), 2, 2) * (side / input_side)
+    grid = F.affine_grid(torch.cat([scale, shift.unsqueeze(-1)], -1), [len(frames), 1, side, side], align_corners=False)
+    return F.grid_sample(frames, grid.to(frames.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+class KeyRegionSelector(nn.Module):
+    """Cell weights -> key regions (eq. 6-7)."""
+
+    def __init__(
+        self, input_side: int, region_side: int, *, weights: str = "raw", gain: float | str = 1.0, clamp: str = "hard"
+    ) -> None:
+        """
+        Args:
+            input_side, region_side: S and P in pixels, P < S.
+            weights: `raw` (paper), `softmax` over the cells, or `l1`: divided by the sum of their magnitudes.
+            gain: factor on the summed offset, or `learnt` (starts at 1).
+            clamp: `hard` (paper), `straight_through` (hard, identity gradient) or `tanh`.
+        """
+        super().__init__()
+        self.input_side, self.region_side = input_side, region_side
+        self.weights, self.clamp = weights, clamp
+        self.gain = nn.Parameter(torch.ones(())) if gain == "learnt" else float(gain)
+
+    def forward(self, cells: Tensor) -> Regions:
+        """Cell weights [...,H,W] -> regions of the same leading axes; float32 whatever the input's type."""
+        cells = cells.float()
+        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side).to(cells.device)
+        total = self.gain * (self._weigh(cells.flatten(-2)) @ offsets)  # [...,2], eq. 6
+        half = (self.input_side - self.region_side) / 2
+        return self.regions(self.input_side / 2 + self._limit(total, half), self._saturated(total, half))
+
+    def regions(self, centres: Tensor, saturated: Tensor | None = None) -> Regions:
+        """The regions of given centres [...,2]."""
+        reach = self.region_side / 2
+        boxes = torch.cat([centres - reach, centres + reach], dim=-1) / self.input_side
+        if saturated is None:
+            saturated = torch.zeros(centres.shape[:-1], dtype=torch.bool, device=centres.device)
+        return Regions(centres, boxes, saturated)
+
+    def uniform(self, lead: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Regions:
+        """Regions whose centres are uniform over the valid area (`region.random_kind: uniform_centre`)."""
+        spread = self.input_side - self.region_side
+        return self.regions(self.region_side / 2 + spread * torch.rand(*lead, 2, device=device, generator=generator))
+
+    def _weigh(self, cells: Tensor) -> Tensor:
+        if self.weights == "softmax":
+            return cells.softmax(-1)
+        if self.weights == "l1":
+            return cells / cells.abs().sum(-1, keepdim=True).clamp_min(torch.finfo(cells.dtype).tiny)
+        return cells
+
+    def _limit(self, total: Tensor, half: float) -> Tensor:
+        if self.clamp == "tanh":
+            return half * torch.tanh(total / half)
+        limited = total.clamp(-half, half)
+        return total + (limited - total).detach() if self.clamp == "straight_through" else limited
+
+    def _saturated(self, total: Tensor, half: float) -> Tensor:
+        limit = half * TANH_SATURATION if self.clamp == "tanh" else half
+        return (total.detach().abs() >= limit).any(-1)
