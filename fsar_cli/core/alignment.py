@@ -3,6 +3,7 @@
 Bidirectional mean Hausdorff (Bi-MHM): Wang et al., Hybrid Relation Guided Set Matching, CVPR 2022; eq. 11 here.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,8 +22,10 @@ def hausdorff(query: Tensor, support: Tensor, reduction: str = "sum") -> Tensor:
         [E,Q,N], in [0, 4T] with `sum`.
     """
     (episodes, queries, frames, dim), (_, way, shot, support_frames, _) = query.shape, support.shape
-    q, s = F.normalize(query, dim=-1).flatten(1, 2), F.normalize(support, dim=-1).flatten(1, 3)
-    cosine = (q @ s.transpose(1, 2)).float().view(episodes, queries, frames, way, shot, support_frames)
+    with torch.autocast(query.device.type, enabled=False):  # in bfloat16 one minus a cosine near one keeps two digits
+        q = F.normalize(query.float(), dim=-1).flatten(1, 2)
+        s = F.normalize(support.float(), dim=-1).flatten(1, 3)
+        cosine = (q @ s.transpose(1, 2)).view(episodes, queries, frames, way, shot, support_frames)
     nearest = 1 - cosine.amax(-1)  # [E,Q,T,N,K]
     nearest_back = 1 - cosine.amax(2)  # [E,Q,N,K,T]
     if reduction == "mean":

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.encoded import Encoded, check_frames
 from fsar_cli.core.tuples import TupleLinear, position_encoding
 
 
@@ -75,7 +75,12 @@ class CrossTransformer(nn.Module):
         self.register_buffer("position", position_scale * position_encoding(frames, dim), persistent=False)
 
     def encode(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Frame features [B,T,D] -> keys and values [B,L,D_k] of each cardinality, ready for `Encoded`."""
+        """Frame features [B,T,D] -> keys and values [B,L,D_k] of each cardinality, ready for `Encoded`.
+
+        Raises:
+            UsageError: clips of another T.
+        """
+        check_frames("the cross-transformer", self.frames, frames.shape[1])
         x = frames + self.position.to(frames.dtype)
         if self.training and self.dropout:
             x = dropout(x, self.dropout, generator)

@@ -1,4 +1,7 @@
-"""Backbones: any torchvision classification network that ends in a feature map. The only user of torchvision here."""
+"""Backbones: any torchvision classification network that ends in a feature map, whatever the side of its input.
+
+The only user of torchvision in the core.
+"""
 
 from pathlib import Path
 
@@ -8,8 +11,28 @@ from torch import Tensor, nn
 
 from fsar_cli.errors import DataError, UsageError, did_you_mean
 
+# Vision transformers whose tokens or windows fit one side of input only.
+ONE_SIDE = ("vit", "maxvit")
 # Parts of torchvision's networks that come after the map.
 HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2")
+
+
+# Networks whose torchvision weights expect inputs of mean 0.5 and deviation 0.5 and rescale ImageNet's inside forward().
+RESCALED = ("googlenet", "inception_v3")
+
+
+class Rescale(nn.Module):
+    """Inputs normalised with ImageNet's mean and deviation -> normalised with 0.5 and 0.5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        self.register_buffer("scale", (deviation / 0.5).view(3, 1, 1), persistent=False)
+        self.register_buffer("shift", ((mean - 0.5) / 0.5).view(3, 1, 1), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[B,3,h,w] -> [B,3,h,w]."""
+        return frames * self.scale + self.shift
 
 
 class Backbone(nn.Module):
@@ -29,21 +52,30 @@ class Backbone(nn.Module):
         return self.trunk(frames)
 
     def map_side(self, input_side: int) -> int:
-        """Cells along one side of the map of a square input of `input_side` pixels."""
-        training = self.training
-        self.eval()
-        with torch.no_grad():
-            parameter = next(self.parameters())
-            side = self(
-                torch.zeros(1, 3, input_side, input_side, device=parameter.device, dtype=parameter.dtype)
-            ).shape[-1]
-        self.train(training)
-        return side
+        """Cells along one side of the map of a square input of `input_side` pixels.
+
+        Raises:
+            UsageError: an input too small for the network.
+        """
+        modes = {module: module.training for module in self.modules()}
+        parameter = next(self.parameters())
+        frame = torch.zeros(1, 3, input_side, input_side, device=parameter.device, dtype=parameter.dtype)
+        try:
+            with torch.no_grad():
+                return self.eval()(frame).shape[-1]
+        except RuntimeError as error:
+            raise UsageError(
+                f"{input_side} x {input_side} pixels are too few for the backbone '{self.name}'",
+                "make clip.size or model.region.side larger, or use another model.backbone",
+            ) from error
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
 
 
 def backbone_names() -> list[str]:
-    """The torchvision classification networks; not all of them end in a map (vision transformers do not)."""
-    return [n for n in torchvision.models.list_models(module=torchvision.models) if not n.startswith(("vit", "maxvit"))]
+    """The torchvision classification networks that end in a map."""
+    return [n for n in torchvision.models.list_models(module=torchvision.models) if not n.startswith(ONE_SIDE)]
 
 
 def build_backbone(name: str, weights: str | Path) -> Backbone:
@@ -55,33 +87,43 @@ def build_backbone(name: str, weights: str | Path) -> Backbone:
             network (.pth, .pt or .safetensors; with or without classifier, any float type).
 
     Raises:
-        UsageError: unknown network, or one without a final map.
+        UsageError: unknown network, or a vision transformer for inputs of one side.
         DataError: weights that cannot be read or belong to another network.
     """
+    if name.startswith(ONE_SIDE):
+        raise UsageError(
+            f"backbone '{name}' does not map frames and regions of any side to a feature map",
+            "use a convolutional network or a Swin transformer: resnet50, swin_t",
+        )
     if name not in backbone_names():
         raise UsageError(f"unknown backbone '{name}'", did_you_mean(name, backbone_names()) or "for example resnet50")
+    # Without weights these two warn about their slow initialisation unless it is asked for by name.
+    chosen = {"init_weights": True} if name in RESCALED and str(weights) != "imagenet" else {}
     try:
-        network = torchvision.models.get_model(name, weights="DEFAULT" if str(weights) == "imagenet" else None)
+        network = torchvision.models.get_model(
+            name, weights="DEFAULT" if str(weights) == "imagenet" else None, **chosen
+        )
     except OSError as error:
         hint = "download them where there is a network, or set model.weights to a local file or `none`"
         raise DataError(f"cannot download the ImageNet weights of {name}: {error}", hint) from error
     if str(weights) not in ("imagenet", "none"):
         _load(network, name, Path(weights))
-    trunk = _trunk(network)
+    trunk = _trunk(network, name)
     with torch.no_grad():
-        features = trunk.eval()(torch.zeros(2, 3, 64, 64))
-    if features.ndim != 4:
-        raise UsageError(f"backbone '{name}' does not end in a feature map", "use a convolutional network: resnet50")
+        features = trunk.eval()(torch.zeros(1, 3, 96, 96))
     return Backbone(trunk.train(), features.shape[1], name)
 
 
-def _trunk(network: nn.Module) -> nn.Module:
+def _trunk(network: nn.Module, name: str) -> nn.Module:
     """Everything before pooling and classifier."""
     if isinstance(network, torchvision.models.DenseNet):  # its last ReLU is a function call in forward()
         return nn.Sequential(network.features, nn.ReLU())
+    if isinstance(network, torchvision.models.SwinTransformer):  # channels last until its own permutation
+        return nn.Sequential(network.features, network.norm, network.permute)
     if hasattr(network, "features"):
         return network.features
-    return nn.Sequential(*[part for key, part in network.named_children() if key not in HEADS])
+    rescale = [Rescale()] if name in RESCALED else []
+    return nn.Sequential(*rescale, *[part for key, part in network.named_children() if key not in HEADS])
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

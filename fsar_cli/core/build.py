@@ -27,7 +27,8 @@ def build_method(config: Config, *, pretrained: bool = True, seed: int = 0) -> F
         seed: of the initial weights; the global random state is left as it was.
 
     Raises:
-        UsageError: unknown method or backbone, or settings that contradict each other.
+        UsageError: unknown method or backbone, settings that contradict each other, or inputs too small for the
+            backbone.
         DataError: weights that cannot be read.
     """
     if config.model.method not in METHODS:
@@ -52,11 +53,14 @@ def _features(config: Config, pretrained: bool) -> Features:
     model = config.model
     freezing = {"freeze_backbone": model.freeze_backbone, "freeze_batchnorm": model.freeze_batchnorm}
     backbone = _backbone(model, model.weights, pretrained)
+    backbone.map_side(config.clip.size)  # refuses an input the network cannot take
     if model.method != "keyregion" or not model.region.enabled:
         return GlobalFeatures(backbone, **freezing)
+    local = _backbone(model, model.local_weights or model.weights, pretrained)
+    local.map_side(model.region.side)
     return KeyRegionFeatures(
         backbone,
-        _backbone(model, model.local_weights or model.weights, pretrained),
+        local,
         _relation(config, backbone.dim),
         KeyRegionSelector(
             config.clip.size,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from fsar_cli.errors import UsageError
+
 
 class Encoded:
     """What videos become: named tensors that share their leading axes.
@@ -48,7 +50,7 @@ class Encoded:
     def take(self, index: Tensor) -> "Encoded":
         """Pick videos along the first axis by an int64 tensor of any shape; its shape takes that axis's place."""
         flat = index.reshape(-1)
-        picked = {name: t.index_select(0, flat).unflatten(0, index.shape) for name, t in self.tensors.items()}
+        picked = {n: t.index_select(0, flat).reshape(*index.shape, *t.shape[1:]) for n, t in self.tensors.items()}
         return Encoded(picked, self.lead - 1 + index.ndim)
 
     def reshape(self, *lead: int) -> "Encoded":
@@ -84,3 +86,16 @@ class Scores:
     """[E,Q,N]: the prediction is its argmax."""
     parts: dict[str, Tensor] = field(default_factory=dict)
     """Further logits [E,Q,N] by name: what the loss is made of, and what is reported beside the prediction."""
+
+
+def check_frames(part: str, wanted: int, given: int) -> None:
+    """Refuse clips of another length than the one a part was built (and trained) for.
+
+    Raises:
+        UsageError: they differ.
+    """
+    if given != wanted:
+        raise UsageError(
+            f"{part} was built for clips of {wanted} frames, not {given}",
+            "a checkpoint evaluates only at the clip.frames it was trained with",
+        )

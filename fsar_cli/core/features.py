@@ -21,7 +21,7 @@ class FrameFeatures:
     mean_maps: Tensor
     """[B,T,H,W] channel means of the global maps, before any relation."""
     cells: Tensor | None = None
-    """[B,T,H,W] cell weights that chose the regions."""
+    """[B,T,H,W] cell weights of the relation; they chose the regions unless a training forward drew random ones."""
     regions: Regions | None = None
 
 
@@ -46,6 +46,7 @@ class Features(nn.Module):
         if self.freeze_backbone:
             for backbone in self.backbones():
                 backbone.requires_grad_(False)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> "Features":
         super().train(mode)

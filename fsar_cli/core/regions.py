@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TANH_SATURATION = 3.0  # |x| where the slope of tanh has fallen below 1 %
+# `l1` divides by at least this much: the rounding noise of a still video must not choose a region, nor a map of zeros
+# turn the gradient into infinity.
+LEAST_SUM = 1e-6
 
 
 @dataclass
@@ -23,17 +26,21 @@ class Regions:
     boxes: Tensor
     """[...,4] xyxy in [0,1] of the input crop."""
     saturated: Tensor
-    """[...] bool: at least one coordinate was clamped, so its gradient is zero (nearly zero with `tanh`)."""
+    """[...] bool: at least one coordinate was clamped; its gradient is zero (`tanh`: nearly; `straight_through`: one)."""
 
 
-def grid_offsets(rows: int, cols: int, input_side: int, region_side: int) -> Tensor:
+def grid_offsets(
+    rows: int, cols: int, input_side: int, region_side: int, device: torch.device | str | None = None
+) -> Tensor:
     """Vectors from the middle of the valid area to its grid points, one a map cell (eq. 4-5).
 
     Returns:
         [rows*cols,2] (x, y) in pixels, row by row; the valid area is [P/2, S-P/2] on both axes.
     """
     half = (input_side - region_side) / 2
-    xs, ys = (torch.linspace(-half, half, n) if n > 1 else torch.zeros(1) for n in (cols, rows))
+    xs, ys = (
+        torch.linspace(-half, half, n, device=device) if n > 1 else torch.zeros(1, device=device) for n in (cols, rows)
+    )
     return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
@@ -45,13 +52,18 @@ def crop_regions(frames: Tensor, centres: Tensor, side: int) -> Tensor:
         centres: [B,2] (x, y) in pixels; gradients flow into them.
 
     Returns:
-        [B,C,side,side]; zeros where a region leaves the frame.
+        [B,C,side,side] of the frames' type; zeros where a region leaves the frame.
     """
     input_side = frames.shape[-1]
-    shift = 2 * centres / input_side - 1  # [B,2] in the [-1,1] coordinates of affine_grid
-    scale = torch.eye(2, dtype=centres.dtype, device=centres.device).expand(len(frames), 2, 2) * (side / input_side)
-    grid = F.affine_grid(torch.cat([scale, shift.unsqueeze(-1)], -1), [len(frames), 1, side, side], align_corners=False)
-    return F.grid_sample(frames, grid.to(frames.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    exact = torch.promote_types(frames.dtype, torch.float32)
+    with torch.autocast(frames.device.type, enabled=False):  # a grid in half precision is off by up to half a pixel
+        centres = centres.to(exact)
+        shift = 2 * centres / input_side - 1  # [B,2] in the [-1,1] coordinates of affine_grid
+        scale = torch.eye(2, dtype=exact, device=centres.device).expand(len(frames), 2, 2) * (side / input_side)
+        theta = torch.cat([scale, shift.unsqueeze(-1)], dim=-1)  # [B,2,3]
+        grid = F.affine_grid(theta, [len(frames), 1, side, side], align_corners=False)
+        crops = F.grid_sample(frames.to(exact), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return crops.to(frames.dtype)
 
 
 class KeyRegionSelector(nn.Module):
@@ -63,7 +75,8 @@ class KeyRegionSelector(nn.Module):
         """
         Args:
             input_side, region_side: S and P in pixels, P < S.
-            weights: `raw` (paper), `softmax` over the cells, or `l1`: divided by the sum of their magnitudes.
+            weights: `raw` (paper), `softmax` over the cells, or `l1`: divided by the sum of their magnitudes (of at
+                least LEAST_SUM).
             gain: factor on the summed offset, or `learnt` (starts at 1).
             clamp: `hard` (paper), `straight_through` (hard, identity gradient) or `tanh`.
         """
@@ -73,10 +86,10 @@ class KeyRegionSelector(nn.Module):
         self.gain = nn.Parameter(torch.ones(())) if gain == "learnt" else float(gain)
 
     def forward(self, cells: Tensor) -> Regions:
-        """Cell weights [...,H,W] -> regions of the same leading axes; float32 whatever the input's type."""
-        cells = cells.float()
-        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side).to(cells.device)
-        total = self.gain * (self._weigh(cells.flatten(-2)) @ offsets)  # [...,2], eq. 6
+        """Cell weights [...,H,W] -> regions of the same leading axes; float32 whatever the input's type or autocast."""
+        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side, cells.device)
+        with torch.autocast(cells.device.type, enabled=False):
+            total = self.gain * (self._weigh(cells.float().flatten(-2)) @ offsets)  # [...,2], eq. 6
         half = (self.input_side - self.region_side) / 2
         return self.regions(self.input_side / 2 + self._limit(total, half), self._saturated(total, half))
 
@@ -97,7 +110,7 @@ class KeyRegionSelector(nn.Module):
         if self.weights == "softmax":
             return cells.softmax(-1)
         if self.weights == "l1":
-            return cells / cells.abs().sum(-1, keepdim=True).clamp_min(torch.finfo(cells.dtype).tiny)
+            return cells / cells.abs().sum(-1, keepdim=True).clamp_min(LEAST_SUM)
         return cells
 
     def _limit(self, total: Tensor, half: float) -> Tensor:

@@ -9,6 +9,8 @@ to one weight per cell. The mean over channels commutes with a gate that has non
 import torch
 from torch import Tensor, nn
 
+from fsar_cli.core.encoded import check_frames
+
 
 class TemporalRelation(nn.Module):
     """Long range (eq. 1-2): a full T x T mix of the frames' mean maps, then one 3x3x3 convolution.
@@ -22,7 +24,12 @@ class TemporalRelation(nn.Module):
         self.conv = nn.Conv3d(1, 1, kernel_size=3, padding=1, bias=bias)
 
     def forward(self, mean: Tensor) -> Tensor:
-        """Channel means [B,T,H,W] -> gate in (0,1) [B,T,H,W]."""
+        """Channel means [B,T,H,W] -> gate in (0,1) [B,T,H,W].
+
+        Raises:
+            UsageError: clips of another T.
+        """
+        check_frames("the temporal relation (eq. 1)", self.mix.in_channels, mean.shape[1])
         mixed = self.mix(mean).unsqueeze(1)  # [B,1,T,H,W]
         return torch.sigmoid(self.conv(mixed).squeeze(1))
 

@@ -1,0 +1,129 @@
+"""`fsar eval`: a run (or untrained weights) -> accuracy with confidence interval."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
+
+
+def evaluate(
+    run: Annotated[Path | None, typer.Argument(help="Run folder (default: the newest under runs/).")] = None,
+    shots: Annotated[list[int] | None, typer.Option("--shots", help="Support clips per class; repeatable.")] = None,
+    way: Annotated[int | None, typer.Option(help="Classes per episode.")] = None,
+    queries: Annotated[int | None, typer.Option(help="Queries per class.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Random episodes.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the episodes.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to draw from.")] = None,
+    frames: Annotated[Path | None, typer.Option(help="Frame store (default: the run's).")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Split file (default: the run's).")] = None,
+    group_disjoint: Annotated[
+        bool | None, typer.Option("--group-disjoint/--any-group", help="Support and queries from different groups.")
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results (default: RUN/eval).")] = None,
+    device: Device = "auto",
+    preset: Preset = None,
+    config: ConfigFile = None,
+    assignments: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Evaluate by random episodes: every test video is encoded once, then all episodes are matched in batches.
+
+    Prints mean accuracy with its 95 % confidence interval, accuracy by class, region statistics and the digest of the
+    episode list; writes one CSV row an episode.
+    """
+    from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.config import flatten, resolve
+    from fsar_cli.engine.runs import find_run
+    from fsar_cli.errors import UsageError
+
+    reporter = ConsoleReporter(quiet or as_json, verbose)
+    flags = {
+        "eval.shots": shots or None, "eval.way": way, "eval.queries": queries, "eval.episodes": episodes,
+        "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
+        "data.splits": splits,
+    }  # fmt: skip
+    if untrained:
+        if run is not None:
+            raise UsageError("--untrained takes no run folder", "leave one of the two out")
+        resolved, found = resolve(preset, config, flags, assignments), None
+    else:
+        if preset or config:
+            raise UsageError("a run brings its own configuration", "change single values with --set KEY=VALUE")
+        found = find_run(run)
+        if run is None:
+            reporter.log(f"run: {found.path} (the newest)")
+        resolved = resolve(flags=flags, assignments=assignments, base=flatten(found.config().model_dump()))
+    _evaluate(resolved.config, found, out, device, reporter, as_json)
+
+
+def _evaluate(config, run, out: Path | None, device: str, reporter, as_json: bool) -> None:
+    from fsar_cli.core.build import build_method
+    from fsar_cli.engine.checkpoint import load_method
+    from fsar_cli.engine.device import resolve_device
+    from fsar_cli.engine.evaluate import evaluate, write_results
+
+    target = resolve_device(device, reporter)
+    method = load_method(run, config) if run else build_method(config, seed=config.train.seed).eval()
+    result = evaluate(method, config, target, reporter=reporter)
+    folder = out or (run.path / "eval" if run else Path("eval"))
+    write_results(result, config, folder)
+    _show(result, config, run, folder, as_json)
+
+
+def _show(result, config, run, folder: Path, as_json: bool) -> None:
+    from fsar_cli.cli.output import print_json, stdout
+    from fsar_cli.engine.evaluate import document
+
+    if as_json:
+        print_json({"command": "eval", "run": str(run.path) if run else None, **document(result, config)})
+        return
+    stdout.print(_accuracy_table(result))
+    stdout.print(_class_table(result))
+    if result.regions:
+        r = result.regions
+        stdout.print(
+            f"motion inside the key region {r.motion_region:.2f} (centre {r.motion_centre:.2f}, random "
+            f"{r.motion_random:.2f}, oracle {r.motion_oracle:.2f}); {100 * r.saturated:.0f} % of centres clamped",
+            markup=False,
+        )
+    stdout.print(f"per-episode CSV and confusion: {folder}", markup=False)
+
+
+def _accuracy_table(result):
+    from fsar_cli.cli.output import table
+
+    rows = []
+    for shot in result.shots:
+        mean, ci = shot.accuracy
+        alone = "  ".join(f"{name} {100 * value:.1f}" for name, value in shot.parts.items())
+        rows.append([
+            f"{shot.way}-way {shot.shot}-shot", f"{100 * mean:.2f} ± {100 * ci:.2f} %", f"{100 / shot.way:.1f} %",
+            len(shot.accuracies), alone or "-", f"{shot.seconds:.1f} s", shot.digest,
+        ])  # fmt: skip
+    columns = ["task", "accuracy (95 % CI)", "chance", "episodes", "parts alone", "matching", "episode digest"]
+    title = f"{result.videos} videos encoded in {result.encode_seconds:.1f} s"
+    return table(title, columns, rows, right=("accuracy (95 % CI)", "chance", "episodes", "matching"))
+
+
+def _class_table(result):
+    from fsar_cli.cli.output import table
+
+    columns = [
+        "class",
+        *[f"{s.shot}-shot" for s in result.shots],
+        f"most often taken for ({result.shots[-1].shot}-shot)",
+    ]
+    per_class = [s.per_class() for s in result.shots]
+    confused = result.shots[-1].confusions()
+    rows = [
+        [name, *[f"{100 * values[name]:.1f} %" for values in per_class], confused[name]]
+        for name in result.shots[-1].classes
+    ]
+    return table("accuracy by class", columns, rows, right=tuple(columns[1:-1]))

@@ -1,0 +1,121 @@
+"""How `fsar splits` shows its results: a table for people, one JSON document for programs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
+
+if TYPE_CHECKING:
+    from fsar_cli.data.checking import Check, ClassCheck
+    from fsar_cli.data.making import ClassCount, Made
+    from fsar_cli.data.protocols import Protocol
+    from fsar_cli.data.splits import Splits
+
+_COUNTS = ("classes", "videos", "groups", "listed", "found", "missing", "folder has", "asked for")
+
+
+def show_protocol(chosen: "Protocol", json: bool) -> None:
+    """Classes, clips per class, sources and hashes of a published protocol."""
+    if json:
+        classes = {split: dict(entries) for split, entries in chosen.classes.items()}
+        lists = {s: {"address": chosen.address(s), "sha256": f.sha256} for s, f in chosen.files.items()}
+        keys = ("name", "title", "dataset", "style", "citation", "licence", "groups", "groups_note")
+        return print_json({**{key: getattr(chosen, key) for key in keys}, "lists": lists, "classes": classes})
+    rows = [
+        [split, len(entries), chosen.videos(split), ", ".join(f"{name} {n}" for name, n in entries.items())]
+        for split, entries in chosen.classes.items()
+    ]
+    stdout.print(table(chosen.title, ["split", "classes", "videos", "names"], rows, right=_COUNTS))
+    facts = {"groups": chosen.groups_note, "cite": chosen.citation, "licence": chosen.licence}
+    facts |= {f"{split} list": f"{chosen.address(split)} SHA-256 {f.sha256}" for split, f in chosen.files.items()}
+    for name, text in facts.items():
+        stdout.print(f"{name}: {text}", markup=False)
+
+
+def show_file(path: Path, splits: "Splits", json: bool) -> None:
+    """Header, classes and counts of a split file."""
+    if json:
+        return print_json({"file": str(path), "header": dict(splits.header), **_document(splits)})
+    for key, value in splits.header.items():
+        if key not in ("digest", "counts"):
+            stdout.print(f"{key}: {value}", markup=False)
+    _print(str(path), splits)
+    if splits.edited:
+        ConsoleReporter().warn("the rows were changed after the file was made")
+
+
+def tell(made: "Made", reporter: ConsoleReporter) -> None:
+    """Everything that is not as the rule asks, one line each, on stderr."""
+    published = made.splits.header["protocol"] != "none"
+    for entry in made.classes:
+        if entry.folder is None:
+            reporter.warn(f"{entry.split}: no folder for the class '{entry.cls}' ({entry.wanted} videos)")
+        elif entry.missing:
+            reporter.warn(f"{entry.split}: {entry.cls} has {entry.found} of {entry.wanted} videos")
+        elif published and entry.found > entry.wanted:
+            reporter.warn(f"{entry.split}: {entry.cls} has {entry.found} videos, the protocol {entry.wanted}")
+    if made.ungrouped:
+        reporter.warn(f"the group rule does not fit {made.ungrouped} videos: each is a group of its own")
+    if made.unused:
+        reporter.log(f"not in the split: {', '.join(made.unused)}")
+
+
+def show_made(path: Path, made: "Made", json: bool) -> None:
+    """The split file just written, class by class where videos are missing."""
+    if json:
+        classes = [_plain(entry) | {"missing": entry.missing} for entry in made.classes]
+        report = {"classes": classes, "unused": list(made.unused), "ungrouped": made.ungrouped}
+        return print_json({"file": str(path), **_document(made.splits), "report": report})
+    _print(str(path), made.splits)
+    short = [[e.split, e.cls, e.folder or "none", e.wanted, e.found, e.missing] for e in made.classes if e.missing]
+    if short:
+        columns = ["split", "class", "folder", "asked for", "folder has", "missing"]
+        stdout.print(table("incomplete classes", columns, short, right=_COUNTS))
+
+
+def show_check(path: Path, root: Path, report: "Check", json: bool) -> None:
+    """What a check found: a line a class, then a line a split."""
+    if json:
+        lists = {"classes": [_plain(e) for e in report.classes], "splits": [asdict(e) for e in report.splits]}
+        counts = {"ok": report.ok, "missing": report.missing, "unlisted": report.unlisted}
+        return print_json({"file": str(path), "root": str(root), **counts, **lists})
+    rows = [
+        [e.split, e.cls, e.wanted, e.found, len(e.missing), "yes" if e.enough else "no", ", ".join(e.missing[:2])]
+        for e in report.classes
+    ]
+    columns = ["split", "class", "listed", "found", "missing", "enough", "for example"]
+    stdout.print(table(f"{path} in {root}", columns, rows, right=_COUNTS))
+    for entry in report.splits:
+        queries = "1 query" if entry.shape.queries == 1 else f"{entry.shape.queries} queries"
+        shape = f"{entry.shape.way}-way {entry.shape.shot}-shot, {queries} a class"
+        disjoint = ", other groups than the support's" if entry.shape.group_disjoint else ""
+        stdout.print(f"{entry.split}: {shape}{disjoint}: {entry.problem or 'can be drawn'}", markup=False)
+    if report.unlisted:
+        stdout.print(f"{report.unlisted} videos of {root} are not in the split file", markup=False)
+
+
+def _plain(entry: "ClassCount | ClassCheck") -> dict:
+    """A report line for JSON, where the key `class` is free."""
+    return {"class" if key == "cls" else key: value for key, value in asdict(entry).items()}
+
+
+def _groups(splits: "Splits", name: str) -> int:
+    return len({(video.group, "" if video.group else video.id) for video in splits.videos(name)})
+
+
+def _document(splits: "Splits") -> dict:
+    counts = {
+        name: {"classes": list(splits.classes(name)), "videos": videos, "groups": _groups(splits, name)}
+        for name, (_, videos) in splits.counts().items()
+    }
+    return {"digest": splits.digest, "splits": counts}
+
+
+def _print(title: str, splits: "Splits") -> None:
+    rows = [
+        [name, classes, videos, _groups(splits, name), ", ".join(splits.classes(name))]
+        for name, (classes, videos) in splits.counts().items()
+    ]
+    stdout.print(table(title, ["split", "classes", "videos", "groups", "names"], rows, right=_COUNTS))
+    stdout.print(f"digest {splits.digest[:16]}", markup=False)

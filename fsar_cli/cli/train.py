@@ -1,0 +1,106 @@
+"""`fsar train`: resolve the configuration, train or resume, show what came of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
+
+
+def train(
+    method: Annotated[str | None, typer.Option(help="keyregion, trx, prototype (`fsar methods`).")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A torchvision classification network.")] = None,
+    weights: Annotated[str | None, typer.Option(help="imagenet, none, demo or a path to a state dict.")] = None,
+    frames: Annotated[Path | None, typer.Option(help="Frame store.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Split file.")] = None,
+    way: Annotated[int | None, typer.Option(help="Classes per episode.")] = None,
+    shot: Annotated[int | None, typer.Option(help="Support clips per class.")] = None,
+    queries: Annotated[int | None, typer.Option(help="Query clips per class.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Episodes to train on.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, episodes and augmentation.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Loader processes.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make (default: runs/<time>-...).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and the memory it needs.")] = False,
+    device: Device = "auto",
+    preset: Preset = None,
+    config: ConfigFile = None,
+    assignments: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a method by episodes; keeps the weights that are best on the val split.
+
+    Ctrl-C saves; `fsar train --resume RUN` goes on exactly where it stopped.
+    """
+    from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.config import resolve
+
+    flags = {
+        "model.method": method, "model.backbone": backbone, "model.weights": weights, "data.frames": frames,
+        "data.splits": splits, "episode.way": way, "episode.shot": shot, "episode.queries": queries,
+        "train.iterations": iterations, "train.seed": seed, "train.workers": workers,
+    }  # fmt: skip
+    reporter = ConsoleReporter(quiet or as_json, verbose)
+    base = _run_values(resume, out, preset, config)
+    resolved = resolve(preset, config, flags, assignments, base=base)
+    for key, origin in resolved.origins.items() if base else ():
+        if origin != "run":
+            reporter.log(f"{key} comes from {origin} and not from the run")
+    if dry_run:
+        _show_plan(resolved.config, as_json)
+    else:
+        _train(resolved.config, resume, out, device, reporter, as_json)
+
+
+def _run_values(resume: Path | None, out: Path | None, preset: str | None, config: Path | None) -> dict | None:
+    """The dotted configuration of the run to resume, or None."""
+    from fsar_cli.config import flatten
+    from fsar_cli.engine.runs import find_run
+    from fsar_cli.errors import UsageError
+
+    if resume is None:
+        return None
+    if out or preset or config:
+        raise UsageError("--resume takes the run's own configuration", "change single values with --set KEY=VALUE")
+    return flatten(find_run(resume).config().model_dump())
+
+
+def _train(config, resume: Path | None, out: Path | None, device: str, reporter, as_json: bool) -> None:
+    from fsar_cli.cli.output import print_json, stdout
+    from fsar_cli.engine.device import resolve_device
+    from fsar_cli.engine.runs import create_run, find_run
+    from fsar_cli.engine.train import Trainer
+
+    target = resolve_device(device, reporter)
+    if resume is not None:
+        run = find_run(resume)
+        trainer = Trainer(config, run, target, reporter=reporter, pretrained=False)
+        trainer.resume()
+        reporter.log(f"resuming {run.path} at episode {trainer.step}")
+    else:
+        trainer = Trainer(config, lambda: create_run(config, out), target, reporter=reporter)
+    result = trainer.run()
+    if as_json:
+        print_json({"command": "train", **vars(result)})
+        return
+    best = "" if result.best_step is None else (
+        f", best on val {100 * result.best_accuracy:.1f} % at episode {result.best_step}"
+    )  # fmt: skip
+    stdout.print(f"trained {result.iterations} episodes, loss {result.loss:.3f}{best}", markup=False)
+    stdout.print(f"run: {result.run}", markup=False)
+    reporter.log(f"next: fsar eval '{result.run}' --shots 5")
+
+
+def _show_plan(config, as_json: bool) -> None:
+    from fsar_cli.cli.output import print_json, stdout, table
+    from fsar_cli.engine.memory import plan
+
+    found = plan(config)
+    if as_json:
+        print_json({"command": "train", "dry_run": True, **found})
+        return
+    rows = [[name.replace("_", " "), value] for name, value in found.items()]
+    stdout.print(table("dry run: nothing was trained or written", ["what", "value"], rows))

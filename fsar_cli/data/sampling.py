@@ -1,0 +1,41 @@
+"""Which T frames of a video make its clip: pure index arithmetic, apart from decoding.
+
+    n = 20 frames, T = 8          0 1 2 3 4 5 6 7 8 9 . . . . . . . . . 19
+    evenly (test)                   x   x     x   x     x   x     x     x
+    with jitter (training)        the same between a random start and a random end
+
+The rule is TRX's, which the paper follows: int(linspace(1, n-2, T)); the whole range where the video is too short.
+"""
+
+import numpy as np
+
+
+def _spread(start: int, end: int, count: int, frames: int) -> np.ndarray:
+    if end - start < frames:
+        start, end = 0, count - 1
+    return np.linspace(start, end, frames).astype(np.int64)
+
+
+def even_indices(count: int, frames: int) -> np.ndarray:
+    """Deterministic indices for testing.
+
+    Args:
+        count: n >= 1, frames of the video.
+        frames: T.
+
+    Returns:
+        int64 [T], non-decreasing in [0, n-1]; frames repeat where n < T.
+    """
+    return _spread(1, count - 2, count, frames)
+
+
+def jittered_indices(count: int, frames: int, jitter: int, rng: np.random.Generator) -> np.ndarray:
+    """Training indices: start and end are moved inwards by up to `jitter` frames, half of what can be spared at most.
+
+    Returns:
+        int64 [T], non-decreasing in [0, n-1].
+    """
+    spare = min(jitter, max(count - frames, 0) // 2)
+    start = int(rng.integers(0, spare + 1))
+    end = int(rng.integers(count - 1 - spare, count))
+    return _spread(start, end, count, frames)

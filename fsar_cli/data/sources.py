@@ -1,0 +1,166 @@
+"""Which videos an extraction reads, and the id each one gets.
+
+Inputs, in any mixture:
+- a folder: a class/video tree; the class of a video is the folder it lies in. Hidden names are left out; files that are
+  no videos by their suffix, or do not lie at class/video, are left out and counted.
+- a list: `.csv` with a column `path` and, if wanted, `class`; or `.txt` with one path a line (`#` starts a comment).
+  Paths are relative to the list. Without a class column the class is the folder's name.
+- a video file, whatever its suffix; its class is its folder's name.
+
+The ids are those of `tree.ids_of_files`: `class/stem`, with the suffix where files of a class share a stem. They depend
+on the set of files alone, never on its order.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsar_cli.data.tree import VIDEO_EXTENSIONS, ids_of_files
+from fsar_cli.data.video import printable
+from fsar_cli.errors import DataError, UsageError
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One video to extract."""
+
+    id: str
+    """`class/name`, also the place of its frames in the store."""
+    label: str
+    """Class."""
+    path: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """The videos of an extraction and what was left out of the folders."""
+
+    sources: list[Source]
+    """Sorted by id."""
+    hidden: int
+    not_video: int
+    misplaced: list[Path]
+    """Videos directly in a tree's root or deeper than class/video."""
+
+    def left_out(self) -> str:
+        """One sentence about everything that was left out; empty when nothing was."""
+        parts = [f"{self.hidden} hidden"] if self.hidden else []
+        parts += [f"{self.not_video} without a video suffix"] if self.not_video else []
+        if self.misplaced:
+            parts.append(f"{len(self.misplaced)} not at class/video (such as {printable(self.misplaced[0])})")
+        return f"left out: {', '.join(parts)}" if parts else ""
+
+
+class _Search:
+    def __init__(self) -> None:
+        self.files: dict[Path, str] = {}
+        self.hidden = self.not_video = 0
+        self.misplaced: list[Path] = []
+
+    def add(self, path: Path, label: str | None = None) -> None:
+        path = Path(path).absolute()
+        label = path.parent.name if label is None else label
+        if not label or label.startswith(".") or "/" in label or "\\" in label:
+            raise UsageError(f"{printable(path)}: '{printable(label)}' cannot be the name of a class")
+        if self.files.setdefault(path, label) != label:
+            raise UsageError(f"{printable(path)} is listed as '{self.files[path]}' and as '{label}'")
+
+    def tree(self, root: Path) -> None:
+        for folder in _entries(root):
+            if folder.name.startswith("."):
+                self.hidden += 1
+            elif not folder.is_dir():
+                self._elsewhere(folder)
+            else:
+                for path in _entries(folder):
+                    self._in_class(path, folder.name)
+
+    def _in_class(self, path: Path, label: str) -> None:
+        if path.name.startswith("."):
+            self.hidden += 1
+        elif path.is_dir():
+            for below in sorted(p for p in path.rglob("*") if not p.is_dir()):
+                self._elsewhere(below)
+        elif path.suffix.lower() in VIDEO_EXTENSIONS:
+            self.add(path, label)
+        else:
+            self.not_video += 1
+
+    def _elsewhere(self, path: Path) -> None:
+        if path.name.startswith("."):
+            self.hidden += 1
+        elif path.suffix.lower() in VIDEO_EXTENSIONS:
+            self.misplaced.append(path)
+        else:
+            self.not_video += 1
+
+    def listed(self, file: Path) -> None:
+        for path, label in _read_list(file):
+            self.add(file.parent / path, label)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{printable(folder)} cannot be read ({error.strerror})", "check its permissions") from error
+
+
+def _read_list(file: Path) -> list[tuple[str, str | None]]:
+    try:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            if file.suffix.lower() == ".txt":
+                lines = (line.strip("\r\n") for line in stream)
+                return [(line, None) for line in lines if line.strip() and not line.startswith("#")]
+            reader = csv.DictReader(stream)
+            if "path" not in (reader.fieldnames or []):
+                raise UsageError(f"{printable(file)} has no column 'path'", "a list is a CSV with path and class")
+            return [(row["path"], row.get("class") or None) for row in reader]
+    except OSError as error:
+        raise DataError(f"{printable(file)} cannot be read ({error.strerror})") from error
+
+
+def find_videos(inputs: Iterable[Path]) -> Found:
+    """Collect the videos of folders, lists and files; see the module docstring.
+
+    Listed files that do not exist are kept: the extraction names them as failed.
+
+    Raises:
+        DataError: an input that does not exist or holds no video.
+        UsageError: a list without paths, two videos with one id.
+    """
+    search, inputs = _Search(), [Path(path) for path in inputs]
+    for path in inputs:
+        if path.is_dir():
+            search.tree(path)
+        elif not path.exists():
+            raise DataError(f"{printable(path)} does not exist", "give a folder class/video, a list or a video file")
+        elif path.suffix.lower() in (".txt", ".csv"):
+            search.listed(path)
+        else:
+            search.add(path)
+    found = Found(_sources(search.files), search.hidden, search.not_video, search.misplaced)
+    if not found.sources:
+        where = ", ".join(map(printable, inputs))
+        hint = "videos lie in one folder a class: VIDEOS/class/video.mp4"
+        raise DataError(f"no videos in {where}" + (f"; {found.left_out()}" if found.left_out() else ""), hint)
+    return found
+
+
+def _sources(files: dict[Path, str]) -> list[Source]:
+    classes = defaultdict(list)
+    for path, label in files.items():
+        classes[label].append(path)
+    sources: dict[str, Source] = {}
+    for label, paths in classes.items():
+        ids = ids_of_files(label, [path.name for path in paths])
+        for path in paths:
+            source = Source(ids[path.name], label, path)
+            other = sources.setdefault(source.id, source)
+            if other is not source:
+                raise UsageError(
+                    f"{printable(other.path)} and {printable(path)} would both be '{printable(source.id)}'",
+                    "rename one of them, or give them classes of their own in a CSV list",
+                )
+    return [sources[key] for key in sorted(sources)]

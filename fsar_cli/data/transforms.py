@@ -1,0 +1,61 @@
+"""Frames -> the square clip a network sees: crop and flip on uint8, scaling and normalisation on the device.
+
+Coordinates: a `Crop` is in pixels of the resized frame; boxes in [0,1] are relative to the crop.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square cut from every frame of a clip."""
+
+    x: int
+    y: int
+    side: int
+    flip: bool = False
+
+    def apply(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 [T,h,w,3] -> contiguous uint8 [T,side,side,3]."""
+        cut = frames[:, self.y : self.y + self.side, self.x : self.x + self.side]
+        return np.ascontiguousarray(cut[:, :, ::-1] if self.flip else cut)
+
+    def in_source(self, resized: tuple[int, int], source: tuple[int, int]) -> tuple[float, float, float, float]:
+        """The crop as xyxy in source pixels.
+
+        Args:
+            resized, source: (width, height) of the resized and of the original frame.
+        """
+        sx, sy = source[0] / resized[0], source[1] / resized[1]
+        return self.x * sx, self.y * sy, (self.x + self.side) * sx, (self.y + self.side) * sy
+
+
+def centre_crop(width: int, height: int, side: int) -> Crop:
+    """The middle of the frame (testing)."""
+    return Crop((width - side) // 2, (height - side) // 2, side)
+
+
+def random_crop(width: int, height: int, side: int, flip: bool, rng: np.random.Generator) -> Crop:
+    """One random position and, with `flip`, a mirror image half of the time, the same for all frames of a clip."""
+    x, y = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
+    return Crop(x, y, side, flip and bool(rng.random() < 0.5))
+
+
+def to_float(clips: Tensor, normalize: bool) -> Tensor:
+    """uint8 [B,T,S,S,3] -> float32 [B,T,3,S,S] on the same device, in [0,1] or with ImageNet's mean and deviation.
+
+    The memory stays channels-last, which is what convolutions want.
+    """
+    floats = clips.permute(0, 1, 4, 2, 3).float().div_(255)
+    if not normalize:
+        return floats
+    mean = torch.tensor(IMAGENET_MEAN, device=clips.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=clips.device).view(3, 1, 1)
+    return floats.sub_(mean).div_(std)

@@ -1,0 +1,165 @@
+"""What a data folder holds: the classes and video ids of a tree of video files or of a frame store, without decoding.
+
+A video's id is "class/stem": the class folder's name and the file name without its extension; where two files of a
+class share a stem, all of them keep their extension in the id. A frame store names its folders by the same ids.
+"""
+
+import csv
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fsar_cli.errors import DataError
+
+# fmt: off
+VIDEO_EXTENSIONS = frozenset((
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4",
+    ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv",
+))
+# fmt: on
+"""File name endings, in lower case, that count as videos; capitals do not matter."""
+
+MANIFEST = "manifest.csv"
+_FOLDED = re.compile(r"[\s_\-()\[\]{}]+")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Classes and video ids of a folder: `classes[name]` is a sorted tuple of ids; `kind` is `videos` or `frames`."""
+
+    root: Path
+    kind: str
+    classes: dict[str, tuple[str, ...]]
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """All video ids."""
+        return frozenset(video for videos in self.classes.values() for video in videos)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that depend on the ids only, not on where the tree is or of which kind."""
+        return hashlib.sha256("\0".join(sorted(self.ids)).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{len(self.classes)} classes, {len(self.ids)} videos, ids {self.digest}"
+
+
+def fold(name: str) -> str:
+    """The form under which class names are compared.
+
+    Unicode NFKC, case folded, without white space, underscores, hyphens and brackets: `hurling (sport)`,
+    `hurling_(sport)` and `Hurling-Sport` are one class.
+    """
+    return _FOLDED.sub("", unicodedata.normalize("NFKC", name).casefold())
+
+
+def match_folders(wanted: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
+    """{class name: folder name} for the classes that have a folder: the same name, else the same folded name.
+
+    Raises:
+        DataError: two folders answer to one class name and neither is spelt like it.
+    """
+    by_fold: dict[str, list[str]] = {}
+    for name in sorted(folders):
+        by_fold.setdefault(fold(name), []).append(name)
+    found = {}
+    for name in wanted:
+        candidates = by_fold.get(fold(name), [])
+        if name in candidates:
+            found[name] = name
+        elif len(candidates) > 1:
+            raise DataError(
+                f"the class '{name}' could be the folder {' or '.join(map(repr, candidates))}",
+                "merge the folders, or rename one to the class name exactly",
+            )
+        elif candidates:
+            found[name] = candidates[0]
+    return found
+
+
+def ids_of_files(cls: str, names: Iterable[str]) -> dict[str, str]:
+    """{file name: video id} for the video files of one class folder."""
+    names = sorted(names)
+    stems = Counter(Path(name).stem for name in names)
+    return {name: f"{cls}/{name if stems[Path(name).stem] > 1 else Path(name).stem}" for name in names}
+
+
+def scan_tree(root: Path) -> Tree:
+    """List a class/video tree of video files, or a frame store (class/video/00000001.jpg).
+
+    A frame store is known by its manifest, which then says what it holds, or by folders of pictures. Hidden files and
+    files that are neither are passed over.
+
+    Raises:
+        DataError: no such folder, nothing in it that counts as a video, or a name that is not valid Unicode.
+    """
+    if not root.is_dir():
+        raise DataError(f"no folder {root}", "name the class/video tree with --root or data.videos in fsar.yaml")
+    listed = _from_manifest(root / MANIFEST)
+    if listed is not None:
+        kind, classes = "frames", listed
+    else:
+        kind, classes = _from_folders(root)
+    classes = {name: tuple(sorted(videos)) for name, videos in sorted(classes.items()) if videos}
+    if not classes:
+        raise DataError(
+            f"no video in {root}",
+            "expected CLASS/VIDEO files, as in kick/clip_01.avi, or a frame store CLASS/VIDEO/00000001.jpg",
+        )
+    _refuse_broken_names(classes)
+    return Tree(root, kind, classes)
+
+
+def _from_manifest(path: Path) -> dict[str, list[str]] | None:
+    """Classes of a frame store's manifest; None where there is none or it belongs to something else."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"video", "frames"} <= set(reader.fieldnames or ()):
+                return None
+            classes: dict[str, list[str]] = {}
+            for row in reader:
+                classes.setdefault(row["video"].rpartition("/")[0], []).append(row["video"])
+            return classes
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _visible(folder: Path) -> Iterator[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def _from_folders(root: Path) -> tuple[str, dict[str, list[str]]]:
+    files: dict[str, list[str]] = {}
+    stores: dict[str, list[str]] = {}
+    for cls in _visible(root):
+        if not cls.is_dir():
+            continue
+        inside = list(_visible(Path(cls.path)))
+        names = [e.name for e in inside if Path(e.name).suffix.lower() in VIDEO_EXTENSIONS and e.is_file()]
+        files[cls.name] = list(ids_of_files(cls.name, names).values())
+        stores[cls.name] = [f"{cls.name}/{e.name}" for e in inside if e.is_dir() and _has_picture(Path(e.path))]
+    # A tree of both would be a mistake somewhere; the videos are the source, so they win.
+    return ("videos", files) if any(files.values()) else ("frames", stores)
+
+
+def _has_picture(folder: Path) -> bool:
+    return any(entry.name.lower().endswith((".jpg", ".jpeg", ".png")) for entry in _visible(folder))
+
+
+def _refuse_broken_names(classes: dict[str, tuple[str, ...]]) -> None:
+    for videos in classes.values():
+        for video in videos:
+            try:
+                video.encode()
+            except UnicodeEncodeError:
+                shown = video.encode(errors="backslashreplace").decode()
+                raise DataError(f"the file name {shown} is not valid UTF-8", "rename the file") from None

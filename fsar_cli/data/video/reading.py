@@ -1,0 +1,271 @@
+"""Video files -> pictures with their times, in sequence.
+
+What files do, and what happens here:
+- Time is the presentation time stamp (pts), relative to the first frame; the rate in the header is never trusted.
+- AVI with packed B-frames hands pts out of order, others repeat or lack some: stamps are sorted over a window of
+  `WINDOW` frames, then made strictly increasing. Pictures always come in the decoder's (display) order.
+- Phones store turned pictures and a rotation: it is applied, and all sizes are those of the upright picture. The pixel
+  aspect ratio is not applied, as is usual when data sets are extracted.
+- Damaged frames are skipped; a run of `MAX_BAD` ends the reading, and a file that was cut off is an error after its
+  last readable frame.
+"""
+
+import heapq
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from fsar_cli.data.sizes import scaled_size
+from fsar_cli.errors import DataError
+
+WINDOW = 4
+MAX_BAD = 30
+MAX_SIDE = 16_384
+MAX_PIXELS = 100_000_000
+
+Keep = Callable[[int, float], bool]
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the header and the first frame of a video say."""
+
+    width: int
+    """Pixels of the upright picture."""
+    height: int
+    fps: float
+    """Average frames a second by the header; 25 where it says nothing."""
+    frames: int | None
+    """Frames by the header, which may be wrong; `count_frames` counts."""
+    duration: float | None
+    """Seconds by the header."""
+    codec: str
+    rotation: int
+    """Degrees counter-clockwise by which stored pictures are turned: 0, 90, 180 or 270."""
+    pix_fmt: str
+
+
+def printable(path: Path | str) -> str:
+    """A path as text that any terminal and file can take, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def video_error(path: Path | str, reason: str, hint: str = "") -> DataError:
+    """A DataError `PATH: reason`, the form of every message here."""
+    return DataError(f"{printable(path)}: {reason}", hint)
+
+
+@contextmanager
+def translated(path: Path | str) -> Iterator[None]:
+    """PyAV's exceptions as DataError naming the file."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise video_error(path, f"not a readable video ({error.strerror})") from error
+
+
+def _check_file(path: Path) -> None:
+    try:
+        mode = path.stat()
+        if stat.S_ISDIR(mode.st_mode):
+            raise video_error(path, "is a folder, not a video")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise video_error(path, "no such file") from error
+    except OSError as error:
+        raise video_error(path, f"cannot be read ({error.strerror})", "check its permissions") from error
+    if mode.st_size == 0 and stat.S_ISREG(mode.st_mode):
+        raise video_error(path, "is empty (0 bytes)")
+
+
+@contextmanager
+def open_video(path: Path | str, threads: int = 0):
+    """(container, video stream) of a checked file; an address with `://` is opened as it is."""
+    address = str(path)
+    if "://" not in address:
+        _check_file(Path(path))
+        address = f"file:{address}"  # or `a:b.mp4` would be taken for a protocol
+    with translated(path):
+        container = av.open(address, timeout=(20.0, 60.0) if "://" in address else None)
+    with container:
+        # A cover picture of an audio file is a video stream too.
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams:
+            reason = "has sound but no picture" if container.streams.audio else "has no video stream"
+            raise video_error(path, reason)
+        stream = streams[0]
+        _check_size(path, stream.codec_context.width, stream.codec_context.height)
+        stream.codec_context.thread_count = threads
+        if threads != 1:
+            stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def _check_size(path: Path | str, width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        limit = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS // 10**6} megapixels"
+        raise video_error(path, f"declares pictures of {width} x {height}; {limit} are read")
+
+
+def _fps(stream) -> float:
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate else 25.0
+
+
+def good_frames(path: Path | str, container, stream) -> Iterator[av.VideoFrame]:
+    """Good frames in display order, to the last one the decoder holds back."""
+    bad = good = packets = 0
+    with translated(path):
+        for packet in container.demux(stream):  # ends with the empty packet that flushes the decoder
+            packets += bool(packet.size)
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                frames, bad = [], bad + 1
+            for frame in frames:
+                bad = bad + 1 if frame.is_corrupt else 0
+                if not frame.is_corrupt:
+                    good += 1
+                    yield frame
+            if bad >= MAX_BAD:
+                raise video_error(path, f"{bad} frames in a row do not decode (after {good} good ones)")
+    if not good:
+        raise video_error(path, "no frame could be decoded")
+    if missing := cut_off(container, stream, packets):
+        raise video_error(path, f"is cut off: {missing} (its first {good} frames decode)", "get the file again")
+
+
+def cut_off(container, stream, packets: int) -> str:
+    """What a file lacks of what its own index promises; empty when nothing."""
+    if "mp4" in container.format.name:
+        size = container.size
+        end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+        return f"{size} of {end} bytes are there" if 0 < size < end else ""
+    if container.format.name == "avi" and packets < 0.9 * stream.frames:
+        return f"{packets} of {stream.frames} frames are there"
+    return ""
+
+
+def _flushed(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame | None]:
+    """The frames, then `WINDOW` times None, and only then the error that ended them."""
+    failure = None
+    try:
+        yield from frames
+    except DataError as error:
+        failure = error
+    yield from [None] * WINDOW
+    if failure:
+        raise failure
+
+
+def timed_frames(path: Path | str, container, stream) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Frames with strictly increasing seconds since the first; see the module docstring."""
+    step = max(1, round(1 / (_fps(stream) * float(stream.time_base or Fraction(1, 1000)))))
+    waiting: deque[av.VideoFrame] = deque()
+    stamps: list[int] = []
+    first = latest = shown = None
+    for frame in _flushed(good_frames(path, container, stream)):
+        if frame is not None:
+            latest = frame.pts if frame.pts is not None else (0 if latest is None else latest + step)
+            heapq.heappush(stamps, latest)
+            waiting.append(frame)
+        if waiting and (frame is None or len(waiting) > WINDOW):
+            stamp = heapq.heappop(stamps)
+            first = stamp if first is None else first
+            shown = stamp if shown is None else _after(shown, stamp, step)
+            yield float((shown - first) * stream.time_base), waiting.popleft()
+
+
+def _after(shown: int, stamp: int, step: int) -> int:
+    """`stamp` where it grows; a repeated one moves on by a tick, a clock that was set back goes on by a frame."""
+    if stamp > shown:
+        return stamp
+    return shown + (1 if shown - stamp < step else step)
+
+
+class Picture:
+    """Turns decoded frames into upright RGB arrays of one size, that of the first frame."""
+
+    def __init__(self, path: Path | str, short_side: int | None) -> None:
+        self._path, self._short_side = path, short_side
+        self._size, self._turns = None, 0
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        if self._size is None:
+            _check_size(self._path, frame.width, frame.height)
+            self._size = scaled_size(frame.width, frame.height, self._short_side)
+            self._turns = quarter_turns(frame.rotation)
+        width, height = self._size
+        # Asking for a size only where it differs keeps unscaled pictures free of resampling.
+        size = {} if self._size == (frame.width, frame.height) else {"width": width, "height": height}
+        picture = frame.reformat(format="rgb24", interpolation="BICUBIC", **size).to_ndarray()
+        return np.ascontiguousarray(np.rot90(picture, self._turns))
+
+
+def quarter_turns(degrees: float) -> int:
+    """Counter-clockwise quarter turns (0 to 3) nearest to an angle."""
+    return round(degrees / 90) % 4
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Read the header and decode the first frame.
+
+    Raises:
+        DataError: missing, empty, a folder, not a video, sound only, too large, or its first frame does not decode.
+    """
+    with open_video(path, threads=1) as (container, stream):
+        frame = next(good_frames(path, container, stream))
+        turns = quarter_turns(frame.rotation)
+        width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        seconds = stream.duration * stream.time_base if stream.duration else None
+        if seconds is None and container.duration:
+            seconds = container.duration / av.time_base
+        return VideoInfo(
+            width=width,
+            height=height,
+            fps=_fps(stream),
+            frames=stream.frames or None,
+            duration=None if seconds is None else float(seconds),
+            codec=stream.codec_context.name,
+            rotation=turns * 90,
+            pix_fmt=frame.format.name,
+        )
+
+
+def iter_frames(
+    path: Path | str, short_side: int | None = None, keep: Keep | None = None, threads: int = 0
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode a video from its start; memory does not grow with its length.
+
+    Args:
+        path: a file, or an address such as `rtsp://...`.
+        short_side: pixels of the shorter side of the pictures; None: as stored.
+        keep: `keep(index, seconds)`; frames it refuses are decoded but neither converted nor yielded.
+        threads: decoder threads; 0: as many as suit the machine.
+
+    Yields:
+        Seconds since the first frame (strictly increasing) and the upright picture, uint8 RGB [h, w, 3].
+
+    Raises:
+        DataError: as `probe`; also after the last good frame of a damaged or cut-off file.
+    """
+    picture = Picture(path, short_side)
+    with open_video(path, threads) as (container, stream):
+        for index, (seconds, frame) in enumerate(timed_frames(path, container, stream)):
+            if keep is None or keep(index, seconds):
+                yield seconds, picture(frame)
+
+
+def count_frames(path: Path | str) -> int:
+    """Frames that `iter_frames` yields; decodes the whole video but converts nothing."""
+    with open_video(path) as (container, stream):
+        return sum(1 for _ in good_frames(path, container, stream))

@@ -1,0 +1,96 @@
+"""Weights (safetensors) and resumable state; written beside and renamed, so a crash leaves the previous file whole."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fsar_cli.config import Config
+from fsar_cli.core.build import build_method
+from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.engine.runs import Run
+from fsar_cli.errors import DataError
+
+
+def _replace(path: Path, write) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_weights(method: FewShotMethod, path: Path) -> None:
+    """Write the method's tensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()}
+    _replace(path, lambda partial: save_file(tensors, partial))
+
+
+def load_weights(method: FewShotMethod, path: Path, config: Config) -> None:
+    """Fill a method from a weights file.
+
+    Raises:
+        DataError: missing or damaged file, or weights of another method, backbone or number of frames.
+    """
+    if not path.is_file():
+        raise DataError(f"no weights at {path}", "was the run interrupted before its first checkpoint? `fsar train`")
+    try:
+        given = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"cannot read the weights {path}: {error}", "the file is damaged; train again") from error
+    own = method.state_dict()
+    wrong = [k for k in own.keys() | given.keys() if k not in own or k not in given or own[k].shape != given[k].shape]
+    if wrong:
+        raise DataError(f"{path} does not fit {_identity(config)}: {_why(sorted(wrong), own, given)}", _hint(wrong))
+    method.load_state_dict(given)
+
+
+def _identity(config: Config) -> str:
+    return f"method {config.model.method}, backbone {config.model.backbone}, {config.clip.frames} frames"
+
+
+def _why(wrong: list[str], own: dict, given: dict) -> str:
+    name = wrong[0]
+    if name not in given:
+        return f"{len(wrong)} tensors differ, '{name}' is missing"
+    if name not in own:
+        return f"{len(wrong)} tensors differ, '{name}' is unknown"
+    return f"{len(wrong)} tensors differ, '{name}' is {tuple(given[name].shape)} and not {tuple(own[name].shape)}"
+
+
+def _hint(wrong: list[str]) -> str:
+    if any(".temporal.mix" in name for name in wrong) and all(".temporal.mix" in name for name in wrong):
+        return "the relation module (eq. 1) is tied to the number of frames it was trained with: keep clip.frames"
+    return "method, backbone, cardinalities and clip.frames are part of a checkpoint: use the run's own configuration"
+
+
+def load_method(run: Run, config: Config | None = None) -> FewShotMethod:
+    """The trained method of a run, in evaluation mode, on the CPU."""
+    config = config or run.config()
+    method = build_method(config, pretrained=False)
+    load_weights(method, run.model_file, config)
+    return method.eval()
+
+
+def save_state(path: Path, state: dict) -> None:
+    """Write everything a run needs to go on (tensors, numbers, strings)."""
+    _replace(path, lambda partial: torch.save(state, partial))
+
+
+def load_state(path: Path) -> dict:
+    """Read `save_state`'s file without executing anything.
+
+    Raises:
+        DataError: missing or damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"nothing to resume at {path}", "the run stopped before its first checkpoint: start it anew")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged archive raises
+        raise DataError(
+            f"cannot read {path}: {type(error).__name__}", "the file is damaged: start the run anew"
+        ) from error

@@ -1,0 +1,61 @@
+"""Which device a run uses, and what that implies."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from fsar_cli.errors import DeviceError, UsageError
+from fsar_cli.reporting import SILENT, Reporter
+
+MAX_WORKERS = 8
+
+
+def resolve_device(name: str = "auto", reporter: Reporter = SILENT) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:I` -> device; says in one line what `auto` chose.
+
+    Raises:
+        UsageError: another name.
+        DeviceError: CUDA asked for and not there.
+    """
+    if name == "auto":
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        reporter.log(f"device: {describe(device)}")
+        return device
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
+        raise UsageError(f"unknown device '{name}'", "use auto, cpu, cuda or cuda:I")
+    if kind == "cuda":
+        _require_cuda(int(index or 0))
+    return torch.device(name)
+
+
+def _require_cuda(index: int) -> None:
+    count = torch.cuda.device_count()
+    if count == 0:
+        raise DeviceError("no CUDA device found", "--device cpu, or `fsar doctor` to see what is missing")
+    if index >= count:
+        raise DeviceError(f"no device cuda:{index}, there are {count}", f"cuda:0 to cuda:{count - 1}")
+
+
+def describe(device: torch.device) -> str:
+    """One line about a device."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return f"{device} ({torch.cuda.get_device_name(device)}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free)"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def loader_workers(asked: int | None, device: torch.device) -> int:
+    """Loader processes: as asked, else what the cores allow; on a CPU one core fewer, since the network needs them."""
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_WORKERS, cores if device.type == "cuda" else max(1, cores // 2))
+
+
+def autocast(device: torch.device, amp: str) -> AbstractContextManager:
+    """bfloat16 autocast where it was asked for (`bf16`) or pays (`auto` on CUDA)."""
+    if amp == "bf16" or (amp == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,95 @@
+"""Run folders: self-contained, never overwritten, newest by default."""
+
+import json
+import platform
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from fsar_cli import __version__
+from fsar_cli.config import Config, dump, load
+from fsar_cli.errors import DataError, UsageError
+
+RUNS = Path("runs")
+
+
+class Run:
+    """A run folder: config.yaml, env.json, model.safetensors (best), state.pt (last), metrics.csv, log.txt."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.model_file = path / "model.safetensors"
+        self.state_file = path / "state.pt"
+        self.metrics_file = path / "metrics.csv"
+        self.log_file = path / "log.txt"
+
+    def config(self) -> Config:
+        """The resolved configuration the run was made with."""
+        return load(self.config_file.read_text(encoding="utf-8"))
+
+    def log(self, text: str) -> None:
+        """Append a line with the time to log.txt."""
+        with self.log_file.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {text}\n")
+
+
+def create_run(config: Config, path: Path | None = None) -> Run:
+    """Make `runs/<time>-<dataset>-<method>-<way>w<shot>s/`, or `path`, with config.yaml and env.json.
+
+    Raises:
+        UsageError: `path` holds a run already.
+    """
+    name = f"{config.data.name}-{config.model.method}-{config.episode.way}w{config.episode.shot}s"
+    target = path or _unused(RUNS / f"{datetime.now():%Y%m%d-%H%M%S}-{name}")
+    if (target / "config.yaml").exists():
+        raise UsageError(f"{target} holds a run already", f"--resume {target} continues it; --out takes a new folder")
+    target.mkdir(parents=True, exist_ok=True)
+    run = Run(target)
+    # Absolute, so that the run can be evaluated from any folder.
+    data = {name: getattr(config.data, name).absolute() for name in ("videos", "frames", "splits")}
+    config = config.model_copy(update={"data": config.data.model_copy(update=data)})
+    run.config_file.write_text(dump(config), encoding="utf-8")
+    (target / "env.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+    return run
+
+
+def _unused(path: Path) -> Path:
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def environment() -> dict[str, object]:
+    """Versions and hardware, for env.json."""
+    import torch
+    import torchvision
+
+    return {
+        "fsar": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "cuda": torch.version.cuda,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "platform": platform.platform(),
+        "command": sys.argv,
+    }
+
+
+def find_run(path: Path | None, root: Path = RUNS) -> Run:
+    """The run at `path`, or the newest one under `root` that has weights.
+
+    Raises:
+        DataError: nothing there.
+    """
+    if path is not None:
+        if not (path / "config.yaml").is_file():
+            raise DataError(f"{path} is no run folder", "a run folder holds config.yaml and model.safetensors")
+        return Run(path)
+    found = sorted(root.glob("*/model.safetensors"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise DataError(f"no trained run under {root}/", "`fsar train` makes one; or name a run folder")
+    return Run(found[-1].parent)

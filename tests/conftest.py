@@ -1,0 +1,31 @@
+"""Fixtures every test folder shares."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from videos import make_video
+
+SHARED = Path(os.environ.get("FSAR_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real clips, weights and reference values; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no folder {SHARED.name} beside the repository; FSAR_SHARED names another place")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A class/video tree: 4 classes x 3 videos of 12 to 18 frames, 64 x 48, counter pictures. Read only."""
+    root = tmp_path_factory.mktemp("videos")
+    for c, name in enumerate(("climb", "fall", "kick", "wave")):
+        for v in range(3):
+            make_video(root / name / f"{name}_{v}.mp4", frames=12 + 2 * v + c % 2, first=100 * c + 20 * v)
+    return root

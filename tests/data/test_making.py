@@ -1,0 +1,216 @@
+"""Making split lists from protocols and by style; checking them against a tree."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fsar_cli.data.checking import Shape, check, keep
+from fsar_cli.data.making import RATIOS, make, share_out
+from fsar_cli.data.protocols import SPLITS, protocol
+from fsar_cli.data.splits import Splits
+from fsar_cli.data.tree import Tree
+from fsar_cli.errors import DataError, UsageError
+
+
+def tree_of(sizes: dict[str, int]) -> Tree:
+    return Tree(
+        Path("videos"), "videos", {c: tuple(f"{c}/v{i:04d}" for i in range(n)) for c, n in sorted(sizes.items())}
+    )
+
+
+SMALL = tree_of({f"class {i:02d}": 6 + i for i in range(12)})
+
+
+def hmdb(change=lambda name: name, drop: int = 0) -> Tree:
+    sizes = {name: n for split in protocol("hmdb51-arn").classes.values() for name, n in split.items()}
+    return tree_of({change(name): n for name, n in list(sizes.items())[drop:]})
+
+
+def published_tree(shared: Path) -> Tree:
+    lists = protocol("hmdb51-arn").files.values()
+    videos = [video for entry in lists for video in (shared / "reference" / entry.path).read_text().splitlines()]
+    classes = {video.split("/")[0]: () for video in sorted(videos)}
+    return Tree(Path("x"), "videos", {c: tuple(sorted(v for v in videos if v.startswith(f"{c}/"))) for c in classes})
+
+
+def test_protocol_on_a_complete_tree_is_the_published_split(shared):
+    made = make("hmdb51-arn", published_tree(shared), group_by="")
+    for split in SPLITS:
+        published = (shared / "reference" / protocol("hmdb51-arn").files[split].path).read_text().splitlines()
+        assert sorted(published) == sorted(video.id for video in made.splits.videos(split))
+    assert not any(entry.missing for entry in made.classes) and not made.unused
+
+
+def test_protocol_brings_its_groups_unless_told_otherwise(shared):
+    made = make("hmdb51-arn", published_tree(shared))
+    assert made.ungrouped == 0
+    assert len({video.group for video in made.splits.videos("test")}) == 354
+    assert "\n" not in made.splits.header["tree"]
+    plain = make("hmdb51-arn", published_tree(shared), group_by="")
+    assert {video.group for video in plain.splits.videos("test")} == {""}
+
+
+@pytest.mark.parametrize("change", [str.upper, lambda n: n.replace("_", " "), lambda n: n.replace("_", "-").title()])
+def test_protocol_classes_are_found_under_other_spellings(change):
+    made = make("hmdb51-arn", hmdb(change), group_by="")
+    assert made.splits.counts() == {"train": (31, 4280), "val": (10, 1194), "test": (10, 1292)}
+    assert made.splits.classes("val")[-1] == "swing_baseball"
+    assert made.splits.videos("val", "swing_baseball")[0].id == f"{change('swing_baseball')}/v0000"
+
+
+def test_missing_classes_and_videos_stop_or_are_reported():
+    tree = hmdb(drop=1)
+    tree.classes["catch"] = tree.classes["catch"][:100]
+    with pytest.raises(DataError, match=r"109 videos are missing: no folder for brush_hair; too few videos of catch"):
+        make("hmdb51-arn", tree, group_by="")
+    made = make("hmdb51-arn", tree, group_by="", allow_missing=True)
+    assert {entry.cls: entry.missing for entry in made.classes if entry.missing} == {"brush_hair": 107, "catch": 2}
+    assert made.splits.counts()["train"] == (30, 4280 - 109)
+
+
+def test_folders_outside_the_protocol_are_named():
+    tree = hmdb()
+    tree.classes["juggle"] = ("juggle/1",)
+    assert make("hmdb51-arn", tree, group_by="").unused == ("juggle",)
+
+
+def test_a_tree_without_any_protocol_class_is_refused():
+    with pytest.raises(DataError, match="no class of ucf101-arn is in videos, which has class 00, class 01"):
+        make("ucf101-arn", SMALL, allow_missing=True)
+
+
+@pytest.mark.parametrize(("rule", "hint"), [("hmdb51", "hmdb51-arn"), ("arm", "arn"), ("zzzz", "arn, cmn")])
+def test_unknown_rules_get_suggestions(rule, hint):
+    with pytest.raises(UsageError, match=f"unknown protocol '{rule}'") as error:
+        make(rule, SMALL)
+    assert hint in error.value.hint
+
+
+def test_protocol_refuses_options_of_the_styles():
+    with pytest.raises(UsageError, match="the protocol 'hmdb51-arn' fixes the classes"):
+        make("hmdb51-arn", hmdb(), counts=(3, 1, 1))
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 5, 6, 12, 51, 100, 101])
+@pytest.mark.parametrize("style", RATIOS)
+def test_share_out_is_complete_near_the_ratio_and_never_without_test(style, total):
+    sizes = share_out(total, RATIOS[style])
+    assert sum(sizes) == total and min(sizes) >= 0 and sizes[2] >= 1
+    for size, part in zip(sizes, RATIOS[style], strict=True):
+        assert abs(size - total * part / sum(RATIOS[style])) <= 1
+
+
+def test_share_out_of_the_original_number_is_the_original():
+    assert share_out(51, RATIOS["arn"]) == RATIOS["arn"]
+    assert share_out(100, RATIOS["cmn"]) == RATIOS["cmn"]
+
+
+@pytest.mark.parametrize("rule", ["arn", "cmn"])
+def test_a_seed_gives_the_same_bytes_and_another_another_split(rule):
+    texts = [make(rule, SMALL, seed=seed, per_class=5).splits.text() for seed in (0, 0, 1)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_arn_takes_every_video_of_every_class():
+    made = make("arn", SMALL)
+    assert {video.id for _, video in made.splits.rows} == SMALL.ids
+    assert [len(made.splits.classes(split)) for split in SPLITS] == list(share_out(12, RATIOS["arn"]))
+
+
+@pytest.mark.parametrize(("counts", "sizes"), [((5, 0, 3), (5, 0, 3)), ((10,), share_out(10, RATIOS["arn"]))])
+def test_classes_by_count(counts, sizes):
+    made = make("arn", SMALL, counts=counts)
+    assert tuple(len(made.splits.classes(split)) for split in SPLITS) == sizes
+    assert len(made.unused) == 12 - sum(sizes)
+
+
+def test_classes_by_name():
+    made = make("arn", SMALL, lists={"train": ["Class_00"], "test": ["class 03", "class 01"]})
+    assert made.splits.classes("train") == ("class 00",)
+    assert made.splits.classes("val") == ()
+    assert made.splits.classes("test") == ("class 01", "class 03")
+    assert "seed" not in made.splits.header
+
+
+def test_wrong_class_lists_are_refused():
+    with pytest.raises(DataError, match="no class 'class_77' in videos"):
+        make("arn", SMALL, lists={"test": ["class_77"]})
+    with pytest.raises(DataError, match="the class 'class 01' is in two splits"):
+        make("arn", SMALL, lists={"train": ["class 01"], "test": ["class_01"]})
+    with pytest.raises(UsageError, match="both by count and by name"):
+        make("arn", SMALL, lists={"test": ["class 01"]}, counts=(1, 1, 1))
+
+
+def test_cmn_draws_so_many_videos_of_classes_that_have_them():
+    made = make("cmn", SMALL, per_class=10, seed=4)
+    sizes = {cls: len(made.splits.videos(split, cls)) for split in SPLITS for cls in made.splits.classes(split)}
+    assert sizes == dict.fromkeys([f"class {i:02d}" for i in range(4, 12)], 10)
+
+
+def test_cmn_takes_at_most_a_hundred_classes():
+    made = make("cmn", tree_of({f"k{i}": 120 for i in range(130)}))
+    assert made.splits.counts() == {"train": (64, 6400), "val": (12, 1200), "test": (24, 2400)}
+
+
+def test_draw_of_a_class_does_not_depend_on_the_others():
+    lists = {"test": ["class 11", "class 10"]}
+    both = make("cmn", SMALL, per_class=5, lists=lists).splits.videos("test", "class 11")
+    alone = make("cmn", SMALL, per_class=5, lists={"test": ["class 11"]}).splits.videos("test", "class 11")
+    assert both == alone
+
+
+def test_too_few_videos_say_what_would_do():
+    with pytest.raises(DataError, match="0 of the 12 classes in videos have 100 videos or more") as error:
+        make("cmn", SMALL)
+    assert "--per-class 6 leaves 12 classes" in error.value.hint
+    with pytest.raises(DataError, match=r"12 of the 12 classes .*; 14 classes are needed") as error:
+        make("arn", SMALL, counts=(10, 2, 2))
+    assert error.value.hint == "ask for 12 classes or fewer in all"
+    made = make("cmn", SMALL, allow_missing=True)
+    assert {video.id for _, video in made.splits.rows} == SMALL.ids
+    assert all(entry.missing == 100 - entry.found for entry in made.classes)
+
+
+def test_groups_by_expression():
+    made = make("arn", SMALL, group_by=r"v\d\d\d(\d)")
+    assert {video.group for _, video in made.splits.rows} == set("0123456789")
+    assert {v.group for _, v in make("arn", SMALL, group_by=r"v000[0-4]").splits.rows} >= {"v0000", ""}
+    assert make("arn", SMALL, group_by=r"v000[0-4]").ungrouped == len(SMALL.ids) - 12 * 5
+    assert made.splits.header["group-by"] == r"v\d\d\d(\d)"
+
+
+@pytest.mark.parametrize(("pattern", "message"), [("se(q", "is not a regular expression"), ("seq", "fits none of the")])
+def test_wrong_group_expressions_are_refused(pattern, message):
+    with pytest.raises(UsageError, match=f"--group-by '{re.escape(pattern)}' {message}"):
+        make("arn", SMALL, group_by=pattern)
+
+
+SHAPES = dict.fromkeys(SPLITS, Shape(way=2, shot=3, queries=2))
+
+
+def test_check_of_a_complete_tree():
+    splits = make("arn", SMALL, counts=(4, 3, 3)).splits
+    report = check(splits, SMALL, SHAPES)
+    assert report.ok and report.missing == 0
+    assert report.unlisted == len(SMALL.ids) - len(splits.rows) > 0
+    assert [entry.wanted for entry in report.classes] == [entry.found for entry in report.classes]
+
+
+def test_check_names_what_is_missing_and_what_cannot_be_drawn(tmp_path):
+    splits = make("arn", SMALL, lists={"train": ["class 00", "class 01"], "test": ["class 02", "class 03"]}).splits
+    poor = tree_of({"class 00": 6, "class 01": 7, "class 02": 4, "class 03": 9})
+    report = check(splits, poor, SHAPES)
+    lacking = {entry.cls: (entry.wanted, entry.found, entry.enough) for entry in report.classes if entry.missing}
+    assert lacking == {"class 02": (8, 4, False)}
+    assert report.classes[2].missing[0] == "class 02/v0004"
+    problems = {entry.split: entry.problem for entry in report.splits}
+    assert problems["train"] == "" and "class 02 (4)" in problems["test"]
+    assert not report.ok and report.missing == 4
+
+
+def test_keep_leaves_what_the_tree_has():
+    splits = make("arn", SMALL).splits
+    kept = keep(splits, tree_of({"class 00": 2}))
+    assert isinstance(kept, Splits)
+    assert [video.id for _, video in kept.rows] == ["class 00/v0000", "class 00/v0001"]

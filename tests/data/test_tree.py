@@ -1,0 +1,88 @@
+"""What a folder holds: video trees, frame stores, ids, class names."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fsar_cli.data.tree import fold, match_folders, scan_tree
+from fsar_cli.errors import DataError
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Empty files: nothing here may open a video."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_video_tree(tmp_path):
+    names = ["b c/2.MP4", "b c/1.avi", "a/x, (1) [y]; !&'.webm", "a/été.mkv", "a/notes.txt", "a/.hidden.mp4", "top.mp4"]
+    tree = scan_tree(touch(tmp_path, *names, "empty/readme.md", ".git/clip.mp4"))
+    assert tree.kind == "videos"
+    assert tree.classes == {"a": ("a/x, (1) [y]; !&'", "a/été"), "b c": ("b c/1", "b c/2")}
+    assert tree.ids == {"a/x, (1) [y]; !&'", "a/été", "b c/1", "b c/2"}
+
+
+def test_files_that_share_a_stem_keep_their_extension(tmp_path):
+    tree = scan_tree(touch(tmp_path, "a/x.avi", "a/x.mp4", "a/y.avi", "a/x.y.avi", "b/x.avi"))
+    assert tree.classes == {"a": ("a/x.avi", "a/x.mp4", "a/x.y", "a/y"), "b": ("b/x",)}
+
+
+def test_frame_store_with_and_without_manifest_has_the_ids_of_its_videos(tmp_path):
+    videos = scan_tree(touch(tmp_path / "v", "a/1.avi", "a/2.avi", "b/1.mp4"))
+    store = touch(tmp_path / "f", "a/1/00000001.jpg", "a/2/00000001.jpg", "b/1/00000001.jpg", "b/half/x.part")
+    frames = scan_tree(store)
+    assert frames.kind == "frames"
+    assert (frames.classes, frames.digest) == (videos.classes, videos.digest)
+
+
+def test_a_manifest_of_something_else_is_passed_over(tmp_path):
+    touch(tmp_path, "a/1.avi")
+    (tmp_path / "manifest.csv").write_text("path,class,frames\na/1.avi,a,12\n")
+    assert scan_tree(tmp_path).ids == {"a/1"}
+
+
+def test_digest_tells_ids_apart(tmp_path):
+    one, two = (scan_tree(touch(tmp_path / name, f"a/{name}.avi")) for name in "xy")
+    assert one.digest != two.digest
+
+
+@pytest.mark.parametrize(
+    "name", ["hurling (sport)", "hurling_(sport)", "Hurling-Sport", "HURLING  [sport]", "ｈurlingsport"]
+)
+def test_class_names_fold_together(name):
+    assert fold(name) == "hurlingsport"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("shoot ball", "shoot bow"), ("a.b", "ab"), ("walk", "walking"), ("1 2", "1 3")]
+)
+def test_other_class_names_stay_apart(one, other):
+    assert fold(one) != fold(other)
+
+
+def test_the_same_spelling_wins_and_ambiguity_is_refused():
+    assert match_folders(["a_b", "gone"], ["a b", "a_b", "c"]) == {"a_b": "a_b"}
+    assert match_folders(["a b"], ["A_B"]) == {"a b": "A_B"}
+    with pytest.raises(DataError, match="the class 'a_b' could be the folder 'A_b' or 'a b'"):
+        match_folders(["a_b"], ["a b", "A_b"])
+
+
+def test_folders_without_videos_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        scan_tree(tmp_path / "none")
+    with pytest.raises(DataError, match="no video in") as error:
+        scan_tree(touch(tmp_path, "a/readme.txt"))
+    assert "CLASS/VIDEO" in error.value.hint
+
+
+def test_a_broken_file_name_is_shown(tmp_path):
+    (tmp_path / "a").mkdir()
+    try:
+        open(os.fsencode(tmp_path) + b"/a/caf\xe9.avi", "w").close()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with pytest.raises(DataError, match=r"a/caf\\udce9 is not valid UTF-8"):
+        scan_tree(tmp_path)

@@ -1,0 +1,327 @@
+"""Video files of every kind that data sets hold: which frame is read, at what time, in what size; and every refusal."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from videos import draw_counter, make_audio, make_video, read_counter, truncate
+
+from fsar_cli.data.sizes import scaled_size
+from fsar_cli.data.video import (
+    VideoWriter,
+    count_frames,
+    frame_times,
+    iter_frames,
+    probe,
+    read_frames,
+    read_times,
+    reading,
+    seeking,
+)
+from fsar_cli.errors import DataError, UsageError
+
+KINDS = {
+    "h264.mp4": {},
+    "bframes.mkv": {"bframes": 3},
+    "mpeg4.avi": {"codec": "mpeg4", "bframes": 2},
+    "vp9.webm": {"codec": "libvpx-vp9"},
+    "transport.ts": {},
+    "10bit.mkv": {"pix_fmt": "yuv420p10le"},
+    "gray.mkv": {"codec": "ffv1", "pix_fmt": "gray"},
+    "alpha.mov": {"codec": "qtrle", "pix_fmt": "argb"},
+    "odd.mp4": {"pix_fmt": "yuv444p", "width": 67, "height": 49},
+    "sound.mp4": {"audio": True},
+    "picture.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "intra.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_frame_in_order_to_the_last(tmp_path: Path, name: str) -> None:
+    path = make_video(tmp_path / name, frames=31, **KINDS[name])
+    seconds, pictures = zip(*iter_frames(path), strict=True)
+    assert [read_counter(picture) for picture in pictures] == list(range(31))
+    assert np.allclose(seconds, np.arange(31) / 30, atol=0.011), "gif counts in hundredths"
+    assert all(p.dtype == np.uint8 and p.shape == pictures[0].shape and p.flags.c_contiguous for p in pictures)
+    info = probe(path)
+    assert pictures[0].shape == (info.height, info.width, 3)
+    assert info.fps == pytest.approx(30, rel=0.15)
+    assert info.frames in (31, None)
+    assert count_frames(path) == 31
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_rotation_is_applied(tmp_path: Path, rotation: int) -> None:
+    path = make_video(tmp_path / "phone.mp4", frames=20, width=96, height=48, rotation=rotation, first=1234)
+    info = probe(path)
+    assert (info.width, info.height, info.rotation) == (96, 48, rotation)
+    pictures = [picture for _, picture in iter_frames(path, short_side=32)]
+    assert pictures[0].shape == (32, 64, 3)
+    assert [read_counter(p) for p in pictures] == list(range(1234, 1254))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_variable_rate_and_late_start(tmp_path: Path, suffix: str) -> None:
+    pts = [700 + 20 * i + 3 * i * i for i in range(80)]
+    path = make_video(tmp_path / f"late.{suffix}", pts=pts)
+    expected = (np.array(pts) - 700) / 1000
+    assert np.allclose([seconds for seconds, _ in iter_frames(path)], expected, atol=1e-9)
+    assert np.allclose(frame_times(path), expected, atol=1e-9)
+    wanted = [0.0, 0.0229, 0.0231, expected[40], expected[79] + 100]
+    assert [read_counter(p) for p in read_times(path, wanted)] == [0, 0, 1, 40, 79]
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "bframes.mkv", "mpeg4.avi", "vp9.webm", "transport.ts"])
+def test_reading_by_index_gives_exactly_the_sequential_frames(tmp_path: Path, name: str) -> None:
+    path = make_video(tmp_path / name, frames=200, **KINDS[name])
+    everything = np.stack([picture for _, picture in iter_frames(path)])
+    indices = [199, 3, 100, 100, 0, 77, 143, 144]
+    assert np.array_equal(read_frames(path, indices), everything[indices])
+
+
+def test_seeking_decodes_a_part_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "long.mp4", frames=600)
+    monkeypatch.setattr(seeking, "iter_frames", lambda *_, **__: pytest.fail("decoded from the start"))
+    assert [read_counter(p) for p in read_frames(path, [70, 599, 301], short_side=24)] == [70, 599, 301]
+
+
+def test_falls_back_where_the_index_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "long.mp4", frames=100)
+    honest = seeking._timeline
+
+    def shifted(*arguments):
+        stamps, keys = honest(*arguments)
+        return [stamp + 1 for stamp in stamps], keys
+
+    monkeypatch.setattr(seeking, "_timeline", shifted)
+    assert [read_counter(p) for p in read_frames(path, [70, 99])] == [70, 99]
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "expected"),
+    [
+        ((64, 48), 24, (32, 24)),
+        ((48, 64), 24, (24, 32)),
+        ((64, 64), 100, (100, 100)),
+        ((1920, 1080), 256, (455, 256)),
+        ((2, 1000), 1, (1, 500)),
+        ((1000, 999), 3, (3, 3)),
+        ((7, 5), None, (7, 5)),
+    ],
+)
+def test_scaled_size(size: tuple[int, int], short_side: int | None, expected: tuple[int, int]) -> None:
+    assert scaled_size(*size, short_side) == expected
+
+
+def test_short_side_below_one() -> None:
+    with pytest.raises(UsageError, match="at least 1 pixel"):
+        scaled_size(64, 48, 0)
+
+
+def test_scaling_keeps_the_picture_in_place(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mkv", frames=1, width=128, height=96, codec="ffv1", pix_fmt="bgr0", first=1365)
+    small = next(iter_frames(path, short_side=48))[1]
+    expected = draw_counter(1365, 64, 48)
+    assert np.abs(small.astype(int) - expected).mean() < 4
+    assert np.array_equal(next(iter_frames(path))[1], draw_counter(1365, 128, 96)), "lossless and unscaled"
+
+
+def test_keep_selects_before_converting(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", frames=40)
+    kept = [(s, read_counter(p)) for s, p in iter_frames(path, keep=lambda i, s: i % 7 == 0 and s < 1)]
+    assert [counter for _, counter in kept] == [0, 7, 14, 21, 28]
+    assert kept[3][0] == pytest.approx(21 / 30)
+
+
+def _refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        list(iter_frames(path))
+    assert str(path) in caught.value.message
+    return caught.value.message
+
+
+def test_refusals_name_file_and_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("not a video\n" * 50)
+    make_audio(tmp_path / "sound.m4a")
+    assert "no such file" in _refusal(tmp_path / "missing.mp4")
+    assert "0 bytes" in _refusal(tmp_path / "empty.mp4")
+    assert "is a folder" in _refusal(tmp_path)
+    assert "not a readable video" in _refusal(tmp_path / "text.mp4")
+    assert "sound but no picture" in _refusal(tmp_path / "sound.m4a")
+    for call in (probe, count_frames, lambda path: read_frames(path, [0]), lambda path: read_times(path, [0.0])):
+        with pytest.raises(DataError, match="no such file"):
+            call(tmp_path / "missing.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_permission_denied(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    path.chmod(0)
+    assert "cannot be read" in _refusal(path)
+
+
+def test_huge_declared_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    monkeypatch.setattr(reading, "MAX_SIDE", 60)
+    assert "declares pictures of 64 x 48; at most 60 pixels a side" in _refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("header_last.mp4", {}),
+        ("header_first.mp4", {"muxer": {"movflags": "faststart"}}),
+        ("cut.avi", {"codec": "mpeg4"}),
+    ],
+)
+def test_truncated(tmp_path: Path, name: str, kind: dict) -> None:
+    path = truncate(make_video(tmp_path / name, frames=60, content="noise", **kind), 0.5)
+    message = _refusal(path)
+    assert "not a readable video" in message if name == "header_last.mp4" else "is cut off" in message
+
+
+def test_the_frames_before_the_cut_come_first(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", frames=90, bframes=0, muxer={"movflags": "faststart"})
+    truncate(path, 0.7)
+    seen = []
+    with pytest.raises(DataError, match="is cut off"):
+        for _, picture in iter_frames(path, threads=1):
+            seen.append(read_counter(picture))
+    assert seen == list(range(len(seen)))
+    assert len(seen) > 20
+
+
+def _damage(path: Path, start: int, stop: int) -> None:
+    """Overwrite the data of packets start..stop (in file order) with zeros."""
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(path.read_bytes())
+    for position, size in packets[start:stop]:
+        data[position : position + size] = bytes(size)
+    path.write_bytes(data)
+
+
+def test_damaged_frames_are_skipped(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.avi", frames=60, codec="mjpeg", pix_fmt="yuvj420p")
+    _damage(path, 20, 25)
+    counters = [read_counter(picture) for _, picture in iter_frames(path, threads=1)]
+    assert counters == [*range(20), *range(25, 60)]
+    assert [round(s * 30) for s, _ in iter_frames(path, threads=1)] == counters, "time does not slip"
+
+
+def test_a_long_run_of_damage_ends_the_reading(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.avi", frames=90, codec="mjpeg", pix_fmt="yuvj420p")
+    _damage(path, 20, 80)
+    assert "30 frames in a row do not decode (after 20 good ones)" in _refusal(path)
+
+
+def test_index_beyond_the_end(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", frames=10)
+    for index in (10, 500):
+        with pytest.raises(DataError, match=f"frame {index} does not exist: the video has 10 frames"):
+            read_frames(path, [0, index])
+    for wrong in ([], [-1]):
+        with pytest.raises(UsageError, match="0 or more"):
+            read_frames(path, wrong)
+        with pytest.raises(UsageError, match="0 or more"):
+            read_times(path, wrong)
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b.mp4", "50% [x] (1) & 'q' !;.mp4", "%03d.mp4", "видео 视频.mp4", "n" * 240 + ".mp4"]
+)
+def test_any_file_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    os.rename(make_video(tmp_path / "plain.mp4", frames=5), path)
+    assert count_frames(path) == 5
+    with VideoWriter(path, 32, 24) as writer:
+        writer.write(draw_counter(9, 32, 24))
+    assert read_counter(read_frames(path, [0])[0]) == 9
+
+
+def test_libav_stays_silent(tmp_path: Path) -> None:
+    path = truncate(make_video(tmp_path / "a.avi", frames=60, codec="mpeg4", content="noise"), 0.5)
+    code = (
+        "import sys; from fsar_cli.data.video import iter_frames; from fsar_cli.errors import DataError\n"
+        "try: list(iter_frames(sys.argv[1]))\nexcept DataError: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("size", [(64, 48), (65, 49)])
+def test_written_video_reads_back(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    path, times = tmp_path / f"out.{suffix}", [0.0, 0.1, 0.15, 0.5, 1.25]
+    with VideoWriter(path, *size, fps=30) as writer:
+        for index, seconds in enumerate(times):
+            writer.write(draw_counter(index, *size), seconds)
+        writer.write(draw_counter(5, *size))
+        assert not path.exists(), "nothing appears before the end"
+    seconds, pictures = zip(*iter_frames(path), strict=True)
+    assert np.allclose(seconds, [*times, 1.25 + 1 / 30], atol=6e-4)
+    assert [read_counter(p) for p in pictures] == list(range(6))
+    assert pictures[0].shape == (size[1] + size[1] % 2, size[0] + size[0] % 2, 3)
+    info = probe(path)
+    assert (info.codec, info.pix_fmt) == ("h264", "yuv420p")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_mp4_plays_while_it_loads(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, 64, 48, fps=30000 / 1001) as writer:
+        for index in range(30):
+            writer.write(draw_counter(index, 64, 48))
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert probe(path).fps == pytest.approx(30000 / 1001, rel=1e-6)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="stop"), VideoWriter(path, 64, 48) as writer:
+        writer.write(draw_counter(0, 64, 48))
+        raise RuntimeError("stop")
+    with pytest.raises(DataError, match="no frame was written"), VideoWriter(path, 64, 48):
+        pass
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writer_refusals(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"must end in \.mp4"):
+        VideoWriter(tmp_path / "a.txt", 64, 48)
+    with pytest.raises(UsageError, match="1 x 48"):
+        VideoWriter(tmp_path / "a.mp4", 1, 48)
+    with pytest.raises(DataError, match="folder does not exist"), VideoWriter(tmp_path / "no" / "a.mp4", 64, 48):
+        pass
+    with pytest.raises(UsageError, match="does not fit"), VideoWriter(tmp_path / "a.mp4", 64, 48) as writer:
+        writer.write(draw_counter(0, 32, 24))
+
+
+def test_real_clips_have_the_frames_their_manifest_says(shared: Path) -> None:
+    root = shared / "data" / "ut_interaction"
+    rows = list(csv.DictReader((root / "manifest.csv").open()))
+    assert len(rows) == 120
+    for row in rows[::12]:
+        info, path = probe(root / row["path"]), root / row["path"]
+        assert (info.width, info.height, info.fps) == (int(row["width"]), int(row["height"]), 30.0)
+        seconds = np.array([second for second, _ in iter_frames(path, keep=lambda index, _: index % 8 == 0)])
+        assert count_frames(path) == int(row["frames"])
+        assert seconds[0] == 0
+        assert np.all(np.diff(seconds) > 0.2)
+
+
+def test_packed_bframes_get_growing_times(shared: Path) -> None:
+    path = next((shared / "data" / "ut_interaction" / "kick").glob("*.avi"))
+    with av.open(str(path)) as container:
+        raw = [frame.pts for frame in container.decode(video=0)]
+    assert raw != sorted(raw), "the clip hands its stamps out of order"
+    assert np.array_equal(np.round(np.array(frame_times(path)) * 30).astype(int), np.array(sorted(raw)) - min(raw))
