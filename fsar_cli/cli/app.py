@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fsar_cli import __version__
-from fsar_cli.cli import extract, splits
+from fsar_cli.cli import demo, evaluate, extract, splits, train, visualize
 from fsar_cli.cli.output import stderr
 from fsar_cli.errors import FsarError
 
@@ -24,6 +24,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("extract-frames")(extract.extract_frames)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("visualize-regions")(visualize.visualize_regions)
 app.add_typer(splits.app, name="splits")
 
 

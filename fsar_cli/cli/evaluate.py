@@ -39,9 +39,10 @@ def evaluate(
     episode list; writes one CSV row an episode.
     """
     from fsar_cli.cli.output import ConsoleReporter
-    from fsar_cli.config import flatten, resolve
-    from fsar_cli.engine.runs import find_run
-    from fsar_cli.errors import UsageError
+    from fsar_cli.cli.source import resolve_method
+    from fsar_cli.engine.device import resolve_device
+    from fsar_cli.engine.evaluate import evaluate as evaluate_method
+    from fsar_cli.engine.evaluate import write_results
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
     flags = {
@@ -49,40 +50,21 @@ def evaluate(
         "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
         "data.splits": splits,
     }  # fmt: skip
-    if untrained:
-        if run is not None:
-            raise UsageError("--untrained takes no run folder", "leave one of the two out")
-        resolved, found = resolve(preset, config, flags, assignments), None
-    else:
-        if preset or config:
-            raise UsageError("a run brings its own configuration", "change single values with --set KEY=VALUE")
-        found = find_run(run)
-        if run is None:
-            reporter.log(f"run: {found.path} (the newest)")
-        resolved = resolve(flags=flags, assignments=assignments, base=flatten(found.config().model_dump()))
-    _evaluate(resolved.config, found, out, device, reporter, as_json)
-
-
-def _evaluate(config, run, out: Path | None, device: str, reporter, as_json: bool) -> None:
-    from fsar_cli.core.build import build_method
-    from fsar_cli.engine.checkpoint import load_method
-    from fsar_cli.engine.device import resolve_device
-    from fsar_cli.engine.evaluate import evaluate, write_results
-
+    source = resolve_method(run, untrained, preset, config, flags, assignments, reporter)
     target = resolve_device(device, reporter)
-    method = load_method(run, config) if run else build_method(config, seed=config.train.seed).eval()
-    result = evaluate(method, config, target, reporter=reporter)
-    folder = out or (run.path / "eval" if run else Path("eval"))
-    write_results(result, config, folder)
-    _show(result, config, run, folder, as_json)
+    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter)
+    folder = out or (source.run.path / "eval" if source.run else Path("eval"))
+    write_results(result, source.config, folder)
+    _show(result, source, folder, as_json)
 
 
-def _show(result, config, run, folder: Path, as_json: bool) -> None:
+def _show(result, source, folder: Path, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout
     from fsar_cli.engine.evaluate import document
 
     if as_json:
-        print_json({"command": "eval", "run": str(run.path) if run else None, **document(result, config)})
+        run = str(source.run.path) if source.run else None
+        print_json({"command": "eval", "run": run, "files": str(folder), **document(result, source.config)})
         return
     stdout.print(_accuracy_table(result))
     stdout.print(_class_table(result))

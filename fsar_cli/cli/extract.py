@@ -1,5 +1,95 @@
-"""`fsar extract-frames`."""
+"""`fsar extract-frames`: videos -> frame store."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fsar_cli.cli import options
+from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
+from fsar_cli.errors import DataError
 
 
-def extract_frames() -> None:
-    """Decode videos into a frame store."""
+def extract_frames(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="VIDEOS... OUT",
+            help="Folders class/video, lists (.csv with path and class, .txt) or video files; last, where two or more "
+            "are given, the frame store. Left out: data.videos and data.frames of the configuration.",
+            show_default=False,
+        ),
+    ] = None,
+    short_side: Annotated[
+        int | None,
+        typer.Option(help="Pixels of the frames' shorter side; 0 keeps the size. Default: clip.short_side.", min=0),
+    ] = None,
+    quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 90,
+    fps: Annotated[float | None, typer.Option(help="Store at most so many frames a second.")] = None,
+    every: Annotated[int, typer.Option(metavar="N", help="Store every N-th frame.")] = 1,
+    max_frames: Annotated[
+        int | None, typer.Option(metavar="N", help="Store at most N frames a video, evenly spread.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes; 0 works in this one. Default: one a core, at most 8.", min=0, max=256),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove what OUT holds and extract anew.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.ConfigFile = None,
+    assignments: options.Set = None,
+) -> None:
+    """Decode videos into a frame store: OUT/class/video/00000001.jpg and OUT/manifest.csv.
+
+    Run again, it fetches only what is missing, so it can be stopped at any time.
+
+    A video that cannot be read is named with its reason and listed in OUT/failed.csv; the others finish (exit code 3).
+    """
+    from fsar_cli.config import resolve
+    from fsar_cli.data.extraction import extract
+    from fsar_cli.data.frames import Settings
+    from fsar_cli.data.sources import find_videos
+
+    resolved = resolve(path=config, assignments=assignments).config
+    *videos, out = paths if paths and len(paths) > 1 else [*(paths or [resolved.data.videos]), resolved.data.frames]
+    side = resolved.clip.short_side if short_side is None else short_side or None
+    settings = Settings(side, quality, fps, every, max_frames)
+    reporter = ConsoleReporter(quiet, verbose)
+    found = find_videos(videos)
+    reporter.log(f"{len(found.sources)} videos in {len({source.label for source in found.sources})} classes -> {out}")
+    if found.left_out():
+        reporter.log(found.left_out())
+    result = extract(found.sources, out, settings, _cores() if workers is None else workers, reporter, overwrite)
+    _show(result, out, settings, json)
+
+
+def _cores() -> int:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, 8)
+
+
+def _show(result, out: Path, settings, json: bool) -> None:
+    """Print the result; raise DataError where videos failed."""
+    from dataclasses import asdict
+
+    from fsar_cli.data.video import printable
+
+    rate = result.frames / result.seconds if result.frames else 0.0
+    if json:
+        failed = [{"path": printable(path), "reason": reason} for path, reason in result.failed]
+        counts = {"done": result.done, "skipped": result.skipped, "failed": failed, "frames": result.frames}
+        times = {"seconds": round(result.seconds, 3), "frames_per_second": round(rate, 1)}
+        print_json({"out": printable(out), "settings": asdict(settings), **counts, **times})
+    else:
+        there = f", {result.skipped} were there already" if result.skipped else ""
+        speed = f" in {result.seconds:.1f} s, {rate:.0f} frames/s" if result.frames else ""
+        stdout.print(f"{result.done} videos, {result.frames} frames{speed}{there}: {printable(out)}", markup=False)
+    if result.failed:
+        total = result.done + len(result.failed) + result.skipped
+        raise DataError(
+            f"{len(result.failed)} of {total} videos could not be extracted",
+            f"reasons: {printable(out / 'failed.csv')}; repair or remove them and run again",
+        )

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from fsar_cli.errors import DataError, UsageError, did_you_mean
 
+# Networks whose weights expect inputs of mean 0.5 and deviation 0.5: torchvision rescales ImageNet's inside forward().
+RESCALED = ("googlenet", "inception_v3")
 # Vision transformers whose tokens or windows fit one side of input only.
 ONE_SIDE = ("vit", "maxvit")
 # Parts of torchvision's networks that come after the map.
 HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2")
-
-
-# Networks whose torchvision weights expect inputs of mean 0.5 and deviation 0.5 and rescale ImageNet's inside forward().
-RESCALED = ("googlenet", "inception_v3")
 
 
 class Rescale(nn.Module):

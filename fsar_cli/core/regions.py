@@ -26,7 +26,7 @@ class Regions:
     boxes: Tensor
     """[...,4] xyxy in [0,1] of the input crop."""
     saturated: Tensor
-    """[...] bool: at least one coordinate was clamped; its gradient is zero (`tanh`: nearly; `straight_through`: one)."""
+    """[...] bool: at least one coordinate was clamped, and with `hard` has no gradient (hardly any with `tanh`)."""
 
 
 def grid_offsets(
@@ -54,15 +54,13 @@ def crop_regions(frames: Tensor, centres: Tensor, side: int) -> Tensor:
     Returns:
         [B,C,side,side] of the frames' type; zeros where a region leaves the frame.
     """
-    input_side = frames.shape[-1]
-    exact = torch.promote_types(frames.dtype, torch.float32)
-    with torch.autocast(frames.device.type, enabled=False):  # a grid in half precision is off by up to half a pixel
-        centres = centres.to(exact)
-        shift = 2 * centres / input_side - 1  # [B,2] in the [-1,1] coordinates of affine_grid
-        scale = torch.eye(2, dtype=exact, device=centres.device).expand(len(frames), 2, 2) * (side / input_side)
-        theta = torch.cat([scale, shift.unsqueeze(-1)], dim=-1)  # [B,2,3]
-        grid = F.affine_grid(theta, [len(frames), 1, side, side], align_corners=False)
-        crops = F.grid_sample(frames.to(exact), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    exact = torch.promote_types(frames.dtype, torch.float32)  # half precision would be off by up to half a pixel
+    pixels = torch.arange(side, dtype=exact, device=centres.device) - (side - 1) / 2  # from the centre of the region
+    grid = 2 * (centres.to(exact).unsqueeze(-1) + pixels) / frames.shape[-1] - 1  # [B,2,P] in [-1,1] of the frame
+    xs, ys = grid[:, 0].unsqueeze(1).expand(-1, side, -1), grid[:, 1].unsqueeze(2).expand(-1, -1, side)  # [B,P,P]
+    crops = F.grid_sample(
+        frames.to(exact), torch.stack([xs, ys], -1), mode="bilinear", padding_mode="zeros", align_corners=False
+    )
     return crops.to(frames.dtype)
 
 
@@ -88,8 +86,9 @@ class KeyRegionSelector(nn.Module):
     def forward(self, cells: Tensor) -> Regions:
         """Cell weights [...,H,W] -> regions of the same leading axes; float32 whatever the input's type or autocast."""
         offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side, cells.device)
-        with torch.autocast(cells.device.type, enabled=False):
-            total = self.gain * (self._weigh(cells.float().flatten(-2)) @ offsets)  # [...,2], eq. 6
+        cell_weights = self._weigh(cells.float().flatten(-2)).unsqueeze(-1)  # [...,H*W,1]
+        # Not a matrix product: in TF32 or bfloat16 that would move a centre by pixels.
+        total = self.gain * (cell_weights * offsets).sum(-2)  # [...,2], eq. 6
         half = (self.input_side - self.region_side) / 2
         return self.regions(self.input_side / 2 + self._limit(total, half), self._saturated(total, half))
 

@@ -104,24 +104,26 @@ def write_settings(root: Path, settings: Settings) -> None:
     os.replace(partial, root / SETTINGS)
 
 
-def read_manifest(root: Path) -> Iterator[Record]:
-    """The complete rows of a manifest; a last line that a killed process left unfinished is passed over."""
-    kinds = [field.type for field in fields(Record)]
+def manifest_rows(root: Path) -> Iterator[list[str]]:
+    """The complete rows of a manifest as text; a last row that a killed process left unfinished is passed over."""
     try:
         # newline="": names may hold line breaks, which stand quoted in the file.
         with (root / MANIFEST).open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
             lines = [line for line in stream if line.endswith(("\n", "\r"))]
     except FileNotFoundError:
         return
-    for number, row in enumerate(csv.reader(lines[1:]), 2):
-        if len(row) != len(kinds):
-            continue
+    yield from (row for row in csv.reader(lines[1:]) if len(row) == len(fields(Record)))
+
+
+def read_manifest(root: Path) -> Iterator[Record]:
+    """The complete rows of a manifest. Raises DataError where a row is not what extraction writes."""
+    kinds = [field.type for field in fields(Record)]
+    for row in manifest_rows(root):
         try:
             yield Record(*[kind(text) for kind, text in zip(kinds, row, strict=True)])
         except ValueError as error:
-            raise DataError(
-                f"row {number} of {root / MANIFEST} is damaged ({error})", f"remove it, or {ANEW}"
-            ) from error
+            message = f"the row of '{row[0]}' in {root / MANIFEST} is damaged ({error})"
+            raise DataError(message, f"remove the row, or {ANEW}") from error
 
 
 def write_manifest(root: Path, records: Iterable[Record]) -> None:

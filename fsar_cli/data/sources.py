@@ -21,6 +21,7 @@ from fsar_cli.data.tree import VIDEO_EXTENSIONS, ids_of_files
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError, UsageError
 
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One video to extract."""
@@ -61,6 +62,7 @@ class _Search:
     def add(self, path: Path, label: str | None = None) -> None:
         path = Path(path).absolute()
         label = path.parent.name if label is None else label
+        path = path.parent.resolve() / path.name  # the file's own name stays, even where it is a link
         if not label or label.startswith(".") or "/" in label or "\\" in label:
             raise UsageError(f"{printable(path)}: '{printable(label)}' cannot be the name of a class")
         if self.files.setdefault(path, label) != label:

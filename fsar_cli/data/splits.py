@@ -154,13 +154,13 @@ def _check(rows: Iterable[tuple[str, Video]]) -> None:
             raise DataError(f"unknown split '{split}' of {video.id}", f"allowed: {', '.join(SPLITS)}")
         if not video.cls or not video.id:
             raise DataError(f"a row of split '{split}' lacks its class or video: {video}", "complete or remove the row")
-        if video.id in seen:
-            raise DataError(f"the video {video.id} is listed twice", "remove one of the rows")
         if home.setdefault(video.cls, split) != split:
             raise DataError(
                 f"the class '{video.cls}' is in two splits, {home[video.cls]} and {split}",
                 "few-shot splits share no class: move its videos into one of them",
             )
+        if video.id in seen:
+            raise DataError(f"the video {video.id} is listed twice", "remove one of the rows")
         seen.add(video.id)
 
 

@@ -5,10 +5,10 @@ class Thinning:
     """Decides frame by frame; call it with each (index, seconds) in order.
 
     Args:
-        fps: keep a frame only once 1/fps seconds (on a fixed grid) have passed; frames are never repeated.
+        fps: keep the first frame in each period of 1/fps seconds; frames are never repeated.
         every: keep frames 0, every, 2 * every, ...
         max_frames: keep at most so many, evenly spread: whenever the limit is full, every second one of those kept is
-            given up and from then on half as many are taken. Between half the limit and the limit remain, of any length.
+            given up and from then on half as many are taken. A longer video keeps between half the limit and the limit.
 
     Example, max_frames=4, frames 0 to 9: 0 1 2 3 are kept; at 4 only 0 2 remain and 4 joins, then 6; at 8 only 0 4
     remain and 8 joins: 0 4 8.

@@ -4,7 +4,6 @@ A video's id is "class/stem": the class folder's name and the file name without 
 class share a stem, all of them keep their extension in the id. A frame store names its folders by the same ids.
 """
 
-import csv
 import hashlib
 import os
 import re
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from fsar_cli.data.frames import MANIFEST, read_manifest
 from fsar_cli.errors import DataError
 
 # fmt: off
@@ -25,7 +25,6 @@ VIDEO_EXTENSIONS = frozenset((
 # fmt: on
 """File name endings, in lower case, that count as videos; capitals do not matter."""
 
-MANIFEST = "manifest.csv"
 _FOLDED = re.compile(r"[\s_\-()\[\]{}]+")
 
 
@@ -102,7 +101,7 @@ def scan_tree(root: Path) -> Tree:
     """
     if not root.is_dir():
         raise DataError(f"no folder {root}", "name the class/video tree with --root or data.videos in fsar.yaml")
-    listed = _from_manifest(root / MANIFEST)
+    listed = _from_manifest(root)
     if listed is not None:
         kind, classes = "frames", listed
     else:
@@ -117,19 +116,19 @@ def scan_tree(root: Path) -> Tree:
     return Tree(root, kind, classes)
 
 
-def _from_manifest(path: Path) -> dict[str, list[str]] | None:
-    """Classes of a frame store's manifest; None where there is none or it belongs to something else."""
+def _from_manifest(root: Path) -> dict[str, list[str]] | None:
+    """Classes of a frame store by its manifest; None where there is none or it belongs to something else."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"video", "frames"} <= set(reader.fieldnames or ()):
-                return None
-            classes: dict[str, list[str]] = {}
-            for row in reader:
-                classes.setdefault(row["video"].rpartition("/")[0], []).append(row["video"])
-            return classes
-    except (OSError, UnicodeDecodeError):
+        with (root / MANIFEST).open(encoding="utf-8", errors="surrogateescape") as file:
+            columns = file.readline().strip().split(",")
+    except OSError:
         return None
+    if not {"video", "source_frames"} <= set(columns):
+        return None
+    classes: dict[str, list[str]] = {}
+    for record in read_manifest(root):
+        classes.setdefault(record.label, []).append(record.id)
+    return classes
 
 
 def _visible(folder: Path) -> Iterator[os.DirEntry]:

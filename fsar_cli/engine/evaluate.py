@@ -160,8 +160,13 @@ def _count(confusion: np.ndarray, classes: np.ndarray, truth: np.ndarray, predic
     np.add.at(confusion, (rows, columns), 1)
 
 
-def evaluate(method: FewShotMethod, config: Config, device: torch.device, *, reporter: Reporter = SILENT) -> Evaluation:
+def evaluate(
+    method: FewShotMethod, config: Config, device: torch.device, *, reporter: Reporter = SILENT
+) -> tuple[Evaluation, Bank]:
     """Encode the videos of `eval.split` once, then evaluate every number of shots of `eval.shots` on them.
+
+    Returns:
+        the results, and the bank they were matched in.
 
     Raises:
         DataError: missing split, too few classes or videos, unreadable frames.
@@ -195,7 +200,7 @@ def evaluate(method: FewShotMethod, config: Config, device: torch.device, *, rep
     )
     seconds = time.monotonic() - started
     results = [evaluate_bank(method, bank, sampler, settings.episodes, reporter=reporter) for sampler in samplers]
-    return Evaluation(results, bank.regions, len(bank.videos), seconds)
+    return Evaluation(results, bank.regions, len(bank.videos), seconds), bank
 
 
 def document(result: Evaluation, config: Config) -> dict[str, object]:

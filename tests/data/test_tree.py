@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fsar_cli.data.frames import Record, write_manifest
 from fsar_cli.data.tree import fold, match_folders, scan_tree
 from fsar_cli.errors import DataError
 
@@ -36,6 +37,14 @@ def test_frame_store_with_and_without_manifest_has_the_ids_of_its_videos(tmp_pat
     frames = scan_tree(store)
     assert frames.kind == "frames"
     assert (frames.classes, frames.digest) == (videos.classes, videos.digest)
+
+
+def test_the_manifest_of_a_store_says_what_is_finished(tmp_path):
+    store = touch(tmp_path, "a/1/00000001.jpg", "a/unfinished/00000001.jpg", "b/x, y/00000001.jpg")
+    rest = ("a.avi", 64, 48, 25.0, 9, 64, 48, 25.0, 9, 0.36)
+    write_manifest(store, [Record("a/1", "a", *rest), Record("b/x, y", "b", *rest)])
+    tree = scan_tree(store)
+    assert (tree.kind, tree.classes) == ("frames", {"a": ("a/1",), "b": ("b/x, y",)})
 
 
 def test_a_manifest_of_something_else_is_passed_over(tmp_path):

@@ -185,11 +185,11 @@ def banner(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
 
 
 def snatch(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
-    """A runner tears a bag from a passer-by, who falls over backwards, and is off."""
+    """A runner tears a bag from a passer-by, who falls on the backside, and is off."""
     victim, thief, bag = wardrobe.look(), wardrobe.look(), wardrobe.colour()
     meet = between(rng, 0.32, 0.48)
     pulled = pose(40, (95, 95), (60, 70), (30, -20), (-20, -40))
-    down = pose(-62, (-60, -40), (-80, -60), (60, 10), (48, 0), head=-50)
+    down = pose(-42, (-60, -30), (-70, -45), (88, 62), (74, 96), head=-30)
 
     def draw(canvas: Canvas, u: float, t: float) -> None:
         p = tween(u, (0, STAND), (meet, STAND), (meet + 0.12, pulled), (meet + 0.34, down))

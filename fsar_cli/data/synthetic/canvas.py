@@ -101,8 +101,10 @@ class Canvas:
         across = np.concatenate([b[0] for b in blobs])
         down = np.concatenate([b[1] for b in blobs])
         colours = np.concatenate([b[2] for b in blobs])
-        weighted = (across[:, :, None] * colours[:, None, :]).reshape(len(across), -1)  # [N,side*3]
-        return down.T @ across, (down.T @ weighted).reshape(self.side, self.side, 3)
+        colours = np.concatenate([colours, np.ones((len(colours), 1), np.float32)], 1)
+        weighted = (across[:, :, None] * colours[:, None, :]).reshape(len(across), -1)  # [N,side*4]
+        total = (down.T @ weighted).reshape(self.side, self.side, 4)
+        return total[..., 3], total[..., :3]
 
     def onto(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Composite the drawing over `patch`.
@@ -114,8 +116,8 @@ class Canvas:
             The picture, float32 [side,side,3] in 0-255, and what counts as acting, bool [side,side].
         """
         if self._shadows:
-            density, _ = self._sum(self._shadows)
-            patch = patch * np.exp(-density)[..., None]
+            across, down = (np.concatenate([b[k] for b in self._shadows]) for k in (0, 1))
+            patch = patch * np.exp(-(down.T @ across))[..., None]
         layer = np.asarray(self._image.reduce(OVERSAMPLE), np.float32)
         alpha = layer[..., 3:] / 255
         patch = patch + (layer[..., :3] - patch) * alpha

@@ -1,0 +1,47 @@
+"""`fsar visualize-regions`: where the method looks in a video."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
+
+
+def visualize_regions(
+    video: Annotated[Path, typer.Argument(help="Any video file.")],
+    run: Annotated[Path | None, typer.Option(help="Run folder (default: the newest under runs/).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the pictures (default: regions/VIDEO).")] = None,
+    window: Annotated[float, typer.Option(help="Longest stretch of video seen as one clip, in seconds.")] = 10.0,
+    sheets: Annotated[int, typer.Option(min=0, help="Stretches that get a contact sheet and heat maps.")] = 4,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
+    ] = False,
+    device: Device = "auto",
+    preset: Preset = None,
+    config: ConfigFile = None,
+    assignments: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw the key regions of VIDEO: overlay.mp4, contact-sheet.png, heat-maps.png and regions.json."""
+    from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
+    from fsar_cli.cli.source import resolve_method
+    from fsar_cli.data.video import probe
+    from fsar_cli.engine.device import resolve_device
+    from fsar_cli.engine.visualize import visualize
+
+    reporter = ConsoleReporter(quiet or as_json, verbose)
+    probe(video)  # a bad file is named before a model is loaded
+    source = resolve_method(run, untrained, preset, config, {}, assignments, reporter)
+    target = resolve_device(device, reporter)
+    result = visualize(
+        source.load(), source.config, video, out or Path("regions") / video.stem, target, window=window, sheets=sheets,
+        title=video.name, reporter=reporter,
+    )  # fmt: skip
+    if as_json:
+        print_json({"command": "visualize-regions", **vars(result)})
+        return
+    for path in (result.overlay, *result.sheets, *result.heats, result.regions):
+        stdout.print(str(path), markup=False)

@@ -1,0 +1,96 @@
+"""The `fsar.yaml` of a new project folder, commented from the configuration itself, and the commands that follow."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from fsar_cli.config import Config, DataConfig, read_preset
+from fsar_cli.data.protocols import protocols
+from fsar_cli.data.tree import fold
+
+_HEADER = """\
+# fsar.yaml: the settings of this folder. Commands run here read it; FSAR_* variables, flags and --set win over it.
+# `fsar config show` prints every value and where it comes from. Paths are relative to this folder.
+"""
+
+
+def project_file(name: str, videos: Path = Path("videos"), preset: str | None = None) -> str:
+    """The text of a project file.
+
+    Args:
+        name: short name of the data set; empty: the preset's.
+        videos: class/video tree, as seen from the project folder.
+        preset: preset to start from.
+
+    Raises:
+        UsageError: no such preset.
+    """
+    chosen = read_preset(preset) if preset else {}
+    lines = [_HEADER.rstrip(), f"preset: {preset}" if preset else "# preset: hmdb51  # `fsar config presets`"]
+    lines += ["", "data:", *_data(name or ("" if "data.name" in chosen else "data"), videos)]
+    lines += [
+        "",
+        "# Everything else, as it is now: to change a value take `# ` away from its line and its section's.",
+    ]
+    for section, field in Config.model_fields.items():
+        if section != "data":
+            lines += ["", *_commented(section, field.default, chosen, section)]
+    return "\n".join(lines) + "\n"
+
+
+def _data(name: str, videos: Path) -> Iterator[str]:
+    values = {"name": name, "videos": str(videos)} | {
+        key: str(getattr(DataConfig(), key)) for key in ("frames", "splits")
+    }
+    for key, value in values.items():
+        if value:
+            yield f"  {key}: {_scalar(value)}  # {DataConfig.model_fields[key].description}"
+
+
+def _commented(key: str, section: BaseModel, chosen: dict[str, Any], dotted: str, depth: int = 0) -> Iterator[str]:
+    """A section as YAML lines that are all comments."""
+    indent = "  " * depth
+    yield f"# {indent}{key}:"
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _commented(name, value, chosen, f"{dotted}.{name}", depth + 1)
+        else:
+            value = chosen.get(f"{dotted}.{name}", value)
+            note = f"  # {field.description}" if field.description else ""
+            yield f"# {indent}  {name}: {_scalar(value)}{note}"
+
+
+def _scalar(value: object) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return (
+        yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
+    )
+
+
+def short_name(folder: str) -> str:
+    """A folder's name as the name of a data set: letters, digits and hyphens; `data` where nothing is left."""
+    return re.sub(r"[^\w]+", "-", folder.casefold()).strip("-_") or "data"
+
+
+def next_steps(folder: Path, name: str, videos: Path) -> list[str]:
+    """The commands that follow, in order; `folder` and `videos` as seen from where the user is."""
+    rule = next((p.name for p in protocols().values() if fold(name) in (fold(p.dataset), fold(p.name))), "arn")
+    steps = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
+    if not videos.is_dir():
+        steps.append(f"put your videos into {videos} as CLASS/VIDEO, one folder a class")
+    return [
+        *steps,
+        "fsar doctor",
+        "fsar extract-frames",
+        f"fsar splits make {rule}",
+        "fsar splits check",
+        "fsar train",
+        "fsar eval --shots 5",
+        "fsar visualize-regions VIDEO",
+    ]

@@ -1,0 +1,170 @@
+"""`fsar extract-frames` as users run it: the real process, its two streams and its exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from videos import make_video
+
+from fsar_cli.data.frames import FrameStore, read_manifest
+
+FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()", "extract-frames"]
+VIDEOS = 24
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 videos of 60 frames: some seconds of work."""
+    root = tmp_path_factory.mktemp("long")
+    data = make_video(root / "kick/0.mp4", frames=60, width=320, height=240, content="motion").read_bytes()
+    for number in range(1, VIDEOS):
+        (root / f"kick/{number}.mp4").write_bytes(data)
+    return root
+
+
+def test_in_a_project_folder_it_needs_no_argument(fsar, tree: Path, tmp_path: Path) -> None:
+    data = {"videos": str(tree), "frames": "store"}
+    config = {"data": data, "clip": {"short_side": 40, "size": 32}, "model": {"region": {"side": 16}}}
+    (tmp_path / "fsar.yaml").write_text(yaml.safe_dump(config))
+    done = fsar("extract-frames", "--workers", 0)
+    assert done.code == 0
+    assert done.out.startswith("12 videos, 174 frames in ")
+    assert done.out.endswith(" frames/s: store\n")
+    assert "12 videos in 4 classes -> store" in done.err
+    store = FrameStore(tmp_path / "store")
+    assert (len(store), store.record("kick/kick_0").height) == (12, 40)
+    again = fsar("extract-frames", "-q")
+    assert (again.code, again.out, again.err) == (0, "0 videos, 0 frames, 12 were there already: store\n", "")
+
+
+def test_one_argument_names_the_videos(fsar, tree: Path, tmp_path: Path) -> None:
+    done = fsar("extract-frames", tree / "kick/kick_0.mp4", "--workers", 0, "--set", "data.frames=elsewhere")
+    assert done.code == 0
+    assert FrameStore(tmp_path / "elsewhere").ids == ["kick/kick_0"]
+
+
+def test_json_is_one_document_and_worker_processes_do_the_work(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a [b] (c)"
+    options = ["--json", "--workers", "2", "--short-side", "0", "--max-frames", "6", "--quality", "80"]
+    done = subprocess.run([*FSAR, tree, out, *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["schema"] == 1
+    assert document["out"] == str(out)
+    assert document["settings"] == {"short_side": None, "quality": 80, "fps": None, "every": 1, "max_frames": 6}
+    counts = [document[key] for key in ("done", "skipped", "failed", "frames")]
+    assert counts == [12, 0, [], sum(r.frames for r in read_manifest(out))]
+    assert document["frames_per_second"] > 0
+    assert "extract: 12/12" in done.stderr
+
+
+def test_broken_videos_are_named_as_they_happen_and_counted_at_the_end(fsar, tmp_path: Path) -> None:
+    folder = tmp_path / "v/kick it [1]"
+    make_video(folder / "good.mp4", frames=4)
+    (folder / "empty [x].mp4").touch()
+    done = fsar("extract-frames", "v", "out", "--json", "--workers", 0)
+    path = str(folder / "empty [x].mp4")
+    assert done.code == 3
+    assert done.json["failed"] == [{"path": path, "reason": "is empty (0 bytes)"}]
+    assert f"warning: {path}: is empty (0 bytes)\n" in done.err
+    assert "error: 1 of 2 videos could not be extracted\n  reasons: out/failed.csv" in done.err
+    assert FrameStore(tmp_path / "out").ids == ["kick it [1]/good"]
+
+
+def test_a_name_that_is_no_unicode_is_extracted_and_shown(fsar, tmp_path: Path) -> None:
+    make_video(tmp_path / "v/kick/a.mp4", frames=2)
+    folder = os.fsencode(tmp_path / "v/kick")
+    os.rename(tmp_path / "v/kick/a.mp4", folder + b"/caf\xe9.mp4")
+    open(folder + b"/\xff.mp4", "w").close()
+    done = fsar("extract-frames", "v", "out", "--workers", 0, "-v")
+    assert done.code == 3
+    assert "kick/\ufffd.mp4: is empty" in done.err
+    assert "kick/caf\ufffd: 2 frames" in done.err
+    assert [os.fsencode(video_id) for video_id in FrameStore(tmp_path / "out").ids] == [b"kick/caf\xe9"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["absent", "out"], 3, "absent does not exist"),
+        (["v", "out", "--fps", "5", "--every", "2"], 2, "--fps and --every exclude each other"),
+        (["v", "out", "--quality", "101"], 2, "--quality lies between 1 and 100"),
+        (["v", "v"], 2, "v is not a frame store and not an empty folder"),
+        (["v", "out", "--config", "absent.yaml"], 2, "cannot read the configuration absent.yaml"),
+    ],
+)
+def test_refusals(fsar, tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    make_video(tmp_path / "v/kick/a.mp4", frames=2)
+    done = fsar("extract-frames", *arguments, "--workers", 0)
+    assert f"error: {message}" in done.err
+    assert (done.code, done.out) == (code, "")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_settings_say_what_differs(fsar, tmp_path: Path) -> None:
+    make_video(tmp_path / "v/kick/a.mp4", frames=2)
+    fsar("extract-frames", "v", "out", "--workers", 0)
+    done = fsar("extract-frames", "v", "out", "--every", 2)
+    assert done.code == 2
+    assert "error: out was made with every 1 (now 2)" in done.err
+    assert "--overwrite" in done.err
+    done = fsar("extract-frames", "v", "out", "--every", 2, "--workers", 0, "--overwrite")
+    assert done.out.startswith("1 videos, 1 frames ")
+
+
+def _start(long: Path, out: Path) -> subprocess.Popen:
+    """The command at work in a process group of its own, with a few videos done."""
+    process = subprocess.Popen(
+        [*FSAR, str(long), str(out), "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(read_manifest(out))) < 3:
+        assert process.poll() is None, "it ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+def _assert_whole(out: Path, least: int) -> int:
+    """Every listed video has all its frames; returns how many are listed."""
+    records = list(read_manifest(out))
+    assert least <= len(records) < VIDEOS
+    for record in records:
+        assert len(list((out / record.id).glob("*.jpg"))) == record.frames == 60
+    return len(records)
+
+
+def test_killed_run_resumes(fsar, long: Path, tmp_path: Path) -> None:
+    process = _start(long, tmp_path)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    done = _assert_whole(tmp_path, least=3)
+    document = fsar("extract-frames", long, tmp_path, "--json", "--workers", 2).json
+    assert (document["done"], document["skipped"]) == (VIDEOS - done, done)
+    assert len(list(tmp_path.glob("kick/*/*.jpg"))) == VIDEOS * 60
+    assert not (tmp_path / ".partial").exists()
+
+
+def test_interrupted_run_says_how_to_go_on(long: Path, tmp_path: Path) -> None:
+    process = _start(long, tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "error: interrupted: " in stderr
+    assert f"of {VIDEOS} videos were extracted and are kept\n  run the same command again to go on\n" in stderr
+    assert "Traceback" not in stderr
+    _assert_whole(tmp_path, least=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "extract.json", "kick", "manifest.csv"]
+    assert {path.name for path in (tmp_path / "kick").iterdir()} == {Path(r.id).name for r in read_manifest(tmp_path)}

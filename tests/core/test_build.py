@@ -1,0 +1,315 @@
+"""Configuration -> method: every option does what it says and nothing else, every row of Tables 2 and 3 trains."""
+
+from typing import Any
+
+import pytest
+import torch
+from core_parts import FRAMES, random_clips, relative_error, seeded, small_config, split_episode, tiny_backbone
+from torch import Tensor
+
+from fsar_cli.config import KEYS, Config
+from fsar_cli.core import build
+from fsar_cli.core.build import build_method, normalizes
+from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.errors import UsageError
+
+WAY, SHOT, QUERIES = 3, 2, 4
+LABELS = torch.tensor([[0, 1, 2, 0]])
+CLIPS = random_clips(WAY * SHOT + QUERIES)
+
+
+def episode_loss(method: FewShotMethod, seed: int = 0) -> Tensor:
+    support, query = split_episode(method.encode(CLIPS, seeded(seed)), WAY, SHOT)
+    return method.loss(method.match(support, query), LABELS)
+
+
+def observe(method: FewShotMethod) -> dict[str, Any]:
+    """What an option could change: parameters, cells and boxes, prediction, training loss and its gradients."""
+    seen: dict[str, Any] = {"parameters": sorted((n, tuple(p.shape)) for n, p in method.named_parameters())}
+    saved = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    method.eval()
+    with torch.no_grad():
+        found = method.features(CLIPS)
+        support, query = split_episode(method.encode(CLIPS), WAY, SHOT)
+        seen |= {"cells": found.cells, "boxes": found.regions and found.regions.boxes}
+        seen["logits"] = method.match(support, query).logits
+    method.train()
+    method.zero_grad()
+    loss = episode_loss(method)
+    loss.backward()
+    seen["loss"] = loss.detach()
+    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+    seen["global gradient"] = gradients.get("features.global_backbone.trunk.0.weight")
+    seen["local gradient"] = gradients.get("features.local_backbone.trunk.0.weight")
+    seen["relation gradient"] = gradients.get("features.relation.motion.reduce.weight")
+    seen["statistics"] = method.state_dict()["features.global_backbone.trunk.1.running_mean"].clone()
+    method.load_state_dict(saved)
+    return seen
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
+    def differs(a: Any, b: Any) -> bool:
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return a.shape != b.shape or relative_error(a, b) > 1e-5
+        return (a is None) != (b is None) or (not isinstance(a, Tensor) and a != b)
+
+    return {name for name in first if differs(first[name], second[name])}
+
+
+def changed_by(option: dict[str, Any], under: dict[str, Any]) -> set[str]:
+    """What differs between the small method and the same with one option, where they share their weights."""
+    plain, changed = build_method(small_config(**under)), build_method(small_config(**under | option))
+    own, given = changed.state_dict(), plain.state_dict()
+    changed.load_state_dict(own | {n: t for n, t in given.items() if n in own and t.shape == own[n].shape})
+    return differences(observe(plain), observe(changed))
+
+
+GRADIENTS = {"global gradient", "local gradient", "relation gradient"}
+LOSS = {"loss"} | GRADIENTS
+LOGITS = LOSS | {"logits"}
+BOXES = LOGITS | {"boxes"}
+CELLS = BOXES | {"cells"}
+SATURATING = {"model.region.gain": 5.0}
+RANDOM = {"model.region.random_probability": 1.0}
+OPTIONS: list[tuple[str, Any, set[str], dict[str, Any]]] = [
+    # key, value, what it changes, under which other settings
+    ("model.relation.temporal", False, CELLS | {"parameters"}, {}),
+    ("model.relation.motion", False, CELLS | {"parameters"}, {}),
+    ("model.relation.bias", True, CELLS | {"parameters"}, {}),
+    ("model.relation.residual", True, CELLS, {}),
+    ("model.region.enabled", False, CELLS | {"parameters"}, {}),
+    ("model.region.side", 20, BOXES, {}),
+    ("model.region.source", "difference", CELLS | {"parameters"}, {}),
+    ("model.region.weights", "softmax", BOXES, {}),
+    ("model.region.weights", "l1", BOXES, {}),
+    ("model.region.gain", 0.4, BOXES, {}),
+    ("model.region.gain", "learnt", {"parameters"}, {"model.region.gain": 1.0}),
+    ("model.region.clamp", "tanh", BOXES, SATURATING),
+    ("model.region.clamp", "straight_through", {"relation gradient"}, SATURATING),
+    ("model.region.stop_gradient", False, {"global gradient"}, {}),
+    ("model.region.random_probability", 1.0, LOSS, {}),
+    ("model.region.random_kind", "uniform_centre", LOSS - {"relation gradient"}, RANDOM),
+    ("model.match.cardinalities", (2,), LOGITS | {"parameters"}, {}),
+    ("model.match.key_dim", 8, LOGITS | {"parameters"}, {}),
+    ("model.match.dropout", 0.3, LOSS, {}),
+    ("model.match.position_scale", 1.0, LOGITS, {}),
+    ("model.match.heads", "joint", LOGITS | {"parameters"}, {}),
+    ("model.match.temporal_weight", 0.0, LOGITS, {}),
+    ("model.match.temporal_test_weight", 0.0, {"logits"}, {}),
+    ("model.match.hausdorff", "mean", LOGITS, {}),
+    ("model.match.hausdorff", "dim", LOGITS, {}),
+    ("model.match.auxiliary", False, LOSS | {"parameters"}, {}),
+    ("model.freeze_backbone", True, LOSS | {"statistics"}, {}),
+    ("model.freeze_batchnorm", True, LOSS | {"statistics"}, {}),
+]
+ELSEWHERE = {  # options of which networks come in, tested below
+    "model.method",
+    "model.backbone",
+    "model.weights",
+    "model.local_weights",
+    "model.normalize",
+}
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(("key", "value", "changes", "under"), OPTIONS, ids=[f"{o[0][6:]}={o[1]}" for o in OPTIONS])
+def test_an_option_changes_what_it_says_and_nothing_else(
+    key: str, value: Any, changes: set[str], under: dict[str, Any]
+) -> None:
+    assert changed_by({key: value}, under) == changes
+
+
+def test_every_option_of_the_model_is_tested_here() -> None:
+    assert {key for key in KEYS if key.startswith("model.")} == {option[0] for option in OPTIONS} | ELSEWHERE
+
+
+# The networks that come in
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Records which backbones a build asks for."""
+    calls: list[tuple[str, str]] = []
+
+    def record(name: str, weights: str) -> Any:
+        calls.append((name, weights))
+        return tiny_backbone()
+
+    monkeypatch.setattr(build, "build_backbone", record)
+    return calls
+
+
+def test_both_backbones_get_the_weights_unless_the_local_one_has_its_own(asked: list[tuple[str, str]]) -> None:
+    build_method(small_config(**{"model.backbone": "net", "model.weights": "a.pth"}))
+    build_method(small_config(**{"model.backbone": "net", "model.weights": "a.pth", "model.local_weights": "b.pth"}))
+    assert asked == [("net", "a.pth"), ("net", "a.pth"), ("net", "a.pth"), ("net", "b.pth")]
+
+
+def test_demo_weights_are_the_file_shipped_with_the_package(asked: list[tuple[str, str]]) -> None:
+    build_method(small_config(**{"model.weights": "demo"}))
+    assert asked[0] == ("resnet50", str(build.DEMO_WEIGHTS))
+
+
+def test_a_build_for_a_checkpoint_reads_no_weights(asked: list[tuple[str, str]]) -> None:
+    build_method(small_config(**{"model.weights": "imagenet", "model.local_weights": "b.pth"}), pretrained=False)
+    assert asked == [("resnet50", "none"), ("resnet50", "none")]
+
+
+@pytest.mark.parametrize(
+    ("weights", "normalize", "expected"),
+    [
+        ("imagenet", None, True),
+        ("none", None, False),
+        ("x.pth", None, False),
+        ("imagenet", False, False),
+        ("x", True, True),
+    ],
+)
+def test_frames_are_normalised_with_imagenet_weights_unless_said_otherwise(
+    weights: str, normalize: bool | None, expected: bool
+) -> None:
+    assert normalizes(small_config(**{"model.weights": weights, "model.normalize": normalize}).model) is expected
+
+
+def test_an_unknown_method_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="unknown method 'keyregoin'") as caught:
+        build_method(small_config(**{"model.method": "keyregoin"}))
+    assert caught.value.hint == "did you mean 'keyregion'?"
+
+
+def test_an_unlike_method_is_refused_with_the_list() -> None:
+    with pytest.raises(UsageError) as caught:
+        build_method(small_config(**{"model.method": "zzz"}))
+    assert "keyregion" in caught.value.hint and "trx" in caught.value.hint
+
+
+@pytest.mark.parametrize(("size", "side"), [(32, 16), (224, 16)])
+def test_inputs_too_small_for_the_backbone_are_refused_before_any_work(size: int, side: int) -> None:
+    changes = {"model.backbone": "squeezenet1_0", "clip.size": size, "model.region.side": side}
+    with pytest.raises(UsageError, match=f"{side} x {side} pixels are too few for the backbone 'squeezenet1_0'"):
+        build_method(small_config(**changes))
+
+
+# Building
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_seed_decides_the_weights_and_the_global_random_state_stays() -> None:
+    state = torch.get_rng_state()
+    first, again, other = (build_method(small_config(), seed=s).state_dict() for s in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first[n], again[n]) for n in first)
+    assert not torch.equal(first["heads.global.cards.card2.key.weight"], other["heads.global.cards.card2.key.weight"])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_saved_state_gives_the_same_method_again() -> None:
+    method, other = build_method(small_config(), seed=1), build_method(small_config(), seed=2)
+    episode_loss(method)  # moves the batch statistics, which are part of the state
+    other.load_state_dict(method.state_dict())
+    assert differences(observe(method), observe(other)) == set()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_weights_of_another_number_of_frames_do_not_load_nor_run() -> None:
+    method = build_method(small_config())
+    longer = build_method(small_config(**{"clip.frames": FRAMES + 2}))
+    with pytest.raises(RuntimeError, match=r"relation\.temporal\.mix\.weight"):
+        longer.load_state_dict(method.state_dict())
+    with pytest.raises(UsageError, match="not 4"):
+        longer.encode(CLIPS)
+
+
+# Tables 2 and 3
+
+
+def paper(**changes: Any) -> Config:
+    """The paper's settings on small inputs, without dropout so that one step can be judged."""
+    return small_config(**{"model.region.gain": 1.0, "model.region.random_probability": 0.5} | changes)
+
+
+NO_RELATION = {"model.relation.temporal": False, "model.relation.motion": False}
+BASELINE_LOSS = {"model.match.heads": "joint", "model.match.temporal_weight": 0.0}
+NO_TRICKS = {
+    "model.region.stop_gradient": False,
+    "model.region.random_probability": 0.0,
+    "model.match.auxiliary": False,
+}
+REGION = NO_RELATION | BASELINE_LOSS
+ROWS = {
+    "table 2, baseline": {"model.method": "trx"},
+    "table 2, baseline as a setting": {"model.region.enabled": False} | BASELINE_LOSS,
+    "table 2, + region": REGION,
+    "table 2, + relation": BASELINE_LOSS,
+    "table 2, + refined loss": {},
+    "table 3, no trick": REGION | NO_TRICKS,
+    "table 3, + stop gradient": REGION | NO_TRICKS | {"model.region.stop_gradient": True},
+    "table 3, + extra losses": REGION | {"model.region.random_probability": 0.0},
+    "table 3, + random region": REGION,
+}
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("row", ROWS)
+def test_a_small_step_lowers_the_loss_of_its_episode_in_every_row_of_the_tables(row: str) -> None:
+    method = build_method(paper(**ROWS[row]))
+    assert method.training
+    optimizer = torch.optim.SGD(method.parameters(), lr=1e-4)
+    loss = episode_loss(method)
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite()
+    assert episode_loss(method) < loss
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("row", ROWS)
+def test_every_parameter_learns_in_every_row_of_the_tables(row: str) -> None:
+    """With regions that are neither random nor all saturated, which would rightly teach the relation nothing."""
+    method = build_method(paper(**ROWS[row] | {"model.region.random_probability": 0.0, "model.region.gain": 0.2}))
+    episode_loss(method).backward()
+    idle = [n for n, p in method.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert idle == []
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_baseline_as_a_setting_is_trx() -> None:
+    trx, setting = (build_method(paper(**ROWS[f"table 2, baseline{s}"])) for s in ("", " as a setting"))
+    weights = {n.replace("head.", "heads.joint."): t for n, t in trx.state_dict().items()}
+    setting.load_state_dict(weights)
+    assert torch.allclose(observe(trx)["logits"], observe(setting)["logits"])
+    assert torch.allclose(observe(trx)["loss"], observe(setting)["loss"])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_whole_method_has_four_cross_transformers_two_of_them_for_training_only() -> None:
+    method = build_method(small_config())
+    assert set(method.heads) == set(method.auxiliary) == {"global", "local"}
+    for training in (True, False):
+        encoded = method.train(training).encode(CLIPS, seeded(0))
+        support, query = split_episode(encoded, WAY, SHOT)
+        assert any(n.startswith("auxiliary") for n in encoded.tensors) is training
+        assert any(n.startswith("auxiliary") for n in method.match(support, query).parts) is training
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_loss_of_the_whole_method_is_equation_12_of_its_parts() -> None:
+    method = build_method(small_config(**{"model.match.temporal_weight": 0.7}))
+    support, query = split_episode(method.encode(CLIPS, seeded(0)), WAY, SHOT)
+    scores = method.match(support, query)
+
+    def entropy(name: str) -> float:
+        rows = scores.parts[name][0].detach().double().log_softmax(-1)
+        return -sum(float(rows[q, label]) for q, label in enumerate(LABELS[0].tolist()))
+
+    refined = entropy("spatial") + 0.7 * entropy("temporal")
+    expected = (refined + entropy("auxiliary_global") + entropy("auxiliary_local")) / 3
+    assert method.loss(scores, LABELS).item() == pytest.approx(expected, rel=1e-5)
+    assert torch.allclose(scores.logits, scores.parts["spatial"] + 0.7 * scores.parts["temporal"])
+
+
+def test_a_real_network_builds_at_the_papers_sizes() -> None:
+    changes = {"model.backbone": "shufflenet_v2_x0_5", "clip.frames": 8, "clip.size": 224, "model.region.side": 128}
+    method = build_method(small_config(**changes)).eval()
+    found = method.features(random_clips(1, 8, 224))
+    assert found.cells.shape == (1, 8, 7, 7) and found.frames.shape == (1, 8, 2048)

@@ -1,0 +1,298 @@
+"""Key-region selection: eq. 4-8 against loops, directions, clamping and its gradients, precision."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from core_parts import relative_error, seeded
+
+from fsar_cli.core.regions import KeyRegionSelector, crop_regions, grid_offsets
+
+S, P = 40, 16
+MIDDLE, HALF = S / 2, (S - P) / 2
+ROWS, COLS = 3, 5  # not square: a swap of x and y is seen
+WEIGHTS, CLAMPS = ("raw", "softmax", "l1"), ("hard", "straight_through", "tanh")
+
+
+def make_cells(frames: int = 64, scale: float = 1.0) -> torch.Tensor:
+    return scale * torch.randn(frames, ROWS, COLS, generator=seeded(3))
+
+
+def hot_cell(row: int, col: int, value: float = 0.5) -> torch.Tensor:
+    cells = torch.zeros(ROWS, COLS)
+    cells[row, col] = value
+    return cells
+
+
+def slow_centre(cells: np.ndarray, weights: str, gain: float, clamp: str) -> tuple[float, float]:
+    """Eq. 4-7 for one frame, one cell at a time."""
+    low, high = P / 2, S - P / 2
+    flat = cells.reshape(-1)
+    if weights == "softmax":
+        cells = np.exp(cells) / sum(math.exp(u) for u in flat)
+    if weights == "l1":
+        cells = cells / sum(abs(u) for u in flat)
+    total_x = total_y = 0.0
+    for k in range(ROWS):
+        for j in range(COLS):
+            x = low + j / (COLS - 1) * (high - low)
+            y = low + k / (ROWS - 1) * (high - low)
+            total_x += gain * cells[k, j] * (x - MIDDLE)
+            total_y += gain * cells[k, j] * (y - MIDDLE)
+    if clamp == "tanh":
+        return MIDDLE + HALF * math.tanh(total_x / HALF), MIDDLE + HALF * math.tanh(total_y / HALF)
+    return min(max(MIDDLE + total_x, low), high), min(max(MIDDLE + total_y, low), high)
+
+
+def slow_crop(image: np.ndarray, x_c: float, y_c: float, side: int) -> np.ndarray:
+    """Eq. 8 written out: four neighbours, four products; zero outside the image."""
+    height, width = image.shape[-2:]
+    crop = np.zeros((*image.shape[:-2], side, side))
+    for r, c in np.ndindex(side, side):
+        x, y = x_c - side / 2 + c, y_c - side / 2 + r
+        x0, y0 = math.floor(x), math.floor(y)
+        for dx, dy in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            share_x = x0 - x + 1 if dx == 0 else x - x0
+            share_y = y0 - y + 1 if dy == 0 else y - y0
+            if 0 <= x0 + dx < width and 0 <= y0 + dy < height:
+                crop[..., r, c] += image[..., y0 + dy, x0 + dx] * share_x * share_y
+    return crop
+
+
+# Grid, eq. 4-5
+
+
+def test_the_papers_grid_has_7_by_7_points_16_pixels_apart() -> None:
+    grid = grid_offsets(7, 7, 224, 128).reshape(7, 7, 2)
+    assert grid[0, 0].tolist() == [-48, -48]
+    assert grid[6, 6].tolist() == [48, 48]
+    assert torch.equal(grid[1:, :, 1] - grid[:-1, :, 1], torch.full((6, 7), 16.0))
+    assert torch.equal(grid[:, 1:, 0] - grid[:, :-1, 0], torch.full((7, 6), 16.0))
+
+
+def test_grid_points_run_along_x_first() -> None:
+    grid = grid_offsets(ROWS, COLS, S, P)
+    assert grid[:COLS, 0].tolist() == [-12, -6, 0, 6, 12]
+    assert grid[:COLS, 1].tolist() == [-12] * COLS
+    assert grid[::COLS, 1].tolist() == [-12, 0, 12]
+
+
+def test_a_map_of_one_cell_cannot_move_the_region() -> None:
+    assert grid_offsets(1, 1, S, P).tolist() == [[0, 0]]
+    assert KeyRegionSelector(S, P)(torch.full((2, 1, 1), 7.0)).centres.tolist() == [[MIDDLE, MIDDLE]] * 2
+
+
+# Centre, eq. 6-7
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("clamp", CLAMPS)
+@pytest.mark.parametrize("gain", [1.0, 3.0])
+def test_centres_are_equations_4_to_7(weights: str, clamp: str, gain: float) -> None:
+    cells = make_cells(scale=0.5)
+    found = KeyRegionSelector(S, P, weights=weights, clamp=clamp, gain=gain)(cells).centres
+    expected = [slow_centre(c, weights, gain, clamp) for c in cells.double().numpy()]
+    assert relative_error(found, torch.tensor(expected, dtype=torch.float64)) < 1e-6
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_the_region_moves_towards_the_hot_cell(weights: str, clamp: str) -> None:
+    """Top right corner of a map that is wider than high: x grows, y falls; then left, middle row: x falls, y stays."""
+    x, y = KeyRegionSelector(S, P, weights=weights, clamp=clamp)(hot_cell(0, COLS - 1)).centres.tolist()
+    assert x > MIDDLE > y
+    x, y = KeyRegionSelector(S, P, weights=weights, clamp=clamp)(hot_cell(1, 0)).centres.tolist()
+    assert x < MIDDLE and y == pytest.approx(MIDDLE, abs=1e-5)
+
+
+def test_one_cell_to_the_right_moves_the_centre_by_one_weighted_grid_step_in_x_alone() -> None:
+    select = KeyRegionSelector(S, P)
+    step = select(hot_cell(0, 3)).centres - select(hot_cell(0, 2)).centres
+    assert step.tolist() == [0.5 * 2 * HALF / (COLS - 1), 0]
+    step = select(hot_cell(2, 2)).centres - select(hot_cell(1, 2)).centres
+    assert step.tolist() == [0, 0.5 * 2 * HALF / (ROWS - 1)]
+
+
+def test_mirrored_cells_give_the_mirrored_centre() -> None:
+    select, cells = KeyRegionSelector(S, P), make_cells(scale=0.2)
+    x, y = select(cells).centres.unbind(-1)
+    mirrored = select(cells.flip(-1)).centres
+    assert torch.allclose(mirrored, torch.stack([S - x, y], -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_equal_cells_give_the_middle(weights: str) -> None:
+    centres = KeyRegionSelector(S, P, weights=weights)(torch.full((2, ROWS, COLS), 0.7)).centres
+    assert torch.allclose(centres, torch.full((2, 2), MIDDLE), atol=1e-4)
+
+
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_boxes_stay_in_the_unit_square_around_their_centres(clamp: str) -> None:
+    regions = KeyRegionSelector(S, P, clamp=clamp)(make_cells(scale=30.0))
+    assert regions.saturated.any()
+    assert regions.boxes.min() >= 0 and regions.boxes.max() <= 1
+    sides = regions.boxes[:, 2:] - regions.boxes[:, :2]
+    assert torch.allclose(sides, torch.full_like(sides, P / S), atol=1e-6)
+    assert torch.allclose((regions.boxes[:, 2:] + regions.boxes[:, :2]) / 2, regions.centres / S, atol=1e-6)
+
+
+def test_l1_ignores_the_scale_softmax_the_level_and_raw_neither() -> None:
+    cells = make_cells(scale=0.1)
+    raw, l1, softmax = (KeyRegionSelector(S, P, weights=w) for w in ("raw", "l1", "softmax"))
+    assert torch.allclose(l1(cells).centres, l1(3 * cells).centres, atol=1e-5)
+    assert torch.allclose(softmax(cells).centres, softmax(cells + 3).centres, atol=1e-4)
+    assert (raw(cells).centres - raw(3 * cells).centres).abs().max() > 1
+    assert (softmax(cells).centres - softmax(3 * cells).centres).abs().max() > 0.1
+
+
+def test_gain_scales_before_the_clamp() -> None:
+    cells = make_cells(scale=0.3)
+    gained, plain = KeyRegionSelector(S, P, gain=4.0)(cells), KeyRegionSelector(S, P)(4 * cells)
+    assert torch.allclose(gained.centres, plain.centres, atol=1e-5)
+    assert torch.equal(gained.saturated, plain.saturated)
+    assert gained.saturated.any() and not gained.saturated.all()
+
+
+def test_a_learnt_gain_starts_at_one_and_learns() -> None:
+    cells = make_cells(scale=0.1)
+    select = KeyRegionSelector(S, P, gain="learnt")
+    centres = select(cells).centres
+    assert torch.equal(centres, KeyRegionSelector(S, P)(cells).centres)
+    centres.square().sum().backward()
+    assert select.gain.grad.abs() > 0
+    assert list(select.state_dict()) == ["gain"]
+    assert not list(KeyRegionSelector(S, P, gain=2.0).parameters())
+
+
+# Saturation
+
+
+def gradients_per_axis(select: KeyRegionSelector, cells: torch.Tensor) -> torch.Tensor:
+    """Largest gradient magnitude of x and of y of each frame's centre: [B,2]."""
+    cells = cells.clone().requires_grad_()
+    centres = select(cells).centres
+    axes = [torch.autograd.grad(centres[:, a].sum(), cells, retain_graph=True)[0] for a in (0, 1)]
+    return torch.stack([g.abs().amax((1, 2)) for g in axes], dim=-1)
+
+
+def test_saturated_means_no_gradient_through_the_hard_clamp() -> None:
+    select, cells = KeyRegionSelector(S, P), make_cells(scale=0.4)
+    saturated = select(cells).saturated
+    assert 0.2 < saturated.float().mean() < 0.9
+    assert torch.equal(saturated, (gradients_per_axis(select, cells) == 0).any(-1))
+
+
+def test_straight_through_has_the_hard_centres_and_the_unclamped_gradient() -> None:
+    cells = make_cells(scale=5.0)
+    hard, through = (KeyRegionSelector(S, P, clamp=c) for c in ("hard", "straight_through"))
+    assert torch.allclose(through(cells).centres, hard(cells).centres, atol=1e-5)
+    assert torch.equal(through(cells).saturated, hard(cells).saturated)
+    assert torch.allclose(gradients_per_axis(through, cells), torch.full((len(cells), 2), HALF))
+
+
+def test_tanh_never_reaches_the_border_and_never_loses_its_gradient() -> None:
+    select, cells = KeyRegionSelector(S, P, clamp="tanh"), make_cells(scale=0.6)
+    regions = select(cells)
+    assert ((regions.centres - MIDDLE).abs() < HALF).all()
+    assert (gradients_per_axis(select, cells) > 0).all()
+
+
+def test_tanh_counts_as_saturated_where_its_slope_is_below_one_per_cent() -> None:
+    select, cells = KeyRegionSelector(S, P, clamp="tanh"), make_cells(256, scale=1.5)
+    slope = gradients_per_axis(select, cells) / HALF
+    saturated = select(cells).saturated
+    assert 0.1 < saturated.float().mean() < 0.9
+    assert torch.equal(saturated, (slope < 0.00987).any(-1))
+
+
+def test_a_still_video_gives_the_middle_and_finite_gradients() -> None:
+    """Zero cells (and rounding noise instead of zeros) with `l1`, whose denominator could be zero."""
+    select = KeyRegionSelector(S, P, weights="l1")
+    cells = torch.zeros(2, ROWS, COLS, requires_grad=True)
+    centres = select(cells).centres
+    assert centres.tolist() == [[MIDDLE, MIDDLE]] * 2
+    centres.sum().backward()
+    assert cells.grad.isfinite().all()
+    assert torch.allclose(select(hot_cell(0, 0, 1e-13)).centres, torch.tensor([MIDDLE, MIDDLE]), atol=1e-4)
+
+
+# Random regions
+
+
+def test_uniform_centres_fill_the_valid_area_and_follow_the_generator() -> None:
+    select = KeyRegionSelector(S, P)
+    regions = select.uniform((1000,), torch.device("cpu"), seeded(5))
+    low, high = regions.centres.min(0).values, regions.centres.max(0).values
+    assert (low >= P / 2).all() and (low < P / 2 + 1).all()
+    assert (high <= S - P / 2).all() and (high > S - P / 2 - 1).all()
+    assert torch.equal(regions.centres, select.uniform((1000,), torch.device("cpu"), seeded(5)).centres)
+    assert not regions.saturated.any()
+
+
+# Crop, eq. 8
+
+
+@pytest.mark.parametrize("side", [16, 15])
+def test_crops_are_equation_8_at_fractional_centres(side: int) -> None:
+    image = torch.rand(6, 2, S, S, generator=seeded(7))
+    low, high = side / 2, S - side / 2
+    centres = low + (high - low) * torch.rand(6, 2, generator=seeded(8))
+    expected = [slow_crop(i, x, y, side) for i, (x, y) in zip(image.double().numpy(), centres.tolist(), strict=True)]
+    assert relative_error(crop_regions(image, centres, side), np.stack(expected)) < 2e-5
+
+
+def test_crops_at_integer_centres_are_slices_and_x_is_the_column() -> None:
+    image = torch.rand(1, 3, 224, 224, generator=seeded(9))
+    for x, y in ((64, 64), (160, 160), (64, 160), (70, 131), (112, 90)):
+        crop = crop_regions(image, torch.tensor([[float(x), float(y)]]), 128)
+        assert torch.allclose(crop, image[:, :, y - 64 : y + 64, x - 64 : x + 64], atol=2e-5)
+
+
+def test_crops_outside_the_frame_are_zero_there() -> None:
+    image = torch.ones(1, 1, S, S)
+    expected = slow_crop(image[0].double().numpy(), 3.25, 37.5, P)
+    assert relative_error(crop_regions(image, torch.tensor([[3.25, 37.5]]), P)[0], expected) < 2e-5
+    assert expected[0, :, :4].max() == 0
+
+
+def test_the_crop_has_the_gradient_of_its_centre() -> None:
+    image = torch.rand(2, 1, 12, 12, generator=seeded(10), dtype=torch.float64)
+    centres = torch.tensor([[5.3, 6.6], [6.2, 5.7]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda c: crop_regions(image, c, 6), centres)
+
+
+def test_moving_the_centre_moves_the_picture_the_other_way() -> None:
+    image = torch.zeros(1, 1, S, S)
+    image[0, 0, 18, 22] = 1.0
+    spots = [crop_regions(image, torch.tensor([c]), P)[0, 0].argmax().item() for c in ([20.0, 20.0], [21.0, 20.0])]
+    assert spots == [6 * P + 10, 6 * P + 9]
+
+
+# Precision
+
+
+def test_bfloat16_autocast_moves_neither_centres_nor_crops() -> None:
+    select, cells = KeyRegionSelector(224, 128), torch.rand(8, 7, 7, generator=seeded(11)) / 10
+    frames = torch.rand(8, 3, 224, 224, generator=seeded(12))
+    exact = select(cells).centres
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(select(cells).centres, exact)
+        crops = crop_regions(frames, exact, 128)
+    assert torch.equal(crops, crop_regions(frames, exact, 128))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_frames_in_half_precision_are_cropped_at_the_exact_place(dtype: torch.dtype) -> None:
+    frames = torch.rand(2, 3, 224, 224, generator=seeded(13)).to(dtype)
+    centres = torch.tensor([[70.3, 150.8], [111.6, 90.2]])
+    crops = crop_regions(frames, centres, 128)
+    assert crops.dtype == dtype
+    assert torch.equal(crops, crop_regions(frames.float(), centres, 128).to(dtype))
+
+
+def test_any_leading_axes_may_be_selected() -> None:
+    cells = make_cells(12)
+    regions = KeyRegionSelector(S, P)(cells.view(3, 4, ROWS, COLS))
+    assert regions.centres.shape == (3, 4, 2) and regions.boxes.shape == (3, 4, 4) and regions.saturated.shape == (3, 4)
+    assert torch.equal(regions.centres.view(12, 2), KeyRegionSelector(S, P)(cells).centres)

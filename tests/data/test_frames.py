@@ -1,0 +1,363 @@
+"""The frame store: what extraction writes, what is read back, and every way a run may have ended."""
+
+import csv
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from videos import make_audio, make_video, read_counter, truncate
+
+from fsar_cli.data import extraction
+from fsar_cli.data.extraction import extract
+from fsar_cli.data.frames import FrameStore, Settings, frame_name, read_manifest, write_manifest
+from fsar_cli.data.sources import find_videos
+from fsar_cli.data.video import read_frames
+from fsar_cli.errors import DataError, Interrupted, UsageError
+from fsar_cli.reporting import Silent
+
+SMALL = Settings(short_side=32)
+
+
+def _extract(videos: Path, out: Path, settings: Settings = SMALL, **options):
+    return extract(find_videos([videos]).sources, out, settings, **options)
+
+
+@pytest.fixture(scope="module")
+def store(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
+    out = tmp_path_factory.mktemp("store")
+    result = _extract(tree, out)
+    assert (result.done, result.skipped, result.failed) == (12, 0, [])
+    assert result.frames == sum(12 + 2 * v + c % 2 for c in range(4) for v in range(3))
+    return FrameStore(out)
+
+
+def test_store_on_disk(store: FrameStore, tree: Path) -> None:
+    names = sorted(path.name for path in (store.root / "kick/kick_1").iterdir())
+    assert names == [*(f"{i:08d}.jpg" for i in range(1, 15)), "seconds.txt"]
+    assert sorted(p.name for p in store.root.iterdir() if not p.is_dir()) == [".lock", "extract.json", "manifest.csv"]
+    rows = {row["video"]: row for row in csv.DictReader((store.root / "manifest.csv").open())}
+    row = rows["kick/kick_1"]
+    assert row["class"] == "kick"
+    assert row["source"] == str(tree / "kick/kick_1.mp4")
+    expected = {"source_width": 64, "source_height": 48, "width": 43, "height": 32, "frames": 14, "source_frames": 14}
+    assert {key: int(row[key]) for key in expected} == expected
+    assert float(row["fps"]) == pytest.approx(30, abs=1e-5)
+    assert float(row["duration"]) == pytest.approx(14 / 30, abs=1e-5)
+
+
+def test_reading(store: FrameStore) -> None:
+    assert store.ids == [f"{c}/{c}_{v}" for c in ("climb", "fall", "kick", "wave") for v in range(3)]
+    assert len(store) == 12
+    assert "fall/fall_2" in store
+    assert "fall/fall_9" not in store
+    assert store.count("fall/fall_2") == 17
+    pictures = store.read("fall/fall_2", [16, 0, 3, 3])
+    assert pictures.shape == (4, 32, 43, 3)
+    assert pictures.dtype == np.uint8
+    assert [read_counter(p) for p in pictures] == [156, 140, 143, 143]
+    assert np.allclose(store.seconds("fall/fall_2"), np.arange(17) / 30, atol=1e-9)
+
+
+@pytest.mark.parametrize("short_side", [9, 16, 31, 32, 64])
+def test_reading_at_another_size(store: FrameStore, short_side: int) -> None:
+    picture = store.read("wave/wave_0", [5], short_side)[0]
+    assert min(picture.shape[:2]) == short_side
+    assert picture.shape[1] == round(43 * short_side / 32)
+    assert read_counter(picture) == 305
+
+
+def test_half_size_jpeg_decoding_agrees_with_exact_resizing(tmp_path: Path, shared: Path) -> None:
+    video = next((shared / "data/ut_interaction/punch").glob("*.avi"))
+    _extract(video, tmp_path, Settings(short_side=256, every=50))
+    store = FrameStore(tmp_path)
+    (video_id,) = store.ids
+    exact = Image.open(tmp_path / video_id / frame_name(0))
+    small = store.read(video_id, [0], 112)[0]
+    expected = np.asarray(exact.resize(small.shape[1::-1], Image.Resampling.BILINEAR))
+    assert np.abs(small.astype(int) - expected).mean() < 2
+
+
+def test_a_store_pickles_small_and_reads_again(store: FrameStore) -> None:
+    assert store.count("kick/kick_0") == 12
+    data = pickle.dumps(store)
+    assert len(data) < 500
+    assert pickle.loads(data).ids == store.ids
+
+
+def test_a_hundred_thousand_videos_open_in_a_moment(store: FrameStore, tmp_path: Path) -> None:
+    one = store.record("kick/kick_0")
+    write_manifest(tmp_path, (replace(one, id=f"kick/{i}") for i in range(100_000)))
+    large = FrameStore(tmp_path)
+    assert len(large) == 100_000
+    assert large.record("kick/99999").frames == 12
+
+
+def test_errors_name_what_is_missing_and_the_repair(tree: Path, tmp_path: Path) -> None:
+    _extract(tree / "kick/kick_0.mp4", tmp_path)
+    store, folder = FrameStore(tmp_path), tmp_path / "kick/kick_0"
+    with pytest.raises(DataError, match="no video 'kick/none'"):
+        store.read("kick/none", [0])
+    for index in (12, -1):
+        with pytest.raises(DataError, match=f"'kick/kick_0' has no frame {index}: it has 12"):
+            store.read("kick/kick_0", [index])
+    (folder / frame_name(3)).unlink()
+    with pytest.raises(DataError, match=r"00000004\.jpg is missing") as caught:
+        store.read("kick/kick_0", [3])
+    assert "extract-frames" in caught.value.hint
+    truncate(folder / frame_name(4), 0.3)
+    with pytest.raises(DataError, match=r"00000005\.jpg is damaged"):
+        store.read("kick/kick_0", [4])
+    (folder / "seconds.txt").write_text("0.0\n")
+    with pytest.raises(DataError, match="holds 1 times for 12 frames"):
+        store.seconds("kick/kick_0")
+    (folder / "seconds.txt").unlink()
+    with pytest.raises(DataError, match="times of 'kick/kick_0' cannot be read"):
+        store.seconds("kick/kick_0")
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a frame store"):
+        FrameStore(tmp_path)
+    with pytest.raises(DataError, match="does not exist"):
+        FrameStore(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        (Settings(32, fps=10), range(0, 60, 3)),
+        (Settings(32, every=25), range(0, 60, 25)),
+        (Settings(32, max_frames=8), range(0, 60, 8)),
+        (Settings(None), range(60)),
+    ],
+)
+def test_thinned_frames_keep_their_times(tmp_path: Path, settings: Settings, kept: range) -> None:
+    video = make_video(tmp_path / "v/wave/a.mp4", frames=60)
+    _extract(video, tmp_path / "out", settings)
+    store = FrameStore(tmp_path / "out")
+    pictures = store.read("wave/a", range(len(kept)))
+    assert [read_counter(p) for p in pictures] == list(kept)
+    assert np.allclose(store.seconds("wave/a"), np.array(kept) / 30, atol=1e-9)
+    record = store.record("wave/a")
+    assert (record.frames, record.source_frames) == (len(kept), 60)
+    assert record.fps == pytest.approx(30 / kept.step, abs=1e-4)
+    assert record.duration == pytest.approx(2, abs=1e-5)
+    assert len(list((tmp_path / "out/wave/a").glob("*.jpg"))) == len(kept)
+
+
+def test_variable_rate_times_are_stored(tmp_path: Path) -> None:
+    pts = [300 + 5 * i * i for i in range(20)]
+    _extract(make_video(tmp_path / "v/wave/a.mp4", pts=pts), tmp_path / "out")
+    assert np.allclose(FrameStore(tmp_path / "out").seconds("wave/a"), (np.array(pts) - 300) / 1000, atol=1e-9)
+
+
+def test_rotated_video_is_stored_upright(tmp_path: Path) -> None:
+    _extract(make_video(tmp_path / "v/wave/a.mp4", width=48, height=96, rotation=270), tmp_path / "out")
+    store = FrameStore(tmp_path / "out")
+    record = store.record("wave/a")
+    assert (record.source_width, record.source_height, record.width, record.height) == (48, 96, 32, 64)
+    assert [read_counter(p) for p in store.read("wave/a", range(30))] == list(range(30))
+
+
+def test_awkward_names(tmp_path: Path) -> None:
+    names = ["a [b](c); d!&'e", "видео 视频", "n" * 240, '"quo,ted"', "line\nbreak", "trailing.", "%s{}$HOME"]
+    plain = make_video(tmp_path / "plain.mp4", frames=3)
+    folder = tmp_path / "v" / "Class [x] (y) & 'z'"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / f"{name}.mp4").write_bytes(plain.read_bytes())
+    for _ in range(2):
+        result = _extract(tmp_path / "v", tmp_path / "out")
+    assert (result.done, result.skipped) == (0, len(names)), "the second run finds all of them done"
+    store = FrameStore(tmp_path / "out")
+    assert sorted(store.ids) == sorted(f"{folder.name}/{name}" for name in names)
+    for video_id in store.ids:
+        assert [read_counter(p) for p in store.read(video_id, [0, 1, 2])] == [0, 1, 2]
+
+
+def test_broken_videos_are_named_and_the_others_finish(tmp_path: Path) -> None:
+    videos, out = tmp_path / "v/kick", tmp_path / "out"
+    make_video(videos / "good.mp4", frames=5)
+    make_audio(videos / "sound.mp4")
+    truncate(make_video(videos / "cut.mp4", frames=60, content="noise"), 0.5)
+    (videos / "empty.avi").touch()
+    (videos / "gone.mkv").symlink_to(tmp_path / "nowhere.mkv")
+    warnings: list[str] = []
+    reporter = Silent()
+    reporter.warn = warnings.append
+    result = _extract(tmp_path / "v", out, reporter=reporter)
+    reasons = {path.name: reason for path, reason in result.failed}
+    assert set(reasons) == {"sound.mp4", "cut.mp4", "empty.avi", "gone.mkv"}
+    assert "no picture" in reasons["sound.mp4"]
+    assert "not a readable video" in reasons["cut.mp4"]
+    assert reasons["empty.avi"] == "is empty (0 bytes)"
+    assert reasons["gone.mkv"] == "no such file"
+    assert f"{videos / 'empty.avi'}: is empty (0 bytes)" in warnings
+    assert result.done == 1
+    assert FrameStore(out).ids == ["kick/good"]
+    assert not (out / ".partial").exists()
+    rows = list(csv.DictReader((out / "failed.csv").open()))
+    assert {row["video"]: row["reason"] for row in rows}["kick/empty"] == "is empty (0 bytes)"
+    for name in reasons:
+        (videos / name).unlink()
+    assert _extract(tmp_path / "v", out).skipped == 1
+    assert not (out / "failed.csv").exists(), "a run without failures leaves no list of them"
+
+
+def test_other_settings_need_overwrite(tree: Path, tmp_path: Path) -> None:
+    _extract(tree / "kick/kick_0.mp4", tmp_path)
+    with pytest.raises(UsageError, match=r"was made with short_side 32 \(now 24\), fps None \(now 5\)") as caught:
+        _extract(tree / "kick/kick_0.mp4", tmp_path, Settings(short_side=24, fps=5))
+    assert "--overwrite" in caught.value.hint
+    _extract(tree / "kick/kick_0.mp4", tmp_path, Settings(short_side=24, fps=5), overwrite=True)
+    assert FrameStore(tmp_path).record("kick/kick_0").height == 24
+    assert len(list(tmp_path.glob("kick/kick_0/*.jpg"))) == 2
+
+
+def test_overwrite_removes_nothing_outside_the_store(tree: Path, tmp_path: Path) -> None:
+    out, outside = tmp_path / "out", tmp_path / "precious"
+    outside.mkdir()
+    _extract(tree / "kick/kick_0.mp4", out)
+    record = next(read_manifest(out))
+    write_manifest(out, [record, replace(record, id="../precious"), replace(record, id=str(outside))])
+    _extract(tree / "kick/kick_0.mp4", out, overwrite=True)
+    assert outside.is_dir()
+
+
+def test_a_foreign_folder_is_refused(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    for out in (tmp_path, tmp_path / "thesis.tex"):
+        with pytest.raises(UsageError, match="not a frame store and not an empty folder"):
+            _extract(tree, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"short_side": 15}, "--short-side"),
+        ({"quality": 0}, "--quality"),
+        ({"fps": 0}, "--fps must be"),
+        ({"every": 0}, "--every must be"),
+        ({"fps": 5, "every": 2}, "exclude each other"),
+        ({"max_frames": 1}, "--max-frames"),
+    ],
+)
+def test_impossible_settings(values: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Settings(**values)
+
+
+def test_a_torn_manifest_is_repaired(tree: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        _extract(tree / f"kick/kick_{number}.mp4", tmp_path)
+    manifest = tmp_path / "manifest.csv"
+    whole = manifest.read_bytes()
+    for cut in range(1, len(whole.splitlines()[-1])):
+        manifest.write_bytes(whole[:-cut])
+        assert FrameStore(tmp_path).ids == ["kick/kick_0", "kick/kick_1"]
+    (tmp_path / ".partial" / "1-0").mkdir(parents=True)
+    result = extract(find_videos([tree]).sources[6:9], tmp_path, SMALL)
+    assert (result.done, result.skipped) == (1, 2)
+    assert sorted(row.split(b",")[0] for row in manifest.read_bytes().splitlines()[1:]) == [
+        b"kick/kick_0",
+        b"kick/kick_1",
+        b"kick/kick_2",
+    ]
+    assert not (tmp_path / ".partial").exists()
+
+
+def test_a_removed_folder_is_fetched_again(tree: Path, tmp_path: Path) -> None:
+    sources = find_videos([tree]).sources[:2]
+    extract(sources, tmp_path, SMALL)
+    for file in (tmp_path / sources[0].id).iterdir():
+        file.unlink()
+    result = extract(sources, tmp_path, SMALL)
+    assert (result.done, result.skipped) == (1, 1)
+    assert len(list(read_manifest(tmp_path))) == 2
+
+
+def test_an_id_that_changed_is_refused(tmp_path: Path) -> None:
+    make_video(tmp_path / "v/kick/a.mp4", frames=3)
+    _extract(tmp_path / "v", tmp_path / "out")
+    make_video(tmp_path / "v/kick/a.mkv", frames=3)
+    with pytest.raises(UsageError, match=r"as 'kick/a', and is now 'kick/a.mp4'"):
+        _extract(tmp_path / "v", tmp_path / "out")
+    _extract(tmp_path / "v", tmp_path / "out", overwrite=True)
+    assert FrameStore(tmp_path / "out").ids == ["kick/a.mkv", "kick/a.mp4"]
+    assert not (tmp_path / "out/kick/a").exists()
+
+
+def test_two_extractions_into_one_store(tree: Path, tmp_path: Path) -> None:
+    class Second(Silent):
+        def detail(self, text: str) -> None:
+            with pytest.raises(UsageError, match="another extraction is at work"):
+                _extract(tree, tmp_path)
+
+    assert _extract(tree / "kick/kick_0.mp4", tmp_path, reporter=Second()).done == 1
+
+
+def test_a_full_disk_stops_the_run(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DataError, match="takes no more: No space left") as caught:
+        _extract(tree, tmp_path)
+    assert "run the same again" in caught.value.hint
+    assert not (tmp_path / ".partial").exists()
+
+
+def test_interrupt_keeps_what_is_done(tree: Path, tmp_path: Path) -> None:
+    class Impatient(Silent):
+        count = 0
+
+        def detail(self, text: str) -> None:
+            self.count += 1
+            if self.count == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="5 of 12 videos were extracted") as caught:
+        _extract(tree, tmp_path, reporter=Impatient())
+    assert "same command again" in caught.value.hint
+    assert len(FrameStore(tmp_path).ids) == 5
+    assert not (tmp_path / ".partial").exists()
+    assert (_extract(tree, tmp_path).done, len(FrameStore(tmp_path))) == (7, 12)
+
+
+def test_worker_processes_give_the_same_store(store: FrameStore, tree: Path, tmp_path: Path) -> None:
+    result = _extract(tree, tmp_path, workers=2)
+    assert (result.done, result.failed) == (12, [])
+    other = FrameStore(tmp_path)
+    assert [other.record(i) for i in other.ids] == [store.record(i) for i in store.ids]
+    for video_id in store.ids:
+        for index in range(store.count(video_id)):
+            name = f"{video_id}/{frame_name(index)}"
+            assert (tmp_path / name).read_bytes() == (store.root / name).read_bytes()
+
+
+def test_a_crashed_worker_is_one_failure(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_crash(function, jobs, workers):
+        for number, job in enumerate(jobs):
+            yield job, extraction.Crashed("SIGKILL, perhaps out of memory") if number == 3 else function(job)
+
+    monkeypatch.setattr(extraction, "run_tasks", one_crash)
+    result = _extract(tree, tmp_path)
+    assert result.done == 11
+    assert result.failed == [(tree / "fall/fall_0.mp4", "its worker process died (SIGKILL, perhaps out of memory)")]
+
+
+def test_real_clips(shared: Path, tmp_path: Path) -> None:
+    root = shared / "data" / "ut_interaction"
+    rows = list(csv.DictReader((root / "manifest.csv").open()))[::30]
+    (tmp_path / "list.csv").write_text("path,class\n" + "".join(f"{root / r['path']},{r['class']}\n" for r in rows))
+    _extract(tmp_path / "list.csv", tmp_path / "out", Settings(short_side=112))
+    store = FrameStore(tmp_path / "out")
+    assert {i: store.count(i) for i in store.ids} == {r["path"].removesuffix(".avi"): int(r["frames"]) for r in rows}
+    for row in rows:
+        video_id, last = row["path"].removesuffix(".avi"), int(row["frames"]) - 1
+        stored = store.read(video_id, [0, last]).astype(int)
+        assert np.abs(stored - read_frames(root / row["path"], [0, last], 112)).mean() < 4
