@@ -276,7 +276,8 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise UsageError(f"{path} must hold a mapping of sections, not {type(tree).__name__}")
-    return {str(key): value for key, value in flatten(tree).items()}
+    filled = {key: value for key, value in tree.items() if not (key in Config.model_fields and value is None)}
+    return {str(key): value for key, value in flatten(filled).items()}
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -291,7 +292,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     found = {}
     for name, text in environ.items():
         if name.startswith("FSAR_") and "__" in name:
-            found[name[5:].lower().replace("__", ".")] = (yaml.safe_load(text), name)
+            try:
+                found[name[5:].lower().replace("__", ".")] = (yaml.safe_load(text), name)
+            except yaml.YAMLError as error:
+                raise UsageError(f"environment {name}: '{text}' is not a YAML value") from error
     return found
 
 

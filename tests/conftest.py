@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+# Tests run side by side (pytest -n): threads of several processes on the same cores would wait for one another.
+torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent))
 
 from videos import make_video

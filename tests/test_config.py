@@ -106,7 +106,7 @@ def test_values_may_hold_lists_null_and_equals_signs():
     [
         ("optim.lrr", "did you mean 'optim.lr'?"),
         ("episode.ways", "did you mean 'episode.way'?"),
-        ("iterations", "did you mean 'iterations'?"),
+        ("iterations", "did you mean 'train.iterations'?"),
         ("zzzz.qqqq", "`fsar config show` lists all keys"),
     ],
 )

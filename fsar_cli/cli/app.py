@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fsar_cli import __version__
-from fsar_cli.cli import demo, evaluate, extract, splits, train, visualize
+from fsar_cli.cli import config, demo, doctor, evaluate, extract, init, methods, splits, train, visualize
 from fsar_cli.cli.output import stderr
 from fsar_cli.errors import FsarError
 
@@ -23,12 +23,16 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("extract-frames")(extract.extract_frames)
 app.command("demo")(demo.demo)
+app.command("init")(init.init)
+app.command("extract-frames")(extract.extract_frames)
+app.add_typer(splits.app, name="splits")
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("visualize-regions")(visualize.visualize_regions)
-app.add_typer(splits.app, name="splits")
+app.command("methods")(methods.methods)
+app.add_typer(config.app, name="config")
+app.command("doctor")(doctor.doctor)
 
 
 def _version(show: bool) -> None:

@@ -59,7 +59,8 @@ def extract_frames(
     settings = Settings(side, quality, fps, every, max_frames)
     reporter = ConsoleReporter(quiet, verbose)
     found = find_videos(videos)
-    reporter.log(f"{len(found.sources)} videos in {len({source.label for source in found.sources})} classes -> {out}")
+    classes = {source.label for source in found.sources}
+    reporter.log(f"{_count(len(found.sources), 'video')} in {_count(len(classes), 'class')} -> {out}")
     if found.left_out():
         reporter.log(found.left_out())
     result = extract(found.sources, out, settings, _cores() if workers is None else workers, reporter, overwrite)
@@ -69,6 +70,11 @@ def extract_frames(
 def _cores() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(available, 8)
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun if number == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {plural}"
 
 
 def _show(result, out: Path, settings, json: bool) -> None:
@@ -86,7 +92,10 @@ def _show(result, out: Path, settings, json: bool) -> None:
     else:
         there = f", {result.skipped} were there already" if result.skipped else ""
         speed = f" in {result.seconds:.1f} s, {rate:.0f} frames/s" if result.frames else ""
-        stdout.print(f"{result.done} videos, {result.frames} frames{speed}{there}: {printable(out)}", markup=False)
+        stdout.print(
+            f"{_count(result.done, 'video')}, {_count(result.frames, 'frame')}{speed}{there}: {printable(out)}",
+            markup=False,
+        )
     if result.failed:
         total = result.done + len(result.failed) + result.skipped
         raise DataError(

@@ -160,4 +160,9 @@ def _load(network: nn.Module, name: str, path: Path) -> None:
             f"shape, first '{wrong[0]}'",
             "set model.backbone to the network the weights were made for",
         )
-    network.load_state_dict({k: given[k].to(v.dtype) for k, v in own.items() if k in given}, strict=False)
+    with (
+        torch.no_grad()
+    ):  # not load_state_dict: networks that check the version of their whole state would refuse a part
+        for key, tensor in own.items():
+            if key in given:
+                tensor.copy_(given[key])

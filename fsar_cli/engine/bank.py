@@ -8,7 +8,7 @@ from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.device import autocast, loader_workers
+from fsar_cli.engine.device import autocast, loader_workers, place
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -52,7 +52,7 @@ def encode_videos(
         DataError: a video that cannot be read.
     """
     training = method.training
-    method.to(device, memory_format=torch.channels_last if channels_last else torch.contiguous_format).eval()
+    place(method, device, channels_last).eval()
     batch = max(1, FRAMES_PER_BATCH[device.type] // reader.clip.frames)
     loader = clip_loader(EvaluationClips(reader, videos), batch, loader_workers(workers, device), device.type == "cuda")
     parts, boxes, statistics = [], [], []

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -59,3 +60,11 @@ def autocast(device: torch.device, amp: str) -> AbstractContextManager:
     if amp == "bf16" or (amp == "auto" and device.type == "cuda"):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def place(method: FewShotMethod, device: torch.device, channels_last: bool) -> FewShotMethod:
+    """Move a method; its backbones' convolutions get channels-last weights (3-D convolutions have no such layout)."""
+    method.to(device)
+    for backbone in method.features.backbones():
+        backbone.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    return method

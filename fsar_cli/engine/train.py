@@ -25,7 +25,7 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
-from fsar_cli.engine.device import autocast, loader_workers
+from fsar_cli.engine.device import autocast, loader_workers, place
 from fsar_cli.engine.evaluate import evaluate_bank, mean_and_ci
 from fsar_cli.engine.interrupt import stop_on_interrupt
 from fsar_cli.engine.motion import region_statistics
@@ -119,8 +119,7 @@ class Trainer:
         )
         self.validation = self._validation(splits)
         self.method = build_method(config, pretrained=pretrained, seed=config.train.seed)
-        layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
-        self.method.to(device, memory_format=layout).train()
+        place(self.method, device, config.train.channels_last).train()
         self.optimizer = build_optimizer(self.method, config.optim)
         self.folder = run() if callable(run) else run
         self.step = 0

@@ -115,7 +115,7 @@ def test_other_settings_say_what_differs(fsar, tmp_path: Path) -> None:
     assert "error: out was made with every 1 (now 2)" in done.err
     assert "--overwrite" in done.err
     done = fsar("extract-frames", "v", "out", "--every", 2, "--workers", 0, "--overwrite")
-    assert done.out.startswith("1 videos, 1 frames ")
+    assert done.out.startswith("1 video, 1 frame ")
 
 
 def _start(long: Path, out: Path) -> subprocess.Popen:

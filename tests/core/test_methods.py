@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 import torch
-from core_parts import random_clips, random_index, relative_error, seeded, small_config, split_episode
+from core_parts import FRAMES, SIZE, random_clips, random_index, relative_error, seeded, small_config, split_episode
 from torch import Tensor
 
 from fsar_cli.config import Config
@@ -13,18 +13,15 @@ from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.base import FewShotMethod
 
-SIZE, SIDE, FRAMES = 64, 32, 4
 WAY, SHOT, QUERIES = 3, 2, 4
 VIDEOS = 11
 TOLERANCE = 1e-4  # of the largest logit: sums in another order
 
-pytestmark = pytest.mark.parametrize("name", list(METHODS))
+pytestmark = [pytest.mark.parametrize("name", list(METHODS)), pytest.mark.usefixtures("tiny")]
 
 
 def config(name: str, **changes: object) -> Config:
-    """A real network, since a method may need any of its maps; ResNet-18 keeps its scale without training."""
-    sizes = {"clip.size": SIZE, "clip.frames": FRAMES, "model.region.side": SIDE, "model.region.gain": 0.02}
-    return small_config(**sizes | {"model.backbone": "resnet18", "model.method": name} | changes)
+    return small_config(**{"model.method": name} | changes)
 
 
 @cache
@@ -156,7 +153,7 @@ def test_a_bank_in_half_precision_keeps_clear_predictions(name: str, dtype: torc
     expected = match(name, support, query)
     best = expected.topk(2, dim=-1).values
     clear = best[..., 0] - best[..., 1] > 0.05 * expected.std()
-    assert found.isfinite().all() and clear.any()
+    assert found.isfinite().all() and clear.float().mean() > 0.5
     assert torch.equal(found.argmax(-1)[clear], expected.argmax(-1)[clear])
 
 

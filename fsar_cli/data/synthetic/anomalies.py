@@ -174,7 +174,9 @@ def banner(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
             person(canvas, x, p, look, way, 0.85)
         sag = [0.03 * np.sin(6 * x + 5 * t) for x in np.linspace(-0.6, 0.6, 9)]
         x = np.linspace(-0.6, 0.6, 9)
-        canvas.poly([(v, low + w) for v, w in zip(x, sag, strict=True)] + [(0.6, low + 0.36), (-0.6, low + 0.36)], cloth)
+        canvas.poly(
+            [(v, low + w) for v, w in zip(x, sag, strict=True)] + [(0.6, low + 0.36), (-0.6, low + 0.36)], cloth
+        )
         for row, y in enumerate((low + 0.25, low + 0.12)):
             left = -0.5
             for word in words[row * 4 : row * 4 + 4]:

@@ -111,9 +111,7 @@ def steam(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
     return Act(draw, grate)
 
 
-def sparks(
-    canvas: Canvas, stream: Stream, t: float, origin: tuple[float, float], throw: float, colour: Colour
-) -> None:
+def sparks(canvas: Canvas, stream: Stream, t: float, origin: tuple[float, float], throw: float, colour: Colour) -> None:
     """Glowing specks thrown off `origin` in all upper directions, falling."""
     age, r = stream.ages(t), stream.random
     angle = np.pi / 2 + 1.5 * r[:, 0]

@@ -21,7 +21,10 @@ from fsar_cli.data.synthetic.scene import HEIGHT, WIDTH, Scene, make_scene
 from fsar_cli.errors import UsageError, did_you_mean
 
 FPS = 12.0
-INNER, OUTER = 53.0, 65.0  # the stage centre is this far from the frame centre along one axis, at most that along the other
+INNER, OUTER = (
+    53.0,
+    65.0,
+)  # the stage centre is this far from the frame centre along one axis, at most that along the other
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,161 @@
+"""Parity with reference outputs: every file of FSAR_GOLDEN, whatever its way, shot, frames and sizes."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from core_parts import relative_error
+from torch import Tensor, nn
+
+from fsar_cli.core.alignment import hausdorff
+from fsar_cli.core.attention import CrossTransformer
+from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.core.features import Features
+from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.methods.keyregion import KeyRegion
+from fsar_cli.core.methods.trx import TRX
+from fsar_cli.core.regions import KeyRegionSelector, crop_regions
+from fsar_cli.core.relation import Relation
+
+FOLDER = Path(os.environ.get("FSAR_GOLDEN") or Path(__file__).resolve().parents[3] / "shared" / "golden")
+PEERS, EXACT = 1e-4, 1e-5  # of the largest number: authors' code in float32, float64 loops
+
+Arrays = dict[str, np.ndarray]
+
+
+def tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))
+
+
+def episode(arrays: Arrays) -> tuple[Tensor, Tensor]:
+    """Positions of the support [1,N,K], by class in ascending order of labels, and of the query [1,Q] videos."""
+    labels = arrays["support_labels"]
+    support = np.stack([np.flatnonzero(labels == c) for c in np.unique(labels)])
+    queries = np.arange(len(arrays["query"])) + len(labels)
+    return torch.from_numpy(support).unsqueeze(0), torch.from_numpy(queries).unsqueeze(0)
+
+
+def videos(arrays: Arrays) -> Tensor:
+    return torch.cat([tensor(arrays["support"]), tensor(arrays["query"])])
+
+
+def match(method: FewShotMethod, arrays: Arrays) -> Scores:
+    support, query = episode(arrays)
+    with torch.no_grad():
+        encoded = Encoded(method.eval().embed(videos(arrays)))
+        return method.match(encoded.take(support), encoded.take(query))
+
+
+def fill(module: nn.Module, arrays: Arrays, prefix: str = "") -> None:
+    """Set every parameter from the array of its name, whose axes of length one may be missing."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(tensor(arrays[prefix + name.removeprefix("cards.")]).reshape(parameter.shape))
+
+
+def cross_transformer(arrays: Arrays, name: str, prefix: str = "") -> CrossTransformer:
+    cardinalities = sorted(
+        {int(c) for key in arrays for c in re.findall(rf"^{re.escape(prefix)}card(\d+)\.key\.", key)}
+    )
+    weight = arrays[f"{prefix}card{cardinalities[0]}.key.weight"]
+    key_dim, dim = weight.shape[0], weight.shape[1] // cardinalities[0]
+    frames = arrays["support"].shape[1]
+    head = CrossTransformer(name, dim, frames, cardinalities=tuple(cardinalities), key_dim=key_dim, dropout=0.0)
+    fill(head, arrays, prefix)
+    return head
+
+
+def check_trx(arrays: Arrays, facts: dict[str, Any]) -> None:
+    head = cross_transformer(arrays, "trx")
+    method = TRX(Features(), head)
+    assert relative_error(match(method, arrays).logits[0], torch.from_numpy(arrays["logits"])) < PEERS
+    everything = head.cards
+    for card in list(everything):
+        head.cards = nn.ModuleDict({card: everything[card]})
+        assert relative_error(match(method, arrays).logits[0], torch.from_numpy(arrays[f"{card}.logits"])) < PEERS
+
+
+def check_bimhm(arrays: Arrays, facts: dict[str, Any]) -> None:
+    support, query = episode(arrays)
+    frames, reduction = videos(arrays), str(facts.get("reduction", "sum")).split()[0]
+    found = -hausdorff(frames[query], frames[support], reduction)
+    assert relative_error(found[0], torch.from_numpy(arrays["logits"])) < PEERS
+
+
+def check_keyregion_match(arrays: Arrays, facts: dict[str, Any]) -> None:
+    heads = {part: cross_transformer(arrays, part, f"{part}.") for part in ("global", "local")}
+    features = Features()
+    features.dim = arrays["support"].shape[-1]
+    features.global_dim = heads["global"].position.shape[-1]
+    method = KeyRegion(features, heads, {})
+    scores = match(method, arrays)
+    assert relative_error(-scores.parts["spatial"][0], torch.from_numpy(arrays["spatial_distance"])) < EXACT
+    assert relative_error(-scores.parts["temporal"][0], torch.from_numpy(arrays["temporal_distance"])) < EXACT
+    assert relative_error(scores.logits[0], torch.from_numpy(arrays["logits"])) < EXACT
+    labels = torch.from_numpy(np.searchsorted(np.unique(arrays["support_labels"]), arrays["query_labels"]))
+    loss = method.loss(scores, labels.unsqueeze(0), "sum")
+    assert loss.item() == pytest.approx(float(arrays["loss_sum"]), rel=EXACT)
+
+
+def check_keyregion_select(arrays: Arrays, facts: dict[str, Any]) -> None:
+    maps, frames = tensor(arrays["feature_map"]), tensor(arrays["frames"])
+    side = facts["region_side"]
+    relation = Relation(maps.shape[2], maps.shape[1], bias="temporal.mix.bias" in arrays)
+    fill(relation, arrays)
+    selector = KeyRegionSelector(frames.shape[-1], side)
+    with torch.no_grad():
+        temporal, motion, cells = relation.temporal(maps.mean(2)), relation.motion(maps), relation(maps)
+        regions = selector(cells)
+        crops = crop_regions(frames.flatten(0, 1), regions.centres.flatten(0, 1), side).unflatten(0, maps.shape[:2])
+    found = {
+        "temporal_gate": temporal,
+        "motion_gate": motion,
+        "cell_weights": cells,
+        "centres_xy": regions.centres,
+        "crops": crops,
+    }
+    for name, value in found.items():
+        assert relative_error(value, torch.from_numpy(arrays[name])) < EXACT, name
+    assert regions.saturated.float().mean().item() == pytest.approx(facts["saturated_share"], abs=1e-6)
+
+
+CHECKS: dict[str, Callable[[Arrays, dict[str, Any]], None]] = {
+    "trx": check_trx,
+    "bimhm": check_bimhm,
+    "keyregion_match": check_keyregion_match,
+    "keyregion_select": check_keyregion_select,
+}
+
+
+def kind_of(file_name: str) -> str | None:
+    """The longest kind a file's name starts with: `trx_7way.npz` is of kind `trx`."""
+    return max((kind for kind in CHECKS if file_name.startswith(kind)), key=len, default=None)
+
+
+def test_the_kind_is_the_beginning_of_the_file_name() -> None:
+    assert [kind_of(n) for n in ("trx.npz", "trx_7.npz", "trx-3way.npz", "keyregion_match.2.npz", "otam.npz")] == [
+        "trx",
+        "trx",
+        "trx",
+        "keyregion_match",
+        None,
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")) or [None], ids=lambda p: p.stem if p else "none")
+def test_outputs_equal_those_of_the_reference(path: Path | None) -> None:
+    if path is None:
+        pytest.skip(f"no reference files in {FOLDER.name}; FSAR_GOLDEN names another folder")
+    kind = kind_of(path.name)
+    if kind is None:
+        pytest.skip(f"no check for {path.name}: its method is not implemented")
+    facts_file = path.with_suffix(".json")
+    facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
+    with np.load(path) as arrays:
+        CHECKS[kind](dict(arrays), facts)

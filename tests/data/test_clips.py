@@ -1,0 +1,105 @@
+"""Sampling, crops and clips: the indices of TRX's rule, the same crop for all frames, purity by seed."""
+
+import numpy as np
+import pytest
+import torch
+from videos import read_counter
+
+from fsar_cli.config import ClipConfig
+from fsar_cli.data.clips import ClipReader, TrainingEpisodes
+from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.extraction import extract
+from fsar_cli.data.frames import FrameStore, Settings
+from fsar_cli.data.making import make
+from fsar_cli.data.sampling import even_indices, jittered_indices
+from fsar_cli.data.sources import find_videos
+from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Crop, centre_crop, random_crop, to_float
+from fsar_cli.data.tree import scan_tree
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, [0] * 8),
+        (5, [0, 0, 1, 1, 2, 2, 3, 4]),
+        (8, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (10, [0, 1, 2, 3, 5, 6, 7, 9]),  # 1..8 is too short, so the whole range
+        (11, [1, 2, 3, 4, 5, 6, 7, 9]),
+        (30, [1, 4, 8, 12, 16, 20, 24, 28]),
+    ],
+)
+def test_even_indices_are_those_of_the_rule(count, expected):
+    assert even_indices(count, 8).tolist() == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 20, 400])
+def test_jitter_moves_the_ends_by_at_most_five_frames_or_half_of_what_is_spare(count):
+    rng = np.random.default_rng(0)
+    drawn = np.stack([jittered_indices(count, 8, 5, rng) for _ in range(300)])
+    assert (np.diff(drawn, axis=1) >= 0).all()
+    assert drawn.min() == 0
+    assert drawn.max() == count - 1
+    spare = min(5, max(count - 8, 0) // 2)
+    assert drawn[:, 0].max() <= spare
+    assert drawn[:, -1].min() >= count - 1 - spare
+    assert len(np.unique(drawn[:, 0])) == spare + 1
+
+
+def test_a_crop_takes_its_pixels_and_maps_back_to_the_source():
+    frames = np.arange(2 * 6 * 9 * 3, dtype=np.uint8).reshape(2, 6, 9, 3)
+    crop = Crop(x=3, y=1, side=4)
+    np.testing.assert_array_equal(crop.apply(frames), frames[:, 1:5, 3:7])
+    np.testing.assert_array_equal(Crop(3, 1, 4, flip=True).apply(frames), frames[:, 1:5, 6:2:-1])
+    assert crop.in_source((9, 6), (90, 120)) == (30, 20, 70, 100)
+    assert centre_crop(9, 6, 4) == Crop(2, 1, 4)
+
+
+def test_random_crops_reach_every_position_and_flip_half_of_the_time():
+    rng = np.random.default_rng(1)
+    crops = [random_crop(6, 5, 4, True, rng) for _ in range(400)]
+    assert {(c.x, c.y) for c in crops} == {(x, y) for x in range(3) for y in range(2)}
+    assert 150 < sum(c.flip for c in crops) < 250
+    assert not any(random_crop(6, 5, 4, False, rng).flip for _ in range(50))
+
+
+def test_scaling_and_normalisation_are_the_formula():
+    clips = torch.randint(0, 256, (2, 3, 4, 4, 3), dtype=torch.uint8)
+    plain = to_float(clips, False)
+    assert plain.shape == (2, 3, 3, 4, 4)
+    assert plain[1, 2, 0, 3, 1] == pytest.approx(clips[1, 2, 3, 1, 0].item() / 255)
+    normal = to_float(clips, True)
+    for c in range(3):
+        expected = (plain[:, :, c] - IMAGENET_MEAN[c]) / IMAGENET_STD[c]
+        torch.testing.assert_close(normal[:, :, c], expected)
+    assert plain.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def store(tree, tmp_path_factory):
+    root = tmp_path_factory.mktemp("store") / "frames"
+    extract(find_videos([tree]).sources, root, Settings(short_side=48, quality=95))
+    return FrameStore(root)
+
+
+def test_the_evaluation_clip_shows_the_sampled_frames(store):
+    reader = ClipReader(store, ClipConfig(frames=5, size=48, short_side=48))
+    clip = reader.evaluation("climb/climb_1")  # 14 frames that count from 20
+    assert clip.shape == (5, 48, 48, 3)
+    wide = store.read("climb/climb_1", even_indices(14, 5), 48)
+    assert [read_counter(frame) for frame in wide] == [20 + i for i in even_indices(14, 5)]
+    np.testing.assert_array_equal(clip, wide[:, :, 8:56])
+
+
+def test_a_training_episode_is_a_pure_function_of_seed_and_index(store):
+    lists = {"train": ["climb", "fall", "kick"], "val": [], "test": ["wave"]}
+    splits = make("arn", scan_tree(store.root), lists=lists).splits
+    sampler = EpisodeSampler(splits, "train", way=2, shot=1, queries=2)
+    reader = ClipReader(store, ClipConfig(frames=4, size=32, short_side=40))
+    episodes = TrainingEpisodes(reader, sampler, seed=0)
+    first, other, again = episodes[3], episodes[4], episodes[3]
+    assert first.support.shape == (2, 1, 4, 32, 32, 3)
+    assert first.query.shape == (2, 2, 4, 32, 32, 3)
+    assert torch.equal(first.support, again.support)
+    assert torch.equal(first.query, again.query)
+    assert not torch.equal(first.support, other.support)
+    assert not torch.equal(first.support, TrainingEpisodes(reader, sampler, seed=1)[3].support)

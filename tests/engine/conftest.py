@@ -1,0 +1,62 @@
+"""A small project that trains in seconds: frame store, split file and configuration; made once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from videos import make_video
+
+from fsar_cli.config import Config, resolve
+from fsar_cli.core.build import build_method
+from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.data.extraction import extract
+from fsar_cli.data.frames import Settings
+from fsar_cli.data.making import make
+from fsar_cli.data.sources import find_videos
+from fsar_cli.data.tree import scan_tree
+
+CLASSES = {"train": ("climb", "fall", "wave"), "val": ("jump", "sit"), "test": ("kick", "push", "throw")}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """videos/, frames/ (short side 36) and splits.csv of 8 classes x 4 videos; read only."""
+    root = tmp_path_factory.mktemp("project")
+    names = [name for split in CLASSES.values() for name in split]
+    for c, name in enumerate(names):
+        for v in range(4):
+            path = root / "videos" / name / f"{name}_{v}.mp4"
+            make_video(path, frames=10 + v, content="motion" if v % 2 else "counter", first=31 * c + 7 * v)
+    extract(find_videos([root / "videos"]).sources, root / "frames", Settings(short_side=36))
+    lists = {split: list(names) for split, names in CLASSES.items()}
+    make("arn", scan_tree(root / "frames"), lists=lists).splits.write(root / "splits.csv")
+    return root
+
+
+def small(project: Path, **changes: object) -> Config:
+    """A configuration of the project that trains in a second; dotted keys as `small(project, **{"optim.lr": 1})`."""
+    values = {
+        "data.name": "small", "data.videos": project / "videos", "data.frames": project / "frames",
+        "data.splits": project / "splits.csv", "clip.frames": 4, "clip.size": 32, "clip.short_side": 36,
+        "episode.way": 3, "episode.shot": 2, "episode.queries": 1, "model.backbone": "mobilenet_v3_small",
+        "model.weights": "none", "model.region.side": 16, "model.match.key_dim": 8, "optim.accumulate": 2,
+        "optim.lr": 1e-3, "train.iterations": 6, "train.workers": 0, "train.val_every": 3, "train.val_episodes": 10,
+        "train.log_every": 2, "train.checkpoint_every": 2, "eval.way": 3, "eval.shots": (1, 2), "eval.episodes": 40,
+    }  # fmt: skip
+    return resolve(base=values | changes, environ={}).config
+
+
+def lively(config: Config) -> FewShotMethod:
+    """The method of a configuration in evaluation mode, with batch statistics that let a random network tell clips apart.
+
+    With the statistics of initialisation the features of a deep random network vanish, and predictions are rounding.
+    """
+    method, clip = build_method(config).train(), config.clip
+    generator = torch.Generator().manual_seed(0)
+    for module in method.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain average of what it sees
+    with torch.no_grad():
+        for _ in range(10):
+            method.encode(torch.rand(4, clip.frames, 3, clip.size, clip.size, generator=generator), generator)
+    return method.eval()

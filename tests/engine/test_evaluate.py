@@ -1,0 +1,146 @@
+"""Evaluation: batching changes nothing, and the figures are those of an episode-by-episode loop."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from engine.conftest import lively, small
+from fsar_cli.core.build import build_method
+from fsar_cli.core.encoded import Encoded
+from fsar_cli.data.clips import ClipReader
+from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.frames import FrameStore
+from fsar_cli.data.splits import Splits
+from fsar_cli.data.transforms import to_float
+from fsar_cli.engine.bank import Bank, encode_videos
+from fsar_cli.engine.evaluate import evaluate, evaluate_bank, mean_and_ci, write_results
+from fsar_cli.errors import DataError
+
+CPU = torch.device("cpu")
+
+
+def sampler_of(config, shot=2, queries=1, way=3) -> EpisodeSampler:
+    return EpisodeSampler(Splits.read(config.data.splits), "test", way=way, shot=shot, queries=queries)
+
+
+def logits_episode_by_episode(method, config, sampler, episodes) -> torch.Tensor:
+    """The obvious way: every episode reads and encodes its own videos and is matched alone."""
+    reader = ClipReader(FrameStore(config.data.frames), config.clip)
+
+    def encode(ids):
+        clips = torch.from_numpy(np.stack([reader.evaluation(sampler.videos[i]) for i in ids.reshape(-1)]))
+        return method.encode(to_float(clips, False)).reshape(1, *ids.shape)
+
+    found = []
+    for index in range(episodes):
+        episode = sampler(index)
+        with torch.no_grad():
+            scores = method.match(encode(episode.support), encode(episode.query.reshape(-1)))
+        found.append(scores.logits[0])
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("name", ["keyregion", "trx", "prototype"])
+def test_encoding_once_and_matching_in_batches_equals_episode_by_episode(project, name):
+    config = small(project, **{"model.method": name})
+    method, sampler = lively(config), sampler_of(config)
+    slow = logits_episode_by_episode(method, config, sampler, 6)
+    bank = encode_videos(
+        method, ClipReader(FrameStore(config.data.frames), config.clip), sampler.videos, CPU, normalize=False, workers=0
+    )
+    drawn = sampler.batch(0, 6)
+    with torch.no_grad():
+        fast = method.match(
+            bank.encoded.take(torch.from_numpy(drawn.support)),
+            bank.encoded.take(torch.from_numpy(drawn.query).flatten(1)),
+        ).logits
+    torch.testing.assert_close(fast, slow, atol=1e-5 * float(slow.abs().max()), rtol=0)
+    result = evaluate_bank(method, bank, sampler, 6)
+    truth = np.arange(3)
+    np.testing.assert_allclose(result.accuracies, (slow.argmax(-1).numpy() == truth).mean(1))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_the_number_of_episodes_a_call_changes_nothing(project, batch):
+    config = small(project, **{"model.method": "trx"})
+    method, sampler = lively(config), sampler_of(config, queries=2)
+    reader = ClipReader(FrameStore(config.data.frames), config.clip)
+    bank = encode_videos(method, reader, sampler.videos, CPU, normalize=False, workers=0)
+    expected, result = (evaluate_bank(method, bank, sampler, 30, batch=b) for b in (None, batch))
+    np.testing.assert_array_equal(result.accuracies, expected.accuracies)
+    np.testing.assert_array_equal(result.confusion, expected.confusion)
+
+
+class Oracle(torch.nn.Module):
+    """Knows the class of every video; mistakes class 0 for class 1 when both are there."""
+
+    def match(self, support, query):
+        from fsar_cli.core.encoded import Scores
+
+        labels, asked = support["label"][:, :, 0], query["label"].clone()  # [E,N], [E,Q]
+        asked[(asked == 0) & (labels == 1).any(1, keepdim=True)] = 1
+        return Scores((asked.unsqueeze(2) == labels.unsqueeze(1)).float())
+
+
+def test_accuracy_confusion_and_interval_are_those_of_known_answers(project):
+    config = small(project)
+    sampler = sampler_of(config, way=2, queries=2)
+    bank = Bank(sampler.videos, Encoded({"label": torch.from_numpy(sampler.labels)}), None, None)
+    result = evaluate_bank(Oracle(), bank, sampler, 300)
+    drawn = sampler.batch(0, 300).classes
+    mistaken = ((drawn == 0).any(1) & (drawn == 1).any(1)).astype(float)
+    np.testing.assert_allclose(result.accuracies, 1 - mistaken / 2)
+    expected = np.zeros((3, 3), dtype=int)
+    for classes, wrong in zip(drawn, mistaken, strict=True):
+        for c in classes:
+            expected[c, 1 if c == 0 and wrong else c] += 2
+    np.testing.assert_array_equal(result.confusion, expected)
+    values = list(result.accuracies)
+    mean = sum(values) / 300
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / 299)
+    assert result.accuracy == pytest.approx((mean, 1.96 * deviation / math.sqrt(300)))
+    per_class = result.per_class()
+    assert per_class[result.classes[1]] == 1
+    assert per_class[result.classes[0]] == pytest.approx(expected[0, 0] / expected[0].sum())
+    assert result.confusions()[result.classes[0]].startswith(result.classes[1])
+
+
+def test_mean_and_ci_of_a_constant_has_no_width():
+    assert mean_and_ci(np.full(5, 0.4)) == (pytest.approx(0.4), 0)
+
+
+def test_results_are_written_as_json_and_csv(project, tmp_path):
+    config = small(project)
+    result, bank = evaluate(build_method(config).eval(), config, CPU)
+    write_results(result, config, tmp_path / "eval")
+    document = json.loads((tmp_path / "eval" / "result.json").read_text())
+    assert document["schema"] == 1
+    one = document["results"][0]
+    rows = pd.read_csv(tmp_path / "eval" / "episodes-3w1s.csv")
+    assert (one["shot"], one["episodes"], len(rows)) == (1, 40, 40)
+    assert one["accuracy"] == pytest.approx(rows["accuracy"].mean())
+    assert set(one["parts"]) == {"spatial", "temporal"}
+    confusion = pd.read_csv(tmp_path / "eval" / "confusion-3w2s.csv", index_col=0)
+    assert confusion.to_numpy().sum() == 40 * 3
+    assert bank.boxes.shape == (12, 4, 4)
+    assert 0 <= document["regions"]["saturated"] <= 1
+
+
+def test_the_digest_depends_on_the_episodes_alone(project):
+    config = small(project)
+    results = [
+        evaluate(build_method(c).eval(), c, CPU)[0].shots for c in (config, small(project, **{"model.method": "trx"}))
+    ]
+    other = evaluate(build_method(config).eval(), small(project, **{"eval.seed": 1}), CPU)[0].shots
+    assert [s.digest for s in results[0]] == [s.digest for s in results[1]]
+    assert results[0][0].digest != other[0].digest
+
+
+def test_more_ways_than_classes_is_named(project):
+    config = small(project, **{"eval.way": 4})
+    with pytest.raises(DataError, match="test"):
+        evaluate(build_method(config).eval(), config, CPU)

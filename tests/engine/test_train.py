@@ -1,0 +1,191 @@
+"""Training: resuming is exact, accumulation equals a larger batch, interruption loses nothing, best weights are kept."""
+
+import os
+import signal
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.conftest import small
+from fsar_cli.core.build import build_method
+from fsar_cli.data.clips import ClipReader, TrainingEpisodes
+from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.frames import FrameStore
+from fsar_cli.data.splits import Splits
+from fsar_cli.engine import train as module
+from fsar_cli.engine.checkpoint import load_method
+from fsar_cli.engine.runs import Run, create_run
+from fsar_cli.engine.train import Trainer, build_optimizer, episode_loss
+from fsar_cli.errors import DataError, Interrupted
+
+CPU = torch.device("cpu")
+
+
+def trained(config, folder) -> Trainer:
+    trainer = Trainer(config, create_run(config, folder), CPU)
+    trainer.run()
+    return trainer
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_resumed_run_is_the_uninterrupted_run(project, tmp_path):
+    config = small(project)
+    whole = trained(config, tmp_path / "whole")
+    half = config.model_copy(update={"train": config.train.model_copy(update={"iterations": 3})})
+    first = Trainer(half, create_run(config, tmp_path / "parts"), CPU)
+    first.config = config  # stops after 3 episodes as a kill would, with one gradient accumulated
+    first._batches = lambda: (b for b in list(Trainer._batches(first))[:3])
+    first.run()
+    first.save()
+    second = Trainer(config, Run(tmp_path / "parts"), CPU, pretrained=False)
+    second.resume()
+    assert second.step == 3
+    second.run()
+    assert same(whole.method.state_dict(), second.method.state_dict())
+    columns = ["step", "loss", "accuracy", "val_accuracy"]
+    metrics = [pd.read_csv(tmp_path / name / "metrics.csv")[columns] for name in ("whole", "parts")]
+    pd.testing.assert_frame_equal(metrics[0], metrics[1].drop_duplicates("step", keep="last").reset_index(drop=True))
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(project, tmp_path):
+    config = small(project, **{"train.val_every": 0})
+    a, b = trained(config, tmp_path / "a"), trained(config, tmp_path / "b")
+    c = trained(small(project, **{"train.val_every": 0, "train.seed": 1}), tmp_path / "c")
+    assert same(a.method.state_dict(), b.method.state_dict())
+    assert not same(a.method.state_dict(), c.method.state_dict())
+
+
+def test_loader_workers_change_nothing(project, tmp_path):
+    alone = trained(small(project, **{"train.val_every": 0, "train.iterations": 4}), tmp_path / "a")
+    helped = trained(
+        small(project, **{"train.val_every": 0, "train.iterations": 4, "train.workers": 2}), tmp_path / "b"
+    )
+    assert same(alone.method.state_dict(), helped.method.state_dict())
+
+
+def test_accumulated_gradients_are_the_mean_of_the_episodes(project):
+    config = small(project, **{"model.method": "trx", "model.match.dropout": 0.0, "model.freeze_backbone": True})
+    sampler = EpisodeSampler(Splits.read(config.data.splits), "train", way=3, shot=2, queries=1)
+    episodes = TrainingEpisodes(ClipReader(FrameStore(config.data.frames), config.clip), sampler, 0)
+    method = build_method(config)
+    separate = []
+    for index in range(3):
+        method.zero_grad()
+        episode_loss(method, episodes[index], config, CPU, None)[0].backward()
+        separate.append(method.head.cards["card2"].value.weight.grad.clone())
+    method.zero_grad()
+    for index in range(3):
+        (episode_loss(method, episodes[index], config, CPU, None)[0] / 3).backward()
+    torch.testing.assert_close(method.head.cards["card2"].value.weight.grad, sum(separate) / 3)
+
+
+def test_an_optimiser_step_comes_after_every_accumulate_episodes_and_at_the_end(project, tmp_path, monkeypatch):
+    steps = []
+    trainer = Trainer(
+        small(project, **{"train.iterations": 5, "train.val_every": 0}),
+        lambda: create_run(small(project), tmp_path),
+        CPU,
+    )
+    monkeypatch.setattr(trainer.optimizer, "step", lambda: steps.append(trainer.step))
+    trainer.run()
+    assert steps == [2, 4, 5]
+
+
+def test_the_model_file_holds_the_best_validated_weights(project, tmp_path, monkeypatch):
+    scores = iter([(0.9, 0.1), (0.4, 0.1)])
+    monkeypatch.setattr(module, "mean_and_ci", lambda values: next(scores))
+    trainer = trained(small(project), tmp_path / "run")
+    assert trainer.best == (3, 0.9)
+    assert not same(load_file(tmp_path / "run" / "model.safetensors"), trainer.method.state_dict())
+
+
+def test_without_val_classes_the_last_weights_are_kept_and_that_is_said(project, tmp_path):
+    lines = [
+        line for line in (project / "splits.csv").read_text().splitlines(keepends=True) if not line.startswith("val")
+    ]
+    (tmp_path / "splits.csv").write_text("".join(line for line in lines if not line.startswith("#")))
+    said = []
+
+    class Listener(module.SILENT.__class__):
+        def warn(self, text):
+            said.append(text)
+
+    config = small(project, **{"data.splits": tmp_path / "splits.csv"})
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), CPU, reporter=Listener())
+    trainer.run()
+    assert "no validation" in said[0]
+    assert same(load_file(tmp_path / "run" / "model.safetensors"), trainer.method.state_dict())
+
+
+def test_ctrl_c_finishes_the_episode_saves_and_names_the_command(project, tmp_path):
+    config = small(project, **{"train.val_every": 0, "train.checkpoint_every": 100})
+    trainer = Trainer(config, create_run(config, tmp_path / "a run [1]"), CPU)
+    original = trainer._train_on
+
+    def interrupted_at_two(batch):
+        if batch.index == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(batch)
+
+    trainer._train_on = interrupted_at_two
+    with pytest.raises(Interrupted, match="up to 2 of 6") as caught:
+        trainer.run()
+    assert f"--resume '{tmp_path / 'a run [1]'}'" in caught.value.hint
+    again = Trainer(config, Run(tmp_path / "a run [1]"), CPU, pretrained=False)
+    again.resume()
+    again.run()
+    assert same(again.method.state_dict(), trained(config, tmp_path / "whole").method.state_dict())
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(project, tmp_path, monkeypatch):
+    config = small(project)
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), CPU)
+    with torch.no_grad():
+        trainer.method.heads["global"].cards["card2"].value.weight.fill_(float("nan"))
+    with pytest.raises(DataError, match="the loss became nan at episode 0") as caught:
+        trainer.run()
+    assert "optim.lr" in caught.value.hint
+
+
+def test_nothing_to_train_is_an_error(project):
+    config = small(project, **{"model.method": "prototype", "model.freeze_backbone": True})
+    with pytest.raises(DataError, match="nothing to train"):
+        build_optimizer(build_method(config), config.optim)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"episode.way": 4}, "train"),
+        ({"episode.shot": 4, "episode.queries": 2}, "need 6 videos"),
+    ],
+)
+def test_too_few_classes_or_videos_stop_before_a_run_folder_is_made(project, tmp_path, changes, text):
+    config = small(project, **changes)
+    with pytest.raises(DataError, match=text):
+        Trainer(config, lambda: create_run(config, tmp_path / "run"), CPU)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["keyregion", "trx", "prototype"])
+def test_every_method_trains_and_its_run_loads(project, tmp_path, method):
+    config = small(project, **{"model.method": method, "train.iterations": 2, "train.val_every": 0})
+    before = build_method(config).state_dict()
+    trainer = trained(config, tmp_path / "run")
+    loaded = load_method(Run(tmp_path / "run"))
+    assert same(loaded.state_dict(), trainer.method.state_dict())
+    assert any(not torch.equal(before[k], v) for k, v in loaded.state_dict().items() if v.is_floating_point())
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_the_optimiser_is_the_one_that_was_asked_for(project, name):
+    config = small(project, **{"optim.name": name, "optim.weight_decay": 0.1, "model.method": "trx"})
+    optimizer = build_optimizer(build_method(config), config.optim)
+    assert type(optimizer).__name__.lower() == name
+    assert optimizer.param_groups[0]["weight_decay"] == 0.1
