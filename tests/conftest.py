@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-# Tests run side by side (pytest -n): threads of several processes on the same cores would wait for one another.
-torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent))
 
 from videos import make_video
+
+# Tests run side by side (pytest -n): threads of several processes on the same cores would wait for one another.
+torch.set_num_threads(1)
 
 SHARED = Path(os.environ.get("FSAR_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 

@@ -15,6 +15,10 @@ from fsar_cli.cli import config, demo, doctor, evaluate, extract, init, methods,
 from fsar_cli.cli.output import stderr
 from fsar_cli.errors import FsarError
 
+# Worker processes share the cores with the network: threads that wait for work must sleep, not spin (read by OpenMP
+# when torch loads; on two busy cores a training step was ten times slower without it).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 app = typer.Typer(
     name="fsar",
     help="Few-shot anomalous action recognition with spatio-temporal key regions.",

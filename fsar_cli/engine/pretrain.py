@@ -147,8 +147,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--per-class", type=int, default=60, help="clips rendered of each normal class")
-    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--per-class", type=int, default=40, help="clips rendered of each normal class")
+    parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     data = render_normal(arguments.per_class, arguments.workers)

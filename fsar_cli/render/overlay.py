@@ -176,8 +176,8 @@ def blend_heat(
     values = down @ np.clip(np.asarray(heat, np.float64), 0, 1) @ across.T
     drawn = frame.copy()
     if values.size:
-        window = np.ix_(rows, columns)
+        window = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         # Grey below the map: the scene's own colours would be mistaken for heat.
-        grey = frame[window] @ np.array([0.299, 0.587, 0.114])
-        drawn[window] = np.rint(grey[..., None] * (1 - alpha) + heat_colours(values) * alpha).astype(np.uint8)
+        grey = window @ np.array([0.299, 0.587, 0.114], np.float32) * np.float32(1 - alpha)
+        window[:] = np.rint(grey[..., None] + heat_colours(values) * np.float32(alpha))
     return drawn

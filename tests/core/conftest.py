@@ -26,12 +26,15 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+def cuda() -> Iterator[torch.device]:
     """The first GPU, computing in full float32; where FSAR_EXPECT_CUDA=1 its absence is a failure."""
     if not torch.cuda.is_available():
         if os.environ.get("FSAR_EXPECT_CUDA") == "1":
             pytest.fail("FSAR_EXPECT_CUDA=1, but torch sees no CUDA device")
         pytest.skip("no CUDA device")
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    return torch.device("cuda", 0)
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    yield torch.device("cuda", 0)
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.set_float32_matmul_precision(products)

@@ -95,10 +95,8 @@ def test_training_follows_a_generator_on_the_device_alone(name: str, cuda: torch
 
 
 @pytest.mark.parametrize("autocast", [False, True])
-def test_regions_and_crops_are_exact_whatever_the_matrix_precision(
-    autocast: bool, cuda: torch.device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+def test_regions_and_crops_are_exact_whatever_the_matrix_precision(autocast: bool, cuda: torch.device) -> None:
+    torch.set_float32_matmul_precision("high")  # TF32; the fixture restores it
     cells, frames = torch.rand(8, 7, 7, generator=seeded(1)) / 10, torch.rand(8, 3, 224, 224, generator=seeded(2))
     select = KeyRegionSelector(224, 128)
     expected = select(cells)

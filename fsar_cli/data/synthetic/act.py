@@ -1,7 +1,7 @@
 """What an action is to the renderer, and the wardrobe it may draw from.
 
-An action module holds functions `name(rng, wardrobe) -> Act`. All randomness (tempo, phase, colours, sizes) is drawn when
-the act is made; drawing is then a pure function of time, so any frame can be drawn alone.
+An action module holds functions `name(rng, wardrobe) -> Act`. All randomness (tempo, phase, colours, sizes) is drawn
+when the act is made; drawing is then a pure function of time, so any frame can be drawn alone.
 """
 
 from collections.abc import Callable

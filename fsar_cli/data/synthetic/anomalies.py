@@ -111,7 +111,7 @@ def explosion(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
         canvas.glow([0.0], [0.3], [0.12 + 0.4 * out], (1.0, 0.9, 0.66), [2.6 * max(0.0, 1 - 3.5 * k)])
         fx, fy = 0.66 * speed * out * np.cos(angle), 0.25 + 0.9 * speed * out * np.sin(angle) - 0.75 * k * k
         for i in range(0, count, 2):
-            if -0.02 < fy[i]:
+            if fy[i] > -0.02:
                 canvas.disc(fx[i], fy[i], 0.034, (0.12, 0.1, 0.09) if i % 4 else (1.0, 0.6, 0.15), shines=i % 4 == 0)
 
     return Act(draw)
@@ -172,11 +172,8 @@ def banner(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
         low = 0.86 + 0.1 * s
         for x, look, way in ((-0.38, a, 1), (0.38, b, -1)):
             person(canvas, x, p, look, way, 0.85)
-        sag = [0.03 * np.sin(6 * x + 5 * t) for x in np.linspace(-0.6, 0.6, 9)]
-        x = np.linspace(-0.6, 0.6, 9)
-        canvas.poly(
-            [(v, low + w) for v, w in zip(x, sag, strict=True)] + [(0.6, low + 0.36), (-0.6, low + 0.36)], cloth
-        )
+        hem = [(x, low + 0.03 * np.sin(6 * x + 5 * t)) for x in np.linspace(-0.6, 0.6, 9)]
+        canvas.poly([*hem, (0.6, low + 0.36), (-0.6, low + 0.36)], cloth)
         for row, y in enumerate((low + 0.25, low + 0.12)):
             left = -0.5
             for word in words[row * 4 : row * 4 + 4]:
@@ -197,9 +194,9 @@ def snatch(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
         p = tween(u, (0, STAND), (meet, STAND), (meet + 0.12, pulled), (meet + 0.34, down))
         at = person(canvas, 0.06, p, victim)
         near, away = after(u, 0.0, meet), after(u, meet, 0.95)
-        x = -0.5 + 0.46 * near + 0.5 * away
+        x = -0.5 + 0.46 * near + 0.36 * away
         q = running(TAU * 2.2 * t)
-        if 0.75 < near:
+        if near > 0.75:
             q[2:4] = 80, 92
         bt = person(canvas, x, q, thief)
         hx, hy = bt["near_hand"] if u > meet else at["near_hand"]

@@ -1,4 +1,4 @@
-"""The demo set on disk: `videos/CLASS/CLASS_0001.mp4` and `boxes.csv`, which says where the action is in every frame."""
+"""The demo set on disk: `videos/CLASS/CLASS_0001.mp4`, and `boxes.csv`: where the action is in every frame."""
 
 import csv
 import os

@@ -4,7 +4,10 @@ Angles are degrees in the picture plane, seen with the person facing right: limb
 the torso and head 0 upright, 90 forwards. They are absolute, not relative to the parent joint, so a pose reads as seen.
 """
 
+from cmath import rect
 from dataclasses import dataclass
+from itertools import pairwise
+from math import pi
 
 import numpy as np
 
@@ -25,8 +28,11 @@ def pose(
     head: float | None = None,
     spin: float = 0,
 ) -> np.ndarray:
-    """A pose vector [12]; limbs are (upper, lower) angles, `lift` is the clearance below the lowest joint in stage units,
-    `spin` turns the whole body forwards about the hip."""
+    """A pose vector [12].
+
+    Limbs are (upper, lower) angles, `lift` is the clearance below the lowest joint in body heights, `spin` turns the
+    whole body forwards about the hip.
+    """
     head = lean if head is None else head
     return np.array([lean, head, *near_arm, *far_arm, *near_leg, *far_leg, lift, spin], np.float64)
 
@@ -40,7 +46,7 @@ LYING = pose(lean=90, near_arm=(120, 100), far_arm=(60, 85), near_leg=(-88, -92)
 
 def tween(u: float, *keys: tuple[float, np.ndarray]) -> np.ndarray:
     """Pose at time `u` between key poses (time, pose) in rising order, with soft starts and stops."""
-    for (t0, a), (t1, b) in zip(keys, keys[1:], strict=False):
+    for (t0, a), (t1, b) in pairwise(keys):
         if u < t1:
             return a + (b - a) * ease((u - t0) / (t1 - t0))
     return keys[-1][1]
@@ -84,27 +90,26 @@ class Look:
     stout: float = 1.0
 
 
-def _along(origin: np.ndarray, angle: float, length: float) -> np.ndarray:
-    radians = np.radians(angle)
-    return origin + length * np.array([np.sin(radians), -np.cos(radians)])
+def _along(origin: complex, angle: float, length: float) -> complex:
+    return origin + rect(length, (angle - 90) / 180 * pi)
 
 
-def joints(p: np.ndarray) -> dict[str, np.ndarray]:
-    """Joint positions [2] in body heights, facing right, hip at x = 0, lowest point at y = lift."""
-    hip = np.zeros(2)
-    at = {"hip": hip, "neck": _along(hip, 180 - p[LEAN] - p[SPIN], TORSO)}
-    at["head"] = _along(at["neck"], 180 - p[HEAD] - p[SPIN], 0.105)
-    shoulder = _along(hip, 180 - p[LEAN] - p[SPIN], TORSO - 0.035)
-    at["shoulder"] = shoulder
+def joints(p: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Joint positions (x, y) in body heights, facing right, hip at x = 0, lowest point at y = lift."""
+    p = p.tolist()  # plain floats: a figure is too small for array arithmetic to pay
+    spin = p[SPIN]
+    at = {"hip": 0j, "neck": _along(0j, 180 - p[LEAN] - spin, TORSO)}
+    at["head"] = _along(at["neck"], 180 - p[HEAD] - spin, 0.105)
+    at["shoulder"] = _along(0j, 180 - p[LEAN] - spin, TORSO - 0.035)
     for name, first in (("near", NEAR_ARM), ("far", FAR_ARM)):
-        at[f"{name}_elbow"] = _along(shoulder, p[first] - p[SPIN], UPPER_ARM)
-        at[f"{name}_hand"] = _along(at[f"{name}_elbow"], p[first + 1] - p[SPIN], FOREARM)
+        at[f"{name}_elbow"] = _along(at["shoulder"], p[first] - spin, UPPER_ARM)
+        at[f"{name}_hand"] = _along(at[f"{name}_elbow"], p[first + 1] - spin, FOREARM)
     for name, first in (("near", NEAR_LEG), ("far", FAR_LEG)):
-        at[f"{name}_knee"] = _along(hip, p[first] - p[SPIN], THIGH)
-        at[f"{name}_foot"] = _along(at[f"{name}_knee"], p[first + 1] - p[SPIN], SHIN)
-        at[f"{name}_toe"] = _along(at[f"{name}_foot"], p[first + 1] + 80 - p[SPIN], 0.07)
-    low = min(v[1] - (0.085 if k == "head" else 0.03) for k, v in at.items())
-    return {k: v + (0.0, p[LIFT] - low) for k, v in at.items()}
+        at[f"{name}_knee"] = _along(0j, p[first] - spin, THIGH)
+        at[f"{name}_foot"] = _along(at[f"{name}_knee"], p[first + 1] - spin, SHIN)
+        at[f"{name}_toe"] = _along(at[f"{name}_foot"], p[first + 1] + 80 - spin, 0.07)
+    low = min(v.imag - (0.085 if k == "head" else 0.03) for k, v in at.items())
+    return {k: (v.real, v.imag + p[LIFT] - low) for k, v in at.items()}
 
 
 def person(

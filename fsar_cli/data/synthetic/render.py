@@ -5,26 +5,23 @@ clip length come from a generator that does not know the class. The action happe
 centre crop misses most of it) but inside the central square that a network's centre crop shows.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from zlib import crc32
 
 import numpy as np
 
-from fsar_cli.data.synthetic.act import Wardrobe
+from fsar_cli.data.synthetic.act import Act, Wardrobe
 from fsar_cli.data.synthetic.actions import CLASSES
 from fsar_cli.data.synthetic.bystanders import SIDE as BYSTANDER_SIDE
 from fsar_cli.data.synthetic.bystanders import Bystander, make_bystanders
-from fsar_cli.data.synthetic.canvas import SIDE, Canvas, bounds
+from fsar_cli.data.synthetic.canvas import SIDE, Canvas, Colour, bounds
 from fsar_cli.data.synthetic.scene import HEIGHT, WIDTH, Scene, make_scene
 from fsar_cli.errors import UsageError, did_you_mean
 
 FPS = 12.0
-INNER, OUTER = (
-    53.0,
-    65.0,
-)  # the stage centre is this far from the frame centre along one axis, at most that along the other
+# The stage centre is INNER to OUTER pixels from the frame centre along one axis, and at most OUTER along the other.
+INNER, OUTER = 53.0, 65.0
 
 
 @dataclass(frozen=True)
@@ -77,10 +74,10 @@ def place(rng: np.random.Generator) -> tuple[float, float]:
 
 @cache
 def _noise_bank() -> np.ndarray:
-    """Sensor noise of unit strength, int16 x 64, larger than a frame; each frame shows another window of it."""
+    """Sensor noise of unit strength, float32, 96 pixels larger than a frame; each frame shows another window of it."""
     rng = np.random.default_rng(20)
-    coarse = rng.normal(0, 1, (HEIGHT + 96, WIDTH + 96, 1)) + 0.35 * rng.normal(0, 1, (HEIGHT + 96, WIDTH + 96, 3))
-    return coarse.astype(np.float32)
+    grain = rng.normal(0, 1, (HEIGHT + 96, WIDTH + 96, 1)) + 0.35 * rng.normal(0, 1, (HEIGHT + 96, WIDTH + 96, 3))
+    return grain.astype(np.float32)
 
 
 def render_clip(name: str, seed: int) -> Clip:
@@ -100,20 +97,30 @@ def render_clip(name: str, seed: int) -> Clip:
     wardrobe = Wardrobe(rng, ground, setting.scene.light)
     people = make_bystanders(rng, wardrobe, setting.centre, setting.count / FPS)
     act = CLASSES[name].make(rng, wardrobe)
-    return _film(setting, act, people, rng, x, y)
+    return _film(setting, act, people, rng, (x, y))
 
 
 def _canvas(setting: Setting) -> Canvas:
     return Canvas(setting.scale, setting.mirror, setting.scene.light)
 
 
-def _film(setting, act, people, rng, x: int, y: int) -> Clip:
+def _with_props(setting: Setting, act: Act, spot: tuple[slice, slice]) -> np.ndarray:
+    """The scene with what stands on the stage but does not act."""
     plate = setting.scene.picture.copy()
-    spot = np.s_[y : y + SIDE, x : x + SIDE]
     if act.props:
         props = _canvas(setting)
         act.props(props)
         plate[spot] = props.onto(plate[spot])[0]
+    return plate
+
+
+def _film(
+    setting: Setting, act: Act, people: list[Bystander], rng: np.random.Generator, corner: tuple[int, int]
+) -> Clip:
+    """Draw all frames; `corner` is the top left pixel (x, y) of the stage patch."""
+    x, y = corner
+    spot = np.s_[y : y + SIDE, x : x + SIDE]
+    plate = _with_props(setting, act, spot)
     frames = np.empty((setting.count, HEIGHT, WIDTH, 3), np.uint8)
     boxes = np.zeros((setting.count, 4), np.float32)
     shifts = rng.integers(0, 96, (setting.count, 2))
@@ -132,12 +139,12 @@ def _film(setting, act, people, rng, x: int, y: int) -> Clip:
 
 def _box(acting: np.ndarray, before: np.ndarray | None, x: int, y: int) -> np.ndarray:
     found = bounds(acting)
-    if found is None:  # nothing to be seen yet, or for a moment
+    if found is None:  # nothing to be seen for a moment: where it was, or where it will be
         return before if before is not None else np.array([x + 40, y + 40, x + 56, y + 56], np.float32)
     return np.array([found[0] + x, found[1] + y, found[2] + x, found[3] + y], np.float32)
 
 
-def _add_bystander(frame: np.ndarray, someone: Bystander, t: float, light) -> None:
+def _add_bystander(frame: np.ndarray, someone: Bystander, t: float, light: Colour) -> None:
     """Composite a bystander into `frame`, whose patch may stick out of it."""
     cx, cy = someone.where(t)
     x, y, side = round(cx - BYSTANDER_SIDE / 2), round(cy - BYSTANDER_SIDE / 2), BYSTANDER_SIDE
@@ -151,9 +158,9 @@ def _add_bystander(frame: np.ndarray, someone: Bystander, t: float, light) -> No
 
 
 def _sense(frame: np.ndarray, setting: Setting, i: int, shift: np.ndarray) -> np.ndarray:
-    """What the sensor makes of the light: flicker and noise, uint8."""
+    """What the sensor makes of the light (which it overwrites): flicker and noise, uint8."""
     dy, dx = shift
     noise = _noise_bank()[dy : dy + HEIGHT, dx : dx + WIDTH]
-    frame = frame * np.float32(setting.flicker[i])
+    frame *= np.float32(setting.flicker[i])
     frame += np.float32(setting.noise) * noise
     return np.clip(frame, 0, 255, out=frame).astype(np.uint8)

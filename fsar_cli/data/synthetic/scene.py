@@ -42,7 +42,7 @@ def make_scene(rng: np.random.Generator) -> Scene:
 
 
 def _daylight(rng: np.random.Generator, horizon: int) -> tuple[Colour, np.ndarray]:
-    """The light on people, and the gain [240,320,3] on the scene: cast, a gradient, vignette, pools of light at night."""
+    """The light on people, and the gain [240,320,3] on the scene: cast, gradient, vignette, pools of light at night."""
     night = rng.random() < 0.3
     level = rng.uniform(0.5, 0.66) if night else rng.uniform(0.85, 1.05)
     cast = np.array([0.86, 0.95, 1.2]) if night else np.array([1.0, 1.0, 1.0]) + rng.normal(0, 0.05, 3)
@@ -162,7 +162,7 @@ def _plaza(rng: np.random.Generator, horizon: int) -> np.ndarray:
 
 
 def _station(rng: np.random.Generator, horizon: int) -> np.ndarray:
-    across, away, rows = _floor(rng, horizon)
+    across, away, _ = _floor(rng, horizon)
     ground = fill(shade_of(rng, (0.5, 0.49, 0.47)), tiles(rng, across, away, 12, 0.05))
     band = np.abs(across - rng.choice((-130, 130))) < 7
     ground[band] = (196, 168, 60)

@@ -12,7 +12,7 @@ AMBER = (1.0, 0.62, 0.1)
 
 
 def car_body(canvas: Canvas, x: float, paint: Colour, facing: int = 1, turn: float = 0.0, tilt: float = 0.0) -> None:
-    """A car seen from the side, about 0.62 long, centred at `x`; `tilt` (radians) lifts its front, `turn` the wheels."""
+    """A car seen from the side, 0.62 long, centred at `x`; `tilt` lifts its front, `turn` its wheels (radians)."""
     c, s = np.cos(tilt), np.sin(tilt)
 
     def at(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
