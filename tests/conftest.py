@@ -33,3 +33,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for v in range(3):
             make_video(root / name / f"{name}_{v}.mp4", frames=12 + 2 * v + c % 2, first=100 * c + 20 * v)
     return root
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project (`small_project`): videos/, frames/ and splits.csv. Read only."""
+    from small_project import make_project
+
+    return make_project(tmp_path_factory.mktemp("project"))

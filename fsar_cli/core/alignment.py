@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fsar_cli.core.encoded import at_least_float32
+
 
 def hausdorff(query: Tensor, support: Tensor, reduction: str = "sum") -> Tensor:
     """Bidirectional Hausdorff distance with cosine distance between frames, mean over shots (eq. 11).
@@ -23,8 +25,8 @@ def hausdorff(query: Tensor, support: Tensor, reduction: str = "sum") -> Tensor:
     """
     (episodes, queries, frames, dim), (_, way, shot, support_frames, _) = query.shape, support.shape
     with torch.autocast(query.device.type, enabled=False):  # in bfloat16 one minus a cosine near one keeps two digits
-        q = F.normalize(query.float(), dim=-1).flatten(1, 2)
-        s = F.normalize(support.float(), dim=-1).flatten(1, 3)
+        q = F.normalize(at_least_float32(query), dim=-1).flatten(1, 2)
+        s = F.normalize(at_least_float32(support), dim=-1).flatten(1, 3)
         cosine = (q @ s.transpose(1, 2)).view(episodes, queries, frames, way, shot, support_frames)
     nearest = 1 - cosine.amax(-1)  # [E,Q,T,N,K]
     nearest_back = 1 - cosine.amax(2)  # [E,Q,N,K,T]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded, check_frames
+from fsar_cli.core.encoded import Encoded, at_least_float32, check_frames
 from fsar_cli.core.tuples import TupleLinear, position_encoding
 
 
@@ -34,7 +34,8 @@ def tuple_distance(support_keys: Tensor, support_values: Tensor, query_keys: Ten
     keys, values = support_keys.flatten(2, 3), support_values.flatten(2, 3)  # [E,N,K*L,D]
     asked = query_keys.flatten(1, 2).unsqueeze(1).expand(-1, way, -1, -1)  # [E,N,Q*L,D]
     attended = F.scaled_dot_product_attention(asked, keys, values)  # [E,N,Q*L,D]
-    squared = (query_values.flatten(1, 2).unsqueeze(1) - attended).float().square().sum(-1)  # [E,N,Q*L]
+    difference = at_least_float32(query_values.flatten(1, 2).unsqueeze(1) - attended)
+    squared = difference.square().sum(-1)  # [E,N,Q*L]
     return squared.view(episodes, way, queries, tuples).mean(-1).transpose(1, 2)
 
 

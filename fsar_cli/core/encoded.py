@@ -88,6 +88,11 @@ class Scores:
     """Further logits [E,Q,N] by name: what the loss is made of, and what is reported beside the prediction."""
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision -> float32; float32 and float64 stay."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def check_frames(part: str, wanted: int, given: int) -> None:
     """Refuse clips of another length than the one a part was built (and trained) for.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.core.backbone import Backbone
+from fsar_cli.core.encoded import at_least_float32
 from fsar_cli.core.regions import KeyRegionSelector, Regions, crop_regions
 
 
@@ -119,7 +120,7 @@ class KeyRegionFeatures(Features):
     def _cells(self, maps: Tensor) -> Tensor:
         # In bfloat16 the sum of eq. 6 would move a centre by pixels: the relation is cheap, it stays in float32.
         with torch.autocast(maps.device.type, enabled=False):
-            return self.relation(maps.float())
+            return self.relation(at_least_float32(maps))
 
     def _regions(self, cells: Tensor, generator: torch.Generator | None) -> Regions:
         if not (self.training and self._chance(generator) < self.random_probability):

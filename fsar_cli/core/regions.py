@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fsar_cli.core.encoded import at_least_float32
+
 TANH_SATURATION = 3.0  # |x| where the slope of tanh has fallen below 1 %
 # `l1` divides by at least this much: the rounding noise of a still video must not choose a region, nor a map of zeros
 # turn the gradient into infinity.
@@ -30,7 +32,12 @@ class Regions:
 
 
 def grid_offsets(
-    rows: int, cols: int, input_side: int, region_side: int, device: torch.device | str | None = None
+    rows: int,
+    cols: int,
+    input_side: int,
+    region_side: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Vectors from the middle of the valid area to its grid points, one a map cell (eq. 4-5).
 
@@ -38,9 +45,8 @@ def grid_offsets(
         [rows*cols,2] (x, y) in pixels, row by row; the valid area is [P/2, S-P/2] on both axes.
     """
     half = (input_side - region_side) / 2
-    xs, ys = (
-        torch.linspace(-half, half, n, device=device) if n > 1 else torch.zeros(1, device=device) for n in (cols, rows)
-    )
+    kind = {"device": device, "dtype": dtype}
+    xs, ys = (torch.linspace(-half, half, n, **kind) if n > 1 else torch.zeros(1, **kind) for n in (cols, rows))
     return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
@@ -54,13 +60,11 @@ def crop_regions(frames: Tensor, centres: Tensor, side: int) -> Tensor:
     Returns:
         [B,C,side,side] of the frames' type; zeros where a region leaves the frame.
     """
-    exact = torch.promote_types(frames.dtype, torch.float32)  # half precision would be off by up to half a pixel
-    pixels = torch.arange(side, dtype=exact, device=centres.device) - (side - 1) / 2  # from the centre of the region
-    grid = 2 * (centres.to(exact).unsqueeze(-1) + pixels) / frames.shape[-1] - 1  # [B,2,P] in [-1,1] of the frame
+    exact = at_least_float32(frames)  # half precision would be off by up to half a pixel
+    pixels = torch.arange(side, dtype=exact.dtype, device=centres.device) - (side - 1) / 2  # from the region's centre
+    grid = 2 * (centres.to(exact.dtype).unsqueeze(-1) + pixels) / frames.shape[-1] - 1  # [B,2,P] in [-1,1]
     xs, ys = grid[:, 0].unsqueeze(1).expand(-1, side, -1), grid[:, 1].unsqueeze(2).expand(-1, -1, side)  # [B,P,P]
-    crops = F.grid_sample(
-        frames.to(exact), torch.stack([xs, ys], -1), mode="bilinear", padding_mode="zeros", align_corners=False
-    )
+    crops = F.grid_sample(exact, torch.stack([xs, ys], -1), mode="bilinear", padding_mode="zeros", align_corners=False)
     return crops.to(frames.dtype)
 
 
@@ -84,9 +88,10 @@ class KeyRegionSelector(nn.Module):
         self.gain = nn.Parameter(torch.ones(())) if gain == "learnt" else float(gain)
 
     def forward(self, cells: Tensor) -> Regions:
-        """Cell weights [...,H,W] -> regions of the same leading axes; float32 whatever the input's type or autocast."""
-        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side, cells.device)
-        cell_weights = self._weigh(cells.float().flatten(-2)).unsqueeze(-1)  # [...,H*W,1]
+        """Cell weights [...,H,W] -> regions of the same leading axes; at least float32, whatever autocast says."""
+        cells = at_least_float32(cells)
+        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side, cells.device, cells.dtype)
+        cell_weights = self._weigh(cells.flatten(-2)).unsqueeze(-1)  # [...,H*W,1]
         # Not a matrix product: in TF32 or bfloat16 that would move a centre by pixels.
         total = self.gain * (cell_weights * offsets).sum(-2)  # [...,2], eq. 6
         half = (self.input_side - self.region_side) / 2

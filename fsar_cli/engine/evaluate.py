@@ -81,7 +81,7 @@ class ShotResult:
             "ci95": ci,
             "chance": 1 / self.way,
             "parts": self.parts,
-            "per_class": self.per_class(),
+            "per_class": {name: None if math.isnan(v) else v for name, v in self.per_class().items()},
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
             "episode_digest": self.digest,

@@ -293,7 +293,9 @@ class Trainer:
         self.folder.log(text)
 
     def save(self) -> None:
-        """Write state.pt, and model.safetensors where no validation chooses it."""
+        """Write model.safetensors where no validation chooses it, then state.pt: whoever resumes finds weights."""
+        if self.best is None:
+            save_weights(self.method, self.folder.model_file)
         gradients = [None if p.grad is None else p.grad.detach().cpu() for p in self._trained()]
         save_state(
             self.folder.state_file,
@@ -308,8 +310,6 @@ class Trainer:
             },
         )
         self._saved = self.step
-        if self.best is None:
-            save_weights(self.method, self.folder.model_file)
 
     def _finish(self, seconds: float, episodes: int) -> TrainingResult:
         recent = pd.DataFrame(self.rows[-5:]) if self.rows else pd.DataFrame({"loss": [np.nan], "accuracy": [np.nan]})

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from small_project import small
 
-from engine.conftest import small
 from fsar_cli.core.build import build_method
 from fsar_cli.engine.checkpoint import load_state, load_weights, save_state, save_weights
 from fsar_cli.engine.runs import create_run, find_run

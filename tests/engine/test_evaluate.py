@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_project import lively, small
 
-from engine.conftest import lively, small
 from fsar_cli.core.build import build_method
 from fsar_cli.core.encoded import Encoded
 from fsar_cli.data.clips import ClipReader

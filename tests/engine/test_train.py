@@ -1,4 +1,4 @@
-"""Training: resuming is exact, accumulation equals a larger batch, interruption loses nothing, best weights are kept."""
+"""Training: resuming is exact, accumulation equals a larger batch, nothing is lost, best weights are kept."""
 
 import os
 import signal
@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_project import small
 
-from engine.conftest import small
 from fsar_cli.core.build import build_method
 from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler

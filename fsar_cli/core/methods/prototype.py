@@ -8,7 +8,7 @@ It has no parameters of its own and no notion of time.
 import torch
 from torch import Tensor
 
-from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
 from fsar_cli.core.methods.base import FewShotMethod
 
 
@@ -21,6 +21,6 @@ class Prototype(FewShotMethod):
         return {"video": frames.mean(1)}  # [B,D]
 
     def match(self, support: Encoded, query: Encoded) -> Scores:
-        prototypes = support["video"].float().mean(2)  # [E,N,D]
-        difference = query["video"].float().unsqueeze(2) - prototypes.unsqueeze(1)  # [E,Q,N,D]
+        prototypes = at_least_float32(support["video"]).mean(2)  # [E,N,D]
+        difference = at_least_float32(query["video"]).unsqueeze(2) - prototypes.unsqueeze(1)  # [E,Q,N,D]
         return Scores(-difference.square().sum(-1))

@@ -96,17 +96,3 @@ def gather(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
             person(canvas, x, p, look, -int(sides[i]), 0.6, depths[i])
 
     return Act(draw)
-
-
-def high_five(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
-    """Two people jump up and clap their raised hands together, again and again."""
-    a, b, beat = wardrobe.look(), wardrobe.look(), between(rng, 0.6, 0.9)
-    phase = between(rng, 0, 1)
-
-    def draw(canvas: Canvas, u: float, t: float) -> None:
-        k = max(0.0, np.sin(TAU * (beat * t + phase)))
-        p = pose(2, (20 + 115 * k, 40 + 110 * k), (-10, 5), lift=0.14 * k)
-        person(canvas, -0.3 + 0.06 * k, p, a)
-        person(canvas, 0.3 - 0.06 * k, p, b, -1)
-
-    return Act(draw)

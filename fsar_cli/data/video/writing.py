@@ -13,6 +13,7 @@ from fsar_cli.data.video.reading import MAX_SIDE, printable, video_error
 from fsar_cli.errors import UsageError
 
 TICKS = 90_000  # stamps a second: holds 24, 25, 30 and 30000/1001 frames a second without rounding
+REPEATABLE = {"mbtree": "0"}  # with macroblock trees x264 writes other bytes from run to run
 CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv")
 
 
@@ -49,7 +50,7 @@ class VideoWriter:
                 self._container = av.open(f"file:{self._partial}", "w", options=flags)
                 rate = Fraction(self.fps).limit_denominator(1001)
                 stream = self._container.add_stream(
-                    "libx264", rate=rate, options={"crf": str(self._crf), "preset": "veryfast"}
+                    "libx264", rate=rate, options={"crf": str(self._crf), "preset": "veryfast", **REPEATABLE}
                 )
                 stream.width, stream.height, stream.pix_fmt = (
                     self.width + self.width % 2,

@@ -1,8 +1,7 @@
-"""A small project that trains in seconds: frame store, split file and configuration; made once."""
+"""A small project that trains in seconds: frame store, split file and configuration."""
 
 from pathlib import Path
 
-import pytest
 import torch
 from videos import make_video
 
@@ -18,10 +17,8 @@ from fsar_cli.data.tree import scan_tree
 CLASSES = {"train": ("climb", "fall", "wave"), "val": ("jump", "sit"), "test": ("kick", "push", "throw")}
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """videos/, frames/ (short side 36) and splits.csv of 8 classes x 4 videos; read only."""
-    root = tmp_path_factory.mktemp("project")
+def make_project(root: Path) -> Path:
+    """videos/, frames/ (short side 36) and splits.csv of 8 classes x 4 videos."""
     names = [name for split in CLASSES.values() for name in split]
     for c, name in enumerate(names):
         for v in range(4):
@@ -47,7 +44,7 @@ def small(project: Path, **changes: object) -> Config:
 
 
 def lively(config: Config) -> FewShotMethod:
-    """The method of a configuration in evaluation mode, with batch statistics that let a random network tell clips apart.
+    """The method of a configuration in evaluation mode, with batch statistics that tell clips apart.
 
     With the statistics of initialisation the features of a deep random network vanish, and predictions are rounding.
     """

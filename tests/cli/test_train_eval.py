@@ -1,0 +1,231 @@
+"""train, eval and visualize-regions from the command line: exit codes, JSON, defaults, errors that say what to do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_project import small
+from videos import make_video
+
+from fsar_cli.config import dump
+from fsar_cli.data.video import probe
+
+FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()"]
+
+
+@pytest.fixture
+def folder(project, fsar, tmp_path) -> Path:
+    """The current folder, with an fsar.yaml of the small project."""
+    config = small(project, **{"train.iterations": 4, "train.val_every": 0, "eval.episodes": 50})
+    (tmp_path / "fsar.yaml").write_text(dump(config))
+    return tmp_path
+
+
+def test_train_eval_and_visualize_work_with_no_further_flag(folder, fsar):
+    result = fsar("train")
+    assert result.code == 0, result.err
+    runs = list((folder / "runs").iterdir())
+    assert len(runs) == 1
+    assert runs[0].name.endswith("-small-keyregion-3w2s")
+    expected = {"config.yaml", "env.json", "model.safetensors", "state.pt", "metrics.csv", "log.txt"}
+    assert expected <= {path.name for path in runs[0].iterdir()}
+    assert "trained 4 episodes" in result.out
+
+    result = fsar("eval", "--shots", "2")
+    assert result.code == 0, result.err
+    assert "3-way 2-shot" in result.out
+    assert "1-shot" not in result.out
+    assert "(the newest)" in result.err
+    assert (runs[0] / "eval" / "episodes-3w2s.csv").is_file()
+
+    video = folder / "a clip [1] (x).mp4"
+    make_video(video, frames=20, width=65, height=49, pix_fmt="yuv444p", content="motion")
+    result = fsar("visualize-regions", video)
+    assert result.code == 0, result.err
+    made = folder / "regions" / "a clip [1] (x)"
+    assert {p.name for p in made.iterdir()} == {"overlay.mp4", "contact-sheet.png", "heat-maps.png", "regions.json"}
+    info = probe(made / "overlay.mp4")
+    assert (info.codec, info.pix_fmt, info.width, info.height) == ("h264", "yuv420p", 66, 50)
+    assert info.frames == 20
+
+
+def test_json_is_one_document_and_the_same_as_the_files(folder, fsar):
+    trained = fsar("train", "--json", "--iterations", "2").json
+    assert (trained["schema"], trained["command"], trained["iterations"]) == (1, "train", 2)
+    found = fsar("eval", trained["run"], "--json", "--episodes", "30").json
+    assert found["schema"] == 1
+    assert [r["shot"] for r in found["results"]] == [1, 2]
+    assert [r["episodes"] for r in found["results"]] == [30, 30]
+    written = json.loads((Path(found["files"]) / "result.json").read_text())
+    assert written["results"][0]["episode_digest"] == found["results"][0]["episode_digest"]
+    assert written["results"][0]["accuracy"] == found["results"][0]["accuracy"]
+
+
+def test_a_run_can_be_evaluated_from_another_folder(folder, fsar, tmp_path_factory, monkeypatch):
+    run = fsar("train", "--json", "--iterations", "2", "--out", "my run").json["run"]
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    result = fsar("eval", folder / run, "--shots", "1")
+    assert result.code == 0, result.err
+
+
+def test_dry_run_says_what_and_how_much_and_writes_nothing(folder, fsar):
+    result = fsar("train", "--dry-run", "--json")
+    assert result.code == 0, result.err
+    plan = result.json
+    assert plan["clips_per_episode"] == 9
+    assert plan["optimiser_steps"] == 2
+    assert plan["total_gib"] == pytest.approx(
+        plan["parameters_gib"] + plan["gradients_and_optimiser_gib"] + plan["activations_gib"], abs=0.02
+    )
+    assert not (folder / "runs").exists()
+
+
+def test_resume_continues_and_says_which_value_wins(folder, fsar):
+    fsar("train", "--out", "run", "--iterations", "2")
+    result = fsar("train", "--resume", "run", "--set", "train.iterations=4")
+    assert result.code == 0, result.err
+    assert "train.iterations comes from --set" in result.err
+    assert "at episode 2" in result.err
+    assert "trained 4 episodes" in result.out
+    again = fsar("train", "--resume", "run", "--preset", "demo")
+    assert again.code == 2
+
+
+def test_an_existing_run_folder_is_never_overwritten(folder, fsar):
+    fsar("train", "--out", "run", "--iterations", "1")
+    before = (folder / "run" / "model.safetensors").read_bytes()
+    result = fsar("train", "--out", "run", "--iterations", "1", "--seed", "5")
+    assert result.code == 2
+    assert "holds a run already" in result.err
+    assert (folder / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_untrained_evaluation_needs_no_run(folder, fsar):
+    result = fsar("eval", "--untrained", "--set", "model.method=prototype", "--shots", "1", "--json")
+    assert result.code == 0, result.err
+    assert result.json["method"] == "prototype"
+    assert result.json["run"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "--method", "trxx"], 2, "did you mean 'trx'"),
+        (["train", "--backbone", "resnet500"], 2, "did you mean 'resnet50'"),
+        (["train", "--set", "optim.lrate=1"], 2, "did you mean 'optim.lr'"),
+        (["train", "--set", "optim.lr"], 2, "KEY=VALUE"),
+        (["train", "--way", "9"], 3, "9"),
+        (["train", "--shot", "4"], 3, "climb (4)"),
+        (["train", "--frames", "nowhere"], 3, "nowhere"),
+        (["train", "--splits", "nowhere.csv"], 3, "nowhere.csv"),
+        (["train", "--weights", "nowhere.pth"], 3, "nowhere.pth"),
+        (["train", "--device", "cuda:99"], 4, "cuda:99" if torch.cuda.is_available() else "no CUDA device"),
+        (["train", "--device", "tpu"], 2, "unknown device 'tpu'"),
+        (["train", "--resume", "nowhere"], 3, "no run folder"),
+        (["train", "--set", "model.region.side=64"], 2, "smaller than clip.size"),
+        (["eval"], 3, "no trained run"),
+        (["eval", "nowhere"], 3, "no run folder"),
+        (["eval", "--untrained", "--way", "4"], 3, "4"),
+        (["eval", "--untrained", "--split", "tests"], 3, "tests"),
+        (["visualize-regions", "nowhere.mp4"], 3, "nowhere.mp4"),
+    ],
+)
+def test_wrong_input_is_named_with_its_exit_code(folder, fsar, arguments, code, words):
+    result = fsar(*arguments)
+    assert result.code == code, result.err
+    assert words in result.err
+    assert "Traceback" not in result.err
+    assert not (folder / "runs").exists()
+
+
+def test_a_checkpoint_of_another_number_of_frames_is_refused(folder, fsar):
+    fsar("train", "--out", "run", "--iterations", "1")
+    result = fsar("eval", "run", "--set", "clip.frames=6")
+    assert result.code == 3
+    assert "keep clip.frames" in result.err
+
+
+def test_a_method_without_regions_cannot_be_visualised(folder, fsar):
+    fsar("train", "--out", "run", "--iterations", "1", "--method", "trx")
+    make_video(folder / "v.mp4", frames=10)
+    result = fsar("visualize-regions", "v.mp4", "--run", "run")
+    assert result.code == 2
+    assert "--method keyregion" in result.err
+
+
+@pytest.mark.parametrize("name", ["empty.mp4", "garbage.mp4"])
+def test_a_broken_video_is_named_before_anything_is_written(folder, fsar, name):
+    (folder / name).write_bytes(b"" if name == "empty.mp4" else b"no video" * 100)
+    result = fsar("visualize-regions", name, "--untrained")
+    assert result.code == 3
+    assert name in result.err
+    assert not (folder / "regions").exists()
+
+
+def test_regions_of_a_turned_video_with_a_variable_rate_lie_inside_it_at_its_times(folder, fsar):
+    times = list(np.cumsum([0, *([0.04, 0.11, 0.02] * 8)]))
+    make_video(folder / "v.mp4", frames=len(times), width=80, height=60, rotation=90, pts=times, content="motion")
+    result = fsar("visualize-regions", "v.mp4", "--untrained", "--json")
+    assert result.code == 0, result.err
+    document = json.loads(Path(result.json["regions"]).read_text())
+    assert (document["width"], document["height"]) == (60, 80)
+    frames = document["windows"][0]
+    assert [f["seconds"] for f in frames] == pytest.approx([times[f["frame"]] for f in frames], abs=2e-3)
+    for frame in frames:
+        x0, y0, x1, y1 = frame["box"]
+        assert -0.01 <= x0 < x1 <= 60.01
+        assert -0.01 <= y0 < y1 <= 80.01
+        assert np.array(frame["weights"]).shape == (1, 1)
+
+
+def test_long_videos_are_cut_into_windows(folder, fsar):
+    make_video(folder / "v.mp4", frames=50, fps=10, content="motion")
+    result = fsar("visualize-regions", "v.mp4", "--untrained", "--window", "2", "--sheets", "2", "--json")
+    document = json.loads(Path(result.json["regions"]).read_text())
+    assert len(document["windows"]) == result.json["windows"] == 3
+    assert len(result.json["sheets"]) == 2
+    starts = [window[0]["seconds"] for window in document["windows"]]
+    assert starts == sorted(starts)
+    assert starts[1] > document["windows"][0][-1]["seconds"]
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([*FSAR, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_ctrl_c_on_the_real_process_saves_and_resume_finishes(folder, fsar):
+    process = started(folder, "train", "--out", "run", "--iterations", "4000")
+    wait_for(folder / "run" / "state.pt", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume 'run'" in err
+    step = int(err.split("episodes up to ")[1].split()[0])
+    result = fsar("train", "--resume", "run", "--set", f"train.iterations={step + 1}")
+    assert result.code == 0, result.err
+    assert f"at episode {step}" in result.err
+
+
+def test_kill_9_leaves_a_run_that_resumes(folder, fsar):
+    process = started(folder, "train", "--out", "run", "--iterations", "4000")
+    wait_for(folder / "run" / "state.pt", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    result = fsar("train", "--resume", "run", "--set", "train.iterations=2")
+    assert result.code == 0, result.err
+    assert fsar("eval", "run", "--shots", "1").code == 0
