@@ -1,4 +1,4 @@
-"""Errors a user can act on. Each class carries the exit code of the process; anything else that escapes is a bug (1)."""
+"""Errors a user can act on; each class carries the exit code of the process. What else escapes is a bug (1)."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

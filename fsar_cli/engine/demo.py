@@ -34,7 +34,7 @@ from fsar_cli.engine.visualize import Visualization, visualize
 from fsar_cli.errors import UsageError
 from fsar_cli.reporting import SILENT, Reporter
 
-CLIPS = {"train": 8, "val": 8, "test": 20}  # a class
+CLIPS = {"train": 6, "val": 6, "test": 16}  # a class
 MARKER = ".fsar-demo"
 SHOWN = ("fight", "fire")  # classes whose first clip is visualised
 

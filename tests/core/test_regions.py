@@ -96,6 +96,14 @@ def test_centres_are_equations_4_to_7(weights: str, clamp: str, gain: float) -> 
     assert relative_error(found, torch.tensor(expected, dtype=torch.float64)) < 1e-6
 
 
+def test_double_precision_is_kept_to_the_last_digit() -> None:
+    cells = make_cells(scale=0.1).double()
+    expected = torch.tensor([slow_centre(c, "raw", 1.0, "hard") for c in cells.numpy()], dtype=torch.float64)
+    found = KeyRegionSelector(S, P)(cells).centres
+    assert found.dtype == torch.float64
+    assert relative_error(found, expected) < 1e-14
+
+
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("clamp", CLAMPS)
 def test_the_region_moves_towards_the_hot_cell(weights: str, clamp: str) -> None:
