@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-slow gpu lint lock install clean
+.PHONY: demo demo-weights test test-slow gpu lint lock install clean
 .DEFAULT_GOAL := install
 
 # uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
@@ -23,10 +23,14 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP)
 
 demo: install
-	$(BIN)/fsar demo
+	$(BIN)/fsar demo --force
+
+# The checkpoint that the demo starts from: renders normal scenes and trains on them for 25 minutes.
+demo-weights: install
+	$(BIN)/python -m fsar_cli.engine.pretrain fsar_cli/presets/demo.safetensors
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -33,7 +33,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the data are."""
 
-    name: str = "data"
+    name: Annotated[str, Field(coerce_numbers_to_str=True, min_length=1, pattern=r"^[^/\\]+$")] = "data"
     """Short name of the data set, used in the names of run folders."""
     videos: FilePath = Path("videos")
     """Class/video tree that `extract-frames` reads."""
@@ -125,6 +125,12 @@ class MatchConfig(Section):
     """Eq. 11 over frames: sum, mean, or the paper's 1/d with d the feature dimension."""
     auxiliary: bool = True
     """Trick 3: the two auxiliary cross-transformers of eq. 12."""
+
+    @model_validator(mode="after")
+    def _cardinalities(self) -> "MatchConfig":
+        if not self.cardinalities or len(set(self.cardinalities)) < len(self.cardinalities):
+            raise ValueError(f"match.cardinalities must be one or more different sizes, not {list(self.cardinalities)}")
+        return self
 
 
 class ModelConfig(Section):

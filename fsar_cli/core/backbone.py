@@ -101,7 +101,7 @@ def build_backbone(name: str, weights: str | Path) -> Backbone:
         network = torchvision.models.get_model(
             name, weights="DEFAULT" if str(weights) == "imagenet" else None, **chosen
         )
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # no network, or a download whose hash is wrong
         hint = "download them where there is a network, or set model.weights to a local file or `none`"
         raise DataError(f"cannot download the ImageNet weights of {name}: {error}", hint) from error
     if str(weights) not in ("imagenet", "none"):
