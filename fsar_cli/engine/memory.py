@@ -7,8 +7,8 @@ import torch
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
+from fsar_cli.engine.steps import training_sampler
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,7 @@ def plan(config: Config) -> dict[str, object]:
         DataError, UsageError: whatever would stop the training before its first episode.
     """
     episode, splits = config.episode, Splits.read(config.data.splits)
-    sampler = EpisodeSampler(
-        splits,
-        "train",
-        way=episode.way,
-        shot=episode.shot,
-        queries=episode.queries,
-        seed=config.train.seed,
-        group_disjoint=episode.group_disjoint,
-    )
+    sampler = training_sampler(config, splits)
     method = build_method(config, pretrained=False)
     memory = estimate_memory(method, config)
     gib = {name: round(getattr(memory, name) / 2**30, 2) for name in (*vars(memory), "total")}

@@ -9,27 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fsar_cli.config import Config, OptimConfig
+from fsar_cli.config import Config
 from fsar_cli.core.build import build_method, normalizes
-from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
-from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
-from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
-from fsar_cli.engine.device import autocast, loader_workers, place
+from fsar_cli.engine.device import loader_workers, place
 from fsar_cli.engine.evaluate import evaluate_bank, mean_and_ci
 from fsar_cli.engine.interrupt import stop_on_interrupt
-from fsar_cli.engine.motion import region_statistics
+from fsar_cli.engine.metrics import TrainingLog, region_figures
 from fsar_cli.engine.runs import Run
+from fsar_cli.engine.steps import build_optimizer, episode_loss, step_seed, training_sampler, validation_sampler
 from fsar_cli.errors import DataError, Interrupted
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -46,45 +41,6 @@ class TrainingResult:
     best_accuracy: float | None
     seconds: float
     seconds_per_episode: float
-
-
-def build_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser of a configuration over the parameters that are trained."""
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    if not parameters:
-        raise DataError(
-            "nothing to train: the method has no parameters of its own and the backbone is frozen",
-            "evaluate it with `fsar eval --untrained`, or set model.freeze_backbone=false",
-        )
-    if config.name == "sgd":
-        return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(parameters, config.lr, weight_decay=config.weight_decay)
-
-
-def episode_loss(
-    method: FewShotMethod, batch: EpisodeBatch, config: Config, device: torch.device, generator: torch.Generator | None
-) -> tuple[Tensor, float, list[tuple[Tensor, Encoded]]]:
-    """Loss and accuracy of one episode.
-
-    Support and query are encoded apart, so batch normalisation sees the two batches it sees at TRX's authors.
-
-    Returns:
-        loss, accuracy, and [(uint8 clips, Encoded)] of support and query for the statistics of regions.
-    """
-    normalize = normalizes(config.model)
-    way, shot, queries = *batch.support.shape[:2], batch.query.shape[1]
-    seen = []
-    with autocast(device, config.train.amp):
-        for part in (batch.support, batch.query):
-            clips = part.flatten(0, 1).to(device, non_blocking=True)
-            seen.append((clips, method.encode(to_float(clips, normalize), generator)))
-        scores = method.match(seen[0][1].reshape(1, way, shot), seen[1][1].reshape(1, way * queries))
-    labels = torch.arange(way, device=device).repeat_interleave(queries).unsqueeze(0)  # [1,N*Q]
-    scores.logits, scores.parts = scores.logits.float(), {name: part.float() for name, part in scores.parts.items()}
-    loss = method.loss(scores, labels, config.train.loss_reduction)
-    accuracy = (scores.logits.argmax(-1) == labels).float().mean()
-    return loss, float(accuracy), seen
 
 
 class Trainer:
@@ -107,45 +63,17 @@ class Trainer:
         self.config, self.device, self.reporter = config, device, reporter
         splits = Splits.read(config.data.splits)
         self.reader = ClipReader(FrameStore(config.data.frames), config.clip)
-        episode = config.episode
-        self.sampler = EpisodeSampler(
-            splits,
-            "train",
-            way=episode.way,
-            shot=episode.shot,
-            queries=episode.queries,
-            seed=config.train.seed,
-            group_disjoint=episode.group_disjoint,
-        )
-        self.validation = self._validation(splits)
+        self.sampler = training_sampler(config, splits)
+        self.validation = validation_sampler(config, splits, reporter)
         self.method = build_method(config, pretrained=pretrained, seed=config.train.seed)
         place(self.method, device, config.train.channels_last).train()
         self.optimizer = build_optimizer(self.method, config.optim)
         self.folder = run() if callable(run) else run
         self.step = 0
         self.best: tuple[int, float] | None = None
-        self.rows: list[dict[str, float]] = []
-        self._window: list[dict[str, float]] = []
+        self.log = TrainingLog(self.folder.path)
         self._running: dict[str, float] = {}
         self._saved = 0
-        self._board = None
-
-    def _validation(self, splits: Splits) -> EpisodeSampler | None:
-        train, episode = self.config.train, self.config.episode
-        if not train.val_every:
-            return None
-        classes = splits.classes("val")
-        if len(classes) < 2:
-            self.reporter.warn(
-                f"no validation: the split file has {len(classes)} val classes; the last weights are kept"
-            )
-            return None
-        way = min(episode.way, len(classes))
-        if way < episode.way:
-            self.reporter.log(f"validation is {way}-way: the val split has {len(classes)} classes")
-        return EpisodeSampler(
-            splits, "val", way=way, shot=episode.shot, queries=1, seed=train.seed, group_disjoint=episode.group_disjoint
-        )
 
     def resume(self) -> None:
         """Go on where the run's state.pt stops.
@@ -163,7 +91,7 @@ class Trainer:
                 f"{self.folder.state_file} is of another method or configuration: {reason}",
                 "resume with the run's own configuration",
             ) from error
-        self.step, self.rows, self._window = state["step"], state["rows"], state["window"]
+        self.step, self.log.rows, self.log.window = state["step"], state["rows"], state["window"]
         self._saved = self.step
         self.best = tuple(state["best"]) if state["best"] else None
         # Gradients accumulated since the last optimiser step are part of the state.
@@ -192,7 +120,7 @@ class Trainer:
         except KeyboardInterrupt:
             raise self._interrupted(self._saved) from None
         finally:
-            self._close_board()
+            self.log.close()
         return self._finish(time.monotonic() - started, self.step - first)
 
     def _interrupted(self, step: int) -> Interrupted:
@@ -213,7 +141,7 @@ class Trainer:
 
     def _train_on(self, batch: EpisodeBatch) -> None:
         started, optim = time.monotonic(), self.config.optim
-        generator = torch.Generator(self.device).manual_seed(_step_seed(self.config.train.seed, batch.index))
+        generator = torch.Generator(self.device).manual_seed(step_seed(self.config.train.seed, batch.index))
         loss, accuracy, seen = episode_loss(self.method, batch, self.config, self.device, generator)
         if not torch.isfinite(loss):
             raise DataError(
@@ -230,37 +158,17 @@ class Trainer:
         row = {"loss": loss.item(), "accuracy": accuracy, "seconds": time.monotonic() - started}
         self._running = {"loss": row["loss"], "accuracy": accuracy}
         if self.step % self.config.train.log_every == 0:
-            row |= _region_figures(seen)
-        self._window.append(row)
+            row |= region_figures(seen)
+        self.log.add(row)
 
     def _housekeeping(self) -> None:
         train, last = self.config.train, self.step == self.config.train.iterations
         if self.step % train.log_every == 0 or last:
-            self._record()
+            self.log.close_window(self.step)
         if self.validation is not None and (self.step % train.val_every == 0 or last):
             self._validate()
         if self.step % train.checkpoint_every == 0 or last:
             self.save()
-
-    def _record(self) -> None:
-        window = pd.DataFrame(self._window)
-        self.rows.append({"step": self.step, **{name: float(value) for name, value in window.mean().items()}})
-        self._window.clear()
-        self._write_metrics()
-        self._board = self._board or _tensorboard(self.folder.path)
-        for name, value in self.rows[-1].items():
-            if self._board is not None and name != "step":
-                self._board.add_scalar(f"train/{name}", value, self.step)
-
-    def _close_board(self) -> None:
-        if self._board is not None:
-            self._board.close()
-            self._board = None
-
-    def _write_metrics(self) -> None:
-        partial = self.folder.metrics_file.with_suffix(".partial")
-        pd.DataFrame(self.rows).to_csv(partial, index=False)
-        partial.replace(self.folder.metrics_file)
 
     def _validate(self) -> None:
         config = self.config
@@ -278,10 +186,7 @@ class Trainer:
         result = evaluate_bank(self.method, bank, self.validation, config.train.val_episodes)
         self.method.train()
         mean, ci = mean_and_ci(result.accuracies)
-        if not self.rows or self.rows[-1]["step"] != self.step:
-            self.rows.append({"step": self.step})
-        self.rows[-1] |= {"val_accuracy": mean, "val_ci95": ci}
-        self._write_metrics()
+        self.log.put(self.step, {"val_accuracy": mean, "val_ci95": ci})
         note = ""
         if self.best is None or mean > self.best[1]:
             self.best, note = (self.step, mean), ", best so far"
@@ -305,44 +210,16 @@ class Trainer:
                 "gradients": gradients,
                 "step": self.step,
                 "best": list(self.best) if self.best else None,
-                "rows": self.rows,
-                "window": self._window,
+                "rows": self.log.rows,
+                "window": self.log.window,
             },
         )
         self._saved = self.step
 
     def _finish(self, seconds: float, episodes: int) -> TrainingResult:
-        recent = pd.DataFrame(self.rows[-5:]) if self.rows else pd.DataFrame({"loss": [np.nan], "accuracy": [np.nan]})
-        loss, accuracy = float(recent["loss"].mean()), float(recent["accuracy"].mean())
+        loss, accuracy = self.log.recent("loss"), self.log.recent("accuracy")
         step, best = self.best or (None, None)
         self._say(f"trained {episodes} episodes in {seconds:.0f} s, {seconds / max(episodes, 1):.2f} s an episode")
         return TrainingResult(
             self.folder.path, self.step, loss, accuracy, step, best, seconds, seconds / max(episodes, 1)
         )
-
-
-def _step_seed(seed: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _region_figures(seen: list[tuple[Tensor, Encoded]]) -> dict[str, float]:
-    """Saturated share, mean offset and motion share of the regions of one episode; empty without regions."""
-    clips, encoded = seen[-1]
-    if "boxes" not in encoded:
-        return {}
-    found = region_statistics(clips, encoded["boxes"], encoded["saturated"])
-    return {
-        "saturated": found.saturated,
-        "region_offset": found.offset,
-        "motion_region": found.motion_region,
-        "motion_centre": found.motion_centre,
-    }
-
-
-def _tensorboard(folder: Path):
-    """A TensorBoard writer where the extra is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"))

@@ -17,8 +17,10 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.engine import train as module
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.runs import Run, create_run
-from fsar_cli.engine.train import Trainer, build_optimizer, episode_loss
+from fsar_cli.engine.steps import build_optimizer, episode_loss
+from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import DataError, Interrupted
+from fsar_cli.reporting import Silent
 
 CPU = torch.device("cpu")
 
@@ -111,7 +113,7 @@ def test_without_val_classes_the_last_weights_are_kept_and_that_is_said(project,
     (tmp_path / "splits.csv").write_text("".join(line for line in lines if not line.startswith("#")))
     said = []
 
-    class Listener(module.SILENT.__class__):
+    class Listener(Silent):
         def warn(self, text):
             said.append(text)
 

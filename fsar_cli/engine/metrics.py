@@ -1,0 +1,76 @@
+"""What training writes while it runs: metrics.csv and, with the extra installed, TensorBoard."""
+
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from fsar_cli.core.encoded import Encoded
+from fsar_cli.engine.motion import region_statistics
+
+Row = dict[str, float]
+
+
+class TrainingLog:
+    """Figures of episodes, averaged over windows of `train.log_every`; its state is part of a checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[Row] = []
+        self.window: list[Row] = []
+        self._board = None
+
+    def add(self, figures: Row) -> None:
+        """The figures of one episode; not every episode needs all of them."""
+        self.window.append(figures)
+
+    def close_window(self, step: int) -> None:
+        """Average what was added since the last call into the row of `step`."""
+        means = pd.DataFrame(self.window).mean()
+        self.window.clear()
+        self.put(step, {name: float(value) for name, value in means.items()})
+
+    def put(self, step: int, figures: Row) -> None:
+        """Add figures to the row of `step` and write the files."""
+        if not self.rows or self.rows[-1]["step"] != step:
+            self.rows.append({"step": step})
+        self.rows[-1] |= figures
+        partial = self.folder / ".metrics.csv.partial"
+        pd.DataFrame(self.rows).to_csv(partial, index=False)
+        partial.replace(self.folder / "metrics.csv")
+        self._board = self._board or _tensorboard(self.folder)
+        for name, value in figures.items() if self._board else ():
+            self._board.add_scalar(name, value, step)
+
+    def recent(self, name: str, rows: int = 5) -> float:
+        """Mean of a figure over the last rows; NaN where there is none."""
+        return float(pd.DataFrame(self.rows[-rows:], columns=["step", name])[name].mean())
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+
+def region_figures(seen: list[tuple[Tensor, Encoded]]) -> Row:
+    """Saturated share, mean offset and motion share of the regions of an episode's queries; empty without regions."""
+    clips, encoded = seen[-1]
+    if "boxes" not in encoded:
+        return {}
+    found = region_statistics(clips, encoded["boxes"], encoded["saturated"])
+    return {
+        "saturated": found.saturated,
+        "region_offset": found.offset,
+        "motion_region": found.motion_region,
+        "motion_centre": found.motion_centre,
+    }
+
+
+def _tensorboard(folder: Path):
+    """A TensorBoard writer where the extra is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
