@@ -5,18 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fsar_cli.config import (
-    KEYS,
-    Config,
-    dump,
-    flatten,
-    load,
-    parse_assignments,
-    presets,
-    read_preset,
-    resolve,
-)
+from fsar_cli.config import KEYS, Config, dump, flatten, load
 from fsar_cli.errors import UsageError
+from fsar_cli.settings import parse_assignments, presets, read_preset, resolve
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show each setting with its value and origin: default, preset, file, environment or --set."""
-    from fsar_cli.config import flatten, resolve
+    from fsar_cli.config import flatten
+    from fsar_cli.settings import resolve
 
     found = resolve(preset=preset, path=config, assignments=assignments)
     values = flatten(found.config.model_dump(mode="json"))
@@ -45,8 +46,8 @@ def show(
 @app.command()
 def presets(as_json: Json = False) -> None:
     """List the shipped presets: what each is for and what it sets."""
-    from fsar_cli.config import PRESETS, read_preset
-    from fsar_cli.config import presets as names
+    from fsar_cli.settings import PRESETS, read_preset
+    from fsar_cli.settings import presets as names
 
     titles = {name: _title((PRESETS / f"{name}.yaml").read_text(encoding="utf-8")) for name in names()}
     if as_json:

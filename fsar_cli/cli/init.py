@@ -20,8 +20,8 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a commented fsar.yaml, so that the other commands need no flags here."""
-    from fsar_cli.config import PROJECT_FILE, read_preset
     from fsar_cli.engine.project import next_steps, project_file, short_name
+    from fsar_cli.settings import PROJECT_FILE, read_preset
 
     path = folder / PROJECT_FILE
     if path.exists() and not force:

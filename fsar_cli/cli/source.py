@@ -42,9 +42,10 @@ def resolve_method(
     Raises:
         UsageError: options that exclude each other. DataError: no run.
     """
-    from fsar_cli.config import flatten, resolve
+    from fsar_cli.config import flatten
     from fsar_cli.engine.runs import find_run
     from fsar_cli.errors import UsageError
+    from fsar_cli.settings import resolve
 
     if untrained:
         if run is not None:

@@ -145,7 +145,7 @@ def check(
 
 
 def _config(path: Path | None) -> "Config":
-    from fsar_cli.config import resolve
+    from fsar_cli.settings import resolve
 
     return resolve(path=path).config
 

@@ -36,7 +36,7 @@ def train(
     Ctrl-C saves; `fsar train --resume RUN` goes on exactly where it stopped.
     """
     from fsar_cli.cli.output import ConsoleReporter
-    from fsar_cli.config import resolve
+    from fsar_cli.settings import resolve
 
     flags = {
         "model.method": method, "model.backbone": backbone, "model.weights": weights, "data.frames": frames,

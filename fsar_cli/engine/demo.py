@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from fsar_cli.config import Config, resolve
+from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
 from fsar_cli.data.extraction import extract
 from fsar_cli.data.frames import FrameStore, Settings
@@ -33,6 +33,7 @@ from fsar_cli.engine.train import Trainer
 from fsar_cli.engine.visualize import Visualization, visualize
 from fsar_cli.errors import UsageError
 from fsar_cli.reporting import SILENT, Reporter
+from fsar_cli.settings import resolve
 
 CLIPS = {"train": 6, "val": 6, "test": 16}  # a class
 MARKER = ".fsar-demo"

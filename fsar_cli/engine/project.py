@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from fsar_cli.config import Config, DataConfig, read_preset
+from fsar_cli.config import Config, DataConfig
 from fsar_cli.data.protocols import protocols
 from fsar_cli.data.tree import fold
+from fsar_cli.settings import read_preset
 
 _HEADER = """\
 # fsar.yaml: the settings of this folder. Commands run here read it; FSAR_* variables, flags and --set win over it.

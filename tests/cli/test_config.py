@@ -1,7 +1,8 @@
 """`fsar config` and `fsar methods`: every value with its origin."""
 
-from fsar_cli.config import KEYS, presets
+from fsar_cli.config import KEYS
 from fsar_cli.core.methods import METHODS
+from fsar_cli.settings import presets
 
 
 def test_show_lists_every_key_once(fsar):

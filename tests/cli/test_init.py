@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fsar_cli.config import Config, load, resolve
+from fsar_cli.config import Config, load
+from fsar_cli.settings import resolve
 
 
 def uncommented(text: str) -> str:

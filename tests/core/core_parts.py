@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.config import Config, resolve
+from fsar_cli.config import Config
 from fsar_cli.core.backbone import Backbone
 from fsar_cli.core.encoded import Encoded
+from fsar_cli.settings import resolve
 
 FRAMES, SIZE, SIDE = 4, 32, 16  # T, S, P of the small configuration
 SMALL = {

@@ -15,10 +15,11 @@ LAYERS = {  # what the modules of a folder may import of the package
     "core": {"core", "errors", "config"},
     "data": {"data", "errors", "config", "reporting"},
     "render": {"render", "errors", "config", "reporting"},
-    "engine": {"engine", "core", "data", "render", "errors", "config", "reporting"},
-    "cli": {"cli", "engine", "core", "data", "render", "errors", "config", "reporting"},
+    "engine": {"engine", "core", "data", "render", "errors", "config", "settings", "reporting"},
+    "cli": {"cli", "engine", "core", "data", "render", "errors", "config", "settings", "reporting"},
     "errors": set(),
     "config": {"errors"},
+    "settings": {"config", "errors"},
     "reporting": {"errors"},
 }
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "av", "numpy", "PIL", "safetensors", "scipy", "timm"}
@@ -127,7 +128,9 @@ def test_the_decoder_is_used_in_one_place() -> None:
     assert all(path.startswith(("data/video.py", "data/video/")) for path in users)
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if layer_of(p) in ("cli", "config", "errors", "reporting")])
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if layer_of(p) in ("cli", "config", "settings", "errors", "reporting")]
+)
 def test_the_command_line_starts_without_heavy_libraries(path: str) -> None:
     heavy = {i.module for i in MODULES[path] if i.at_import and i.library in HEAVY}
     assert heavy == set()
