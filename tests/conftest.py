@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+os.environ["COLUMNS"] = "200"  # tables are not folded, whoever runs the tests
 sys.path.insert(0, str(Path(__file__).parent))
 
 from videos import make_video

@@ -29,7 +29,6 @@ class Result:
 def fsar(tmp_path, monkeypatch, capsys):
     """`fsar("splits", "list")` -> Result, run in an empty folder with no FSAR_ variable set."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
     for name in [name for name in os.environ if name == "FSAR_DEBUG" or (name.startswith("FSAR_") and "__" in name)]:
         monkeypatch.delenv(name)
 
