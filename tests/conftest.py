@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from small_project import make_project
 
     return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def cuda() -> Iterator[torch.device]:
+    """The first GPU, computing in full float32; where FSAR_EXPECT_CUDA=1 its absence is a failure."""
+    if not torch.cuda.is_available():
+        if os.environ.get("FSAR_EXPECT_CUDA") == "1":
+            pytest.fail("FSAR_EXPECT_CUDA=1, but torch sees no CUDA device")
+        pytest.skip("no CUDA device")
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    yield torch.device("cuda", 0)
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.set_float32_matmul_precision(products)
