@@ -52,8 +52,9 @@ def evaluate(
     }  # fmt: skip
     source = resolve_method(run, untrained, preset, config, flags, assignments, reporter)
     target = resolve_device(device, reporter)
-    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter)
     folder = out or (source.run.path / "eval" if source.run else Path("eval"))
+    folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
+    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter)
     write_results(result, source.config, folder)
     _show(result, source, folder, as_json)
 
