@@ -7,7 +7,7 @@ import typer
 from fsar_cli.cli.options import ConfigFile, Json, Preset, Set
 from fsar_cli.cli.output import print_json, stdout, table
 
-app = typer.Typer(help="Settings: values, their origins, presets.")
+app = typer.Typer(rich_markup_mode=None, help="Settings: values, their origins, presets.")
 
 
 @app.command()

@@ -54,7 +54,7 @@ def _show(result) -> None:
     from fsar_cli.cli.output import stdout, table
 
     rows = []
-    for name, evaluation in {"keyregion (the paper's method)": result.trained, **result.baselines}.items():
+    for name, evaluation in {"keyregion, trained": result.trained, **result.baselines}.items():
         for shot in evaluation.shots:
             mean, ci = shot.accuracy
             value = f"{100 * mean:.1f} ± {100 * ci:.1f} %"

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from fsar_cli.config import Config
     from fsar_cli.data.checking import Shape
 
-app = typer.Typer(help="Split lists: published protocols, make your own, check them against the data.")
+app = typer.Typer(
+    rich_markup_mode=None, help="Split lists: published protocols, make your own, check them against the data."
+)
 
 Root = Annotated[
     Path | None,
