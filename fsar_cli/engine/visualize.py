@@ -25,6 +25,8 @@ from fsar_cli.render.figures import contact_sheet, heat_figure, save_png
 from fsar_cli.render.overlay import draw_box, to_source
 from fsar_cli.reporting import SILENT, Reporter
 
+HEAT_NAMES = {"relation": ("before relation", "after relation"), "difference": ("global map", "map difference")}
+
 
 @dataclass
 class Window:
@@ -120,7 +122,8 @@ def visualize(
         indices = start + even_indices(count, config.clip.frames)
         found, rectangle = find_regions(method, config, video, times, indices, device)
         windows.append(found)
-    files = _write_pictures(video, out, windows, rectangle, sheets, title)
+    names = HEAT_NAMES[config.model.region.source]
+    files = _write_pictures(video, out, windows, rectangle, sheets, title, names)
     overlay = out / "overlay.mp4"
     _write_overlay(video, info, times, windows, overlay, reporter)
     regions = out / "regions.json"
@@ -136,7 +139,13 @@ def _windows(times: list[float], longest: float) -> list[tuple[int, int]]:
 
 
 def _write_pictures(
-    video: Path, out: Path, windows: list[Window], rectangle: tuple[float, ...], sheets: int, title: str
+    video: Path,
+    out: Path,
+    windows: list[Window],
+    rectangle: tuple[float, ...],
+    sheets: int,
+    title: str,
+    names: tuple[str, str],
 ) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {"sheet": [], "heat": []}
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(sheets, len(windows))).astype(int)) if sheets else []
@@ -146,7 +155,9 @@ def _write_pictures(
         suffix = "" if len(chosen) == 1 else f"-{number:02d}"
         sheet, heat = out / f"contact-sheet{suffix}.png", out / f"heat-maps{suffix}.png"
         save_png(contact_sheet(frames, found.boxes, found.seconds, title), sheet)
-        save_png(heat_figure(frames, found.before, found.weights, rectangle, found.boxes, found.seconds), heat)
+        save_png(
+            heat_figure(frames, found.before, found.weights, rectangle, found.boxes, found.seconds, title, names), heat
+        )
         files["sheet"].append(sheet)
         files["heat"].append(heat)
     return files

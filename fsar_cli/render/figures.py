@@ -150,6 +150,7 @@ def heat_figure(
     boxes: np.ndarray,
     seconds: Sequence[float],
     title: str = "",
+    names: tuple[str, str] = ("before relation", "after relation"),
 ) -> np.ndarray:
     """Frames with their key region, the map before the relation module, the map after it; after figures 6 and 7.
 
@@ -161,6 +162,7 @@ def heat_figure(
         crop: xyxy in source pixels of what the network saw; maps cover just that, a thin line marks it.
         boxes: [T, 4] xyxy in source pixels.
         seconds: [T].
+        names: what the two rows of maps are called.
 
     Returns:
         uint8 RGB [h, w, 3].
@@ -172,8 +174,8 @@ def heat_figure(
         part = range(start, min(start + COLUMNS, len(frames)))
         rows = [
             Row("key region", [_region(frames[t], boxes[t], crop) for t in part]),
-            Row("before relation", [_heat(frames[t], before[t], crop) for t in part]),
-            Row("after relation", [_heat(frames[t], after[t], crop) for t in part]),
+            Row(names[0], [_heat(frames[t], before[t], crop) for t in part]),
+            Row(names[1], [_heat(frames[t], after[t], crop) for t in part]),
         ]
         bands.append((rows, [f"{seconds[t]:.2f} s" for t in part]))
     return _compose(bands, title, legend=True)
