@@ -43,7 +43,7 @@ def render_set(
     for name in dict.fromkeys(name for name, _ in jobs):
         (root / "videos" / name).mkdir(parents=True, exist_ok=True)
     boxes: dict[str, np.ndarray] = {}
-    with reporter.track("rendering", len(jobs), "clip") as task:
+    with reporter.track("rendering", len(jobs), "clips") as task:
         for video, found in _run(partial(_write_clip, root, seed), jobs, workers):
             boxes[video] = found
             task.advance()
