@@ -77,6 +77,10 @@ def main() -> None:
         _fail(f"{error.filename}: {error.strerror or error}", "check the path, its permissions and the free disk", 3)
     except KeyboardInterrupt:
         _fail("interrupted", "", 130)
+    except SystemExit as stop:  # Typer's answer to Ctrl-C says nothing
+        if stop.code == 130:
+            _fail("interrupted", "", 130)
+        raise
     except Exception as error:
         if debug:
             raise

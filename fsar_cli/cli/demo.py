@@ -26,12 +26,16 @@ def demo(
     from fsar_cli.cli.output import ConsoleReporter, print_json
     from fsar_cli.engine.demo import run_demo
     from fsar_cli.engine.device import resolve_device
+    from fsar_cli.errors import Interrupted
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
-    result = run_demo(
-        out, resolve_device(device, reporter), seed=seed, iterations=iterations, episodes=episodes, force=force,
-        reporter=reporter,
-    )  # fmt: skip
+    target = resolve_device(device, reporter)
+    try:
+        result = run_demo(
+            out, target, seed=seed, iterations=iterations, episodes=episodes, force=force, reporter=reporter
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; the demo in {out} is incomplete", "`fsar demo --force` starts anew") from None
     if as_json:
         print_json({"command": "demo", **_document(result)})
     else:
