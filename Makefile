@@ -25,7 +25,7 @@ install: $(STAMP)
 demo: install
 	$(BIN)/fsar demo --force
 
-# The checkpoint that the demo starts from: renders normal scenes and trains on them for 25 minutes.
+# The checkpoint that the demo starts from: renders normal scenes and trains on them, 1500 steps in about 25 minutes.
 demo-weights: install
 	$(BIN)/python -m fsar_cli.engine.pretrain fsar_cli/presets/demo.safetensors
 

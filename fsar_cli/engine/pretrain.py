@@ -105,14 +105,15 @@ class Classifier(nn.Module):
         return self.linear(F.dropout(self.norm(torch.cat([vectors.mean(1), change, drift], -1)), 0.2, self.training))
 
 
-def train(data: RenderedSet, minutes: float, batch: int = 32, lr: float = 3e-3) -> Classifier:
-    """Train for a given time with a one-cycle schedule over it."""
+def train(data: RenderedSet, steps: int, batch: int = 32, lr: float = 3e-3) -> Classifier:
+    """Train with a tenth of the steps to warm up and a cosine down to zero."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     model = Classifier(int(data.labels.max()) + 1).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.02)
-    started, step, running = time.monotonic(), 0, []
-    while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
+    started, running = time.monotonic(), []
+    for step in range(1, steps + 1):
+        done = step / steps
         for group in optimizer.param_groups:
             group["lr"] = lr * (done / 0.1 if done < 0.1 else 0.5 * (1 + np.cos(np.pi * (done - 0.1) / 0.9)))
         chosen = rng.choice(len(data.labels), batch, replace=False)
@@ -125,11 +126,11 @@ def train(data: RenderedSet, minutes: float, batch: int = 32, lr: float = 3e-3) 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        step += 1
         running.append((loss.item(), float((logits.argmax(1) == data.labels[chosen]).float().mean())))
         if step % 50 == 0:
             mean = np.mean(running[-50:], axis=0)
-            print(f"step {step}  {100 * done:.0f} %  loss {mean[0]:.3f}  accuracy {mean[1]:.3f}", flush=True)
+            seconds = time.monotonic() - started
+            print(f"step {step} of {steps}, {seconds:.0f} s  loss {mean[0]:.3f}  accuracy {mean[1]:.3f}", flush=True)
     return model
 
 
@@ -148,12 +149,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--per-class", type=int, default=40, help="clips rendered of each normal class")
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     data = render_normal(arguments.per_class, arguments.workers)
     print(f"rendered {len(data.labels)} clips of {int(data.labels.max()) + 1} classes", flush=True)
-    save(train(data, arguments.minutes), arguments.out)
+    save(train(data, arguments.steps), arguments.out)
 
 
 if __name__ == "__main__":
