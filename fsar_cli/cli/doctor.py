@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 import typer
-from rich.text import Text
 
 from fsar_cli.cli.options import Json
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
@@ -16,6 +15,8 @@ def doctor(as_json: Json = False) -> None:
 
     Exit code 0 if fsar can be used, 4 if the machine, 3 if the data, 2 if the settings stand in the way.
     """
+    from rich.text import Text
+
     from fsar_cli.engine.doctor import examine, exit_code
 
     reporter = ConsoleReporter(quiet=as_json)

@@ -5,18 +5,43 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from fsar_cli.reporting import SILENT, Task
 
-# A file or a pipe has no width to keep to: tables there should not be folded at 80 columns.
-_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-stdout = Console(highlight=False, soft_wrap=True, width=_WIDTH)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+class LazyConsole:
+    """A rich console that is made when it is first used: `fsar --help` needs none."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    @cached_property
+    def console(self) -> "Console":
+        """The console itself."""
+        from rich.console import Console
+
+        # A file or a pipe has no width to keep to: tables there should not be folded at 80 columns.
+        width = None if self._stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+        return Console(stderr=self._stderr, highlight=False, soft_wrap=True, width=width)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody watches."""
+        return self.console.is_terminal
+
+    def print(self, *objects: object, markup: bool = True, style: str | None = None) -> None:
+        """As rich's `Console.print`."""
+        self.console.print(*objects, markup=markup, style=style)
+
+
+stdout = LazyConsole()
+stderr = LazyConsole(stderr=True)
 
 
 def print_json(document: dict) -> None:
@@ -24,8 +49,12 @@ def print_json(document: dict) -> None:
     sys.stdout.write(json.dumps({"schema": 1, **document}, indent=2, default=str) + "\n")
 
 
-def table(title: str, columns: list[str], rows: list[list[object]], right: tuple[str, ...] = ()) -> Table:
+def table(title: str, columns: list[str], rows: list[list[object]], right: tuple[str, ...] = ()) -> "Table":
     """A table of plain text cells; the columns named in `right` are aligned to the right."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
     result = Table(title=escape(title) if title else None, title_justify="left", header_style="bold")
     for name in columns:
         result.add_column(name, justify="right" if name in right else "left", overflow="fold")
@@ -60,7 +89,7 @@ class ConsoleReporter:
         from fsar_cli.cli import progress  # rich's progress is not needed to print help
 
         with (
-            progress.bar(stderr, label, total, unit)
+            progress.bar(stderr.console, label, total, unit)
             if stderr.is_terminal
             else progress.lines(label, total, unit) as task
         ):
