@@ -42,7 +42,6 @@ def resolve_method(
     Raises:
         UsageError: options that exclude each other. DataError: no run.
     """
-    from fsar_cli.config import flatten
     from fsar_cli.engine.runs import find_run
     from fsar_cli.errors import UsageError
     from fsar_cli.settings import resolve
@@ -56,5 +55,4 @@ def resolve_method(
     found = find_run(run)
     if run is None:
         reporter.log(f"run: {found.path} (the newest)")
-    base = flatten(found.config().model_dump())
-    return MethodSource(resolve(flags=flags, assignments=assignments, base=base).config, found)
+    return MethodSource(resolve(flags=flags, assignments=assignments, base=found.values()).config, found)

@@ -57,7 +57,6 @@ def train(
 
 def _run_values(resume: Path | None, out: Path | None, preset: str | None, config: Path | None) -> dict | None:
     """The dotted configuration of the run to resume, or None."""
-    from fsar_cli.config import flatten
     from fsar_cli.engine.runs import find_run
     from fsar_cli.errors import UsageError
 
@@ -65,7 +64,7 @@ def _run_values(resume: Path | None, out: Path | None, preset: str | None, confi
         return None
     if out or preset or config:
         raise UsageError("--resume takes the run's own configuration", "change single values with --set KEY=VALUE")
-    return flatten(find_run(resume).config().model_dump())
+    return find_run(resume).values()
 
 
 def _train(config, resume: Path | None, out: Path | None, device: str, reporter, as_json: bool) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from fsar_cli.config import Config
+from fsar_cli.core.build import normalizes
 from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
@@ -34,32 +36,29 @@ def encode_videos(
     reader: ClipReader,
     videos: tuple[str, ...],
     device: torch.device,
-    *,
-    normalize: bool,
-    amp: str = "off",
-    channels_last: bool = True,
-    workers: int | None = None,
+    config: Config,
     reporter: Reporter = SILENT,
 ) -> Bank:
     """Run `method.encode` in evaluation mode on the deterministic clip of each video.
 
     Args:
         videos: ids in the frame store.
-        normalize: ImageNet mean and standard deviation.
-        amp: as in `train.amp`.
+        config: that of the method: normalisation, precision, memory layout and loader processes come from it.
 
     Raises:
         DataError: a video that cannot be read.
     """
     training = method.training
-    place(method, device, channels_last).eval()
+    settings, normalize = config.train, normalizes(config.model)
+    place(method, device, settings.channels_last).eval()
     batch = max(1, FRAMES_PER_BATCH[device.type] // reader.clip.frames)
-    loader = clip_loader(EvaluationClips(reader, videos), batch, loader_workers(workers, device), device.type == "cuda")
+    workers = loader_workers(settings.workers, device)
+    loader = clip_loader(EvaluationClips(reader, videos), batch, workers, device.type == "cuda")
     parts, boxes, statistics = [], [], []
     with reporter.track("encoding", len(videos), "videos") as task:
         for clips in loader:
             clips = clips.to(device, non_blocking=True)
-            with autocast(device, amp):
+            with autocast(device, settings.amp):
                 encoded = method.encode(to_float(clips, normalize))
             if "boxes" in encoded:
                 boxes.append(encoded["boxes"].float().cpu())

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
@@ -32,6 +33,7 @@ from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.train import Trainer
 from fsar_cli.engine.visualize import Visualization, visualize
 from fsar_cli.errors import UsageError
+from fsar_cli.render.overlay import to_input
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import resolve
 
@@ -169,7 +171,6 @@ def actor_boxes(config: Config, root: Path, videos: tuple[str, ...]) -> torch.Te
         record = store.record(video)
         source, resized = (record.source_width, record.source_height), (record.width, record.height)
         crop = centre_crop(*resized, config.clip.size).in_source(resized, source)
-        boxes = torch.from_numpy(known[video][even_indices(store.count(video), config.clip.frames)])  # [T,4]
-        corner = torch.tensor([crop[0], crop[1], crop[0], crop[1]])
-        found.append((boxes - corner) / (crop[2] - crop[0]))
-    return torch.stack(found)
+        boxes = known[video][even_indices(store.count(video), config.clip.frames)]  # [T,4]
+        found.append(to_input(boxes, crop))
+    return torch.from_numpy(np.stack(found)).float()

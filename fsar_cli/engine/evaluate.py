@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from fsar_cli.config import Config
-from fsar_cli.core.build import normalizes
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
@@ -187,17 +186,7 @@ def evaluate(
     ]
     reader = ClipReader(FrameStore(config.data.frames), config.clip)
     started = time.monotonic()
-    bank = encode_videos(
-        method,
-        reader,
-        samplers[0].videos,
-        device,
-        normalize=normalizes(config.model),
-        amp=config.train.amp,
-        channels_last=config.train.channels_last,
-        workers=config.train.workers,
-        reporter=reporter,
-    )
+    bank = encode_videos(method, reader, samplers[0].videos, device, config, reporter)
     seconds = time.monotonic() - started
     results = [evaluate_bank(method, bank, sampler, settings.episodes, reporter=reporter) for sampler in samplers]
     return Evaluation(results, bank.regions, len(bank.videos), seconds), bank

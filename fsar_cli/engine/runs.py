@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fsar_cli import __version__
-from fsar_cli.config import Config, dump, load
+from fsar_cli.config import Config, dump, flatten, load
 from fsar_cli.errors import DataError, UsageError
 
 RUNS = Path("runs")
@@ -21,12 +21,15 @@ class Run:
         self.config_file = path / "config.yaml"
         self.model_file = path / "model.safetensors"
         self.state_file = path / "state.pt"
-        self.metrics_file = path / "metrics.csv"
         self.log_file = path / "log.txt"
 
     def config(self) -> Config:
         """The resolved configuration the run was made with."""
         return load(self.config_file.read_text(encoding="utf-8"))
+
+    def values(self) -> dict[str, object]:
+        """The same as dotted keys: the base that flags and --set are laid over."""
+        return flatten(self.config().model_dump())
 
     def log(self, text: str) -> None:
         """Append a line with the time to log.txt."""

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.build import build_method, normalizes
+from fsar_cli.core.build import build_method
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
 from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
 from fsar_cli.engine.device import loader_workers, place
-from fsar_cli.engine.evaluate import evaluate_bank, mean_and_ci
+from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.interrupt import stop_on_interrupt
 from fsar_cli.engine.metrics import TrainingLog, region_figures
 from fsar_cli.engine.runs import Run
@@ -172,20 +172,11 @@ class Trainer:
 
     def _validate(self) -> None:
         config = self.config
-        bank = encode_videos(
-            self.method,
-            self.reader,
-            self.validation.videos,
-            self.device,
-            normalize=normalizes(config.model),
-            amp=config.train.amp,
-            channels_last=config.train.channels_last,
-            workers=config.train.workers,
-        )
+        bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config)
         self.method.eval()
         result = evaluate_bank(self.method, bank, self.validation, config.train.val_episodes)
         self.method.train()
-        mean, ci = mean_and_ci(result.accuracies)
+        mean, ci = result.accuracy
         self.log.put(self.step, {"val_accuracy": mean, "val_ci95": ci})
         note = ""
         if self.best is None or mean > self.best[1]:

@@ -60,14 +60,20 @@ class Visualization:
 
 @torch.inference_mode()
 def find_regions(
-    method: FewShotMethod, config: Config, video: Path, times: list[float], indices: np.ndarray, device: torch.device
+    method: FewShotMethod,
+    config: Config,
+    video: Path,
+    info: VideoInfo,
+    times: list[float],
+    indices: np.ndarray,
+    device: torch.device,
 ) -> tuple[Window, tuple[float, float, float, float]]:
     """Run the feature branch on the given frames.
 
     Returns:
         the window, and the network's input crop as xyxy in source pixels.
     """
-    info, clip = probe(video), config.clip
+    clip = config.clip
     frames = read_frames(video, indices, clip.short_side)  # [T,h,w,3]
     size = frames.shape[2], frames.shape[1]
     crop = centre_crop(*size, clip.size)
@@ -120,7 +126,7 @@ def visualize(
     windows = []
     for start, count in _windows(times, window):
         indices = start + even_indices(count, config.clip.frames)
-        found, rectangle = find_regions(method, config, video, times, indices, device)
+        found, rectangle = find_regions(method, config, video, info, times, indices, device)
         windows.append(found)
     names = HEAT_NAMES[config.model.region.source]
     files = _write_pictures(video, out, windows, rectangle, sheets, title, names)

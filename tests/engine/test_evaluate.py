@@ -49,9 +49,7 @@ def test_encoding_once_and_matching_in_batches_equals_episode_by_episode(project
     config = small(project, **{"model.method": name})
     method, sampler = lively(config), sampler_of(config)
     slow = logits_episode_by_episode(method, config, sampler, 6)
-    bank = encode_videos(
-        method, ClipReader(FrameStore(config.data.frames), config.clip), sampler.videos, CPU, normalize=False, workers=0
-    )
+    bank = encode_videos(method, ClipReader(FrameStore(config.data.frames), config.clip), sampler.videos, CPU, config)
     drawn = sampler.batch(0, 6)
     with torch.no_grad():
         fast = method.match(
@@ -69,7 +67,7 @@ def test_the_number_of_episodes_a_call_changes_nothing(project, batch):
     config = small(project, **{"model.method": "trx"})
     method, sampler = lively(config), sampler_of(config, queries=2)
     reader = ClipReader(FrameStore(config.data.frames), config.clip)
-    bank = encode_videos(method, reader, sampler.videos, CPU, normalize=False, workers=0)
+    bank = encode_videos(method, reader, sampler.videos, CPU, config)
     expected, result = (evaluate_bank(method, bank, sampler, 30, batch=b) for b in (None, batch))
     np.testing.assert_array_equal(result.accuracies, expected.accuracies)
     np.testing.assert_array_equal(result.confusion, expected.confusion)

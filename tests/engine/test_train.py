@@ -14,8 +14,8 @@ from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
-from fsar_cli.engine import train as module
 from fsar_cli.engine.checkpoint import load_method
+from fsar_cli.engine.evaluate import ShotResult
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.steps import build_optimizer, episode_loss
 from fsar_cli.engine.train import Trainer
@@ -100,7 +100,7 @@ def test_an_optimiser_step_comes_after_every_accumulate_episodes_and_at_the_end(
 
 def test_the_model_file_holds_the_best_validated_weights(project, tmp_path, monkeypatch):
     scores = iter([(0.9, 0.1), (0.4, 0.1)])
-    monkeypatch.setattr(module, "mean_and_ci", lambda values: next(scores))
+    monkeypatch.setattr(ShotResult, "accuracy", property(lambda self: next(scores)))
     trainer = trained(small(project), tmp_path / "run")
     assert trainer.best == (3, 0.9)
     assert not same(load_file(tmp_path / "run" / "model.safetensors"), trainer.method.state_dict())
