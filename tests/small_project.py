@@ -8,11 +8,11 @@ from videos import make_video
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.data.extraction import extract
-from fsar_cli.data.frames import Settings
-from fsar_cli.data.making import make
-from fsar_cli.data.sources import find_videos
-from fsar_cli.data.tree import scan_tree
+from fsar_cli.data.splits.making import make
+from fsar_cli.data.splits.tree import scan_tree
+from fsar_cli.data.store.extraction import extract
+from fsar_cli.data.store.frames import Settings
+from fsar_cli.data.store.sources import find_videos
 from fsar_cli.settings import resolve
 
 CLASSES = {"train": ("climb", "fall", "wave"), "val": ("jump", "sit"), "test": ("kick", "push", "throw")}

@@ -48,9 +48,9 @@ def extract_frames(
 
     A video that cannot be read is named with its reason and listed in OUT/failed.csv; the others finish (exit code 3).
     """
-    from fsar_cli.data.extraction import extract
-    from fsar_cli.data.frames import Settings
-    from fsar_cli.data.sources import find_videos
+    from fsar_cli.data.store.extraction import extract
+    from fsar_cli.data.store.frames import Settings
+    from fsar_cli.data.store.sources import find_videos
     from fsar_cli.settings import resolve
 
     resolved = resolve(path=config, assignments=assignments).config

@@ -12,7 +12,7 @@ from fsar_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
-    from fsar_cli.data.checking import Shape
+    from fsar_cli.data.splits.checking import Shape
 
 app = typer.Typer(
     rich_markup_mode=None, help="Split lists: published protocols, make your own, check them against the data."
@@ -28,7 +28,7 @@ Names = Annotated[list[str] | None, typer.Option(help="Class names, separated by
 @app.command("list")
 def list_protocols(json: Json = False) -> None:
     """List the published protocols and the styles for any other data set."""
-    from fsar_cli.data.protocols import SPLITS, protocols
+    from fsar_cli.data.splits.protocols import SPLITS, protocols
 
     known = protocols().values()
     if json:
@@ -51,8 +51,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show the classes and counts of a protocol or of a split file."""
-    from fsar_cli.data.protocols import protocol, protocols
     from fsar_cli.data.splits import Splits
+    from fsar_cli.data.splits.protocols import protocol, protocols
 
     path = Path(name) if name else _config(config).data.splits
     if name in protocols() or not (path.suffix or path.exists()):
@@ -88,8 +88,8 @@ def make(
     quiet: Quiet = False,
 ) -> None:
     """Make a split file of the videos in a tree."""
-    from fsar_cli.data.making import make as make_splits
-    from fsar_cli.data.tree import scan_tree
+    from fsar_cli.data.splits.making import make as make_splits
+    from fsar_cli.data.splits.tree import scan_tree
 
     settings, reporter = _config(config), ConsoleReporter(quiet)
     out = out or settings.data.splits
@@ -126,9 +126,9 @@ def check(
     json: Json = False,
 ) -> None:
     """Compare a split file with the data and see whether the wanted episodes can be drawn."""
-    from fsar_cli.data.checking import check as check_splits
     from fsar_cli.data.splits import Splits
-    from fsar_cli.data.tree import scan_tree
+    from fsar_cli.data.splits.checking import check as check_splits
+    from fsar_cli.data.splits.tree import scan_tree
 
     settings = _config(config)
     path = file or settings.data.splits
@@ -157,8 +157,8 @@ def _root(settings: "Config") -> Path:
 
 
 def _default_rule(name: str) -> str:
-    from fsar_cli.data.protocols import protocols
-    from fsar_cli.data.tree import fold
+    from fsar_cli.data.naming import fold
+    from fsar_cli.data.splits.protocols import protocols
 
     return next((p.name for p in protocols().values() if fold(name) in (fold(p.dataset), fold(p.name))), "arn")
 
@@ -183,7 +183,7 @@ def _names(given: list[str] | None, known: "dict[str, tuple[str, ...]]") -> list
 def _shapes(
     settings: "Config", way: int | None, shot: int | None, queries: int | None, group_disjoint: bool
 ) -> "dict[str, Shape]":
-    from fsar_cli.data.checking import Shape
+    from fsar_cli.data.splits.checking import Shape
 
     episode, evaluation = settings.episode, settings.eval
     train = (episode.way, episode.shot, episode.queries, episode.group_disjoint)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
 
 if TYPE_CHECKING:
-    from fsar_cli.data.checking import Check, ClassCheck
-    from fsar_cli.data.making import ClassCount, Made
-    from fsar_cli.data.protocols import Protocol
     from fsar_cli.data.splits import Splits
+    from fsar_cli.data.splits.checking import Check, ClassCheck
+    from fsar_cli.data.splits.making import ClassCount, Made
+    from fsar_cli.data.splits.protocols import Protocol
 
 _COUNTS = ("classes", "videos", "groups", "listed", "found", "missing", "folder has", "asked for")
 

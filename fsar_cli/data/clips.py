@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.sampling import even_indices, jittered_indices
+from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.transforms import centre_crop, random_crop
 
 

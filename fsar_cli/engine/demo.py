@@ -17,14 +17,14 @@ import yaml
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
-from fsar_cli.data.extraction import extract
-from fsar_cli.data.frames import FrameStore, Settings
-from fsar_cli.data.making import make
 from fsar_cli.data.sampling import even_indices
-from fsar_cli.data.sources import find_videos
+from fsar_cli.data.splits.making import make
+from fsar_cli.data.splits.tree import scan_tree
+from fsar_cli.data.store.extraction import extract
+from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.synthetic import CLASSES, read_boxes, render_set
 from fsar_cli.data.transforms import centre_crop
-from fsar_cli.data.tree import scan_tree
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.device import loader_workers
 from fsar_cli.engine.evaluate import Evaluation, evaluate, write_results

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsar_cli.config import DataConfig
 from fsar_cli.data.splits import Splits
-from fsar_cli.data.tree import Tree, scan_tree
+from fsar_cli.data.splits.tree import Tree, scan_tree
 from fsar_cli.engine.doctor import Finding
 from fsar_cli.errors import FsarError
 from fsar_cli.settings import PROJECT_FILE, resolve

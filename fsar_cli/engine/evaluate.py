@@ -14,8 +14,8 @@ from fsar_cli.config import Config
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
+from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.reporting import SILENT, Reporter

@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel
 
 from fsar_cli.config import Config, DataConfig
-from fsar_cli.data.protocols import protocols
-from fsar_cli.data.tree import fold
+from fsar_cli.data.naming import fold
+from fsar_cli.data.splits.protocols import protocols
 from fsar_cli.settings import read_preset
 
 _HEADER = """\

@@ -15,8 +15,8 @@ from torch import nn
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
-from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
+from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
 from fsar_cli.engine.device import loader_workers, place

@@ -8,13 +8,13 @@ from videos import read_counter
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.data.extraction import extract
-from fsar_cli.data.frames import FrameStore, Settings
-from fsar_cli.data.making import make
 from fsar_cli.data.sampling import even_indices, jittered_indices
-from fsar_cli.data.sources import find_videos
+from fsar_cli.data.splits.making import make
+from fsar_cli.data.splits.tree import scan_tree
+from fsar_cli.data.store.extraction import extract
+from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Crop, centre_crop, random_crop, to_float
-from fsar_cli.data.tree import scan_tree
 
 
 @pytest.mark.parametrize(

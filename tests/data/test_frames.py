@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from videos import make_audio, make_video, read_counter, truncate
 
-from fsar_cli.data import extraction
-from fsar_cli.data.extraction import extract
-from fsar_cli.data.frames import FrameStore, Settings, frame_name, read_manifest, write_manifest
-from fsar_cli.data.sources import find_videos
+from fsar_cli.data.store import extraction
+from fsar_cli.data.store.extraction import extract
+from fsar_cli.data.store.frames import FrameStore, Settings, frame_name, read_manifest, write_manifest
+from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import read_frames
 from fsar_cli.errors import DataError, Interrupted, UsageError
 from fsar_cli.reporting import Silent

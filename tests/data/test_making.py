@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fsar_cli.data.checking import Shape, check, keep
-from fsar_cli.data.making import RATIOS, make, share_out
-from fsar_cli.data.protocols import SPLITS, protocol
 from fsar_cli.data.splits import Splits
-from fsar_cli.data.tree import Tree
+from fsar_cli.data.splits.checking import Shape, check, keep
+from fsar_cli.data.splits.making import RATIOS, make, share_out
+from fsar_cli.data.splits.protocols import SPLITS, protocol
+from fsar_cli.data.splits.tree import Tree
 from fsar_cli.errors import DataError, UsageError
 
 

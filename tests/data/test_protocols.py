@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from fsar_cli.data.protocols import SPLITS, STYLES, folder, protocol, protocols
-from fsar_cli.data.tree import fold
+from fsar_cli.data.naming import fold
+from fsar_cli.data.splits.protocols import SPLITS, STYLES, folder, protocol, protocols
 from fsar_cli.errors import UsageError
 
 PUBLISHED = {

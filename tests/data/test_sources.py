@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fsar_cli.data.sources import find_videos
+from fsar_cli.data.store.sources import find_videos
 from fsar_cli.errors import DataError, UsageError
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fsar_cli.data.thinning import Thinning
+from fsar_cli.data.store.thinning import Thinning
 
 
 def _stored(thinning: Thinning, times: list[float]) -> list[int]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fsar_cli.data.frames import Record, write_manifest
-from fsar_cli.data.tree import fold, match_folders, scan_tree
+from fsar_cli.data.naming import fold, match_folders
+from fsar_cli.data.splits.tree import scan_tree
+from fsar_cli.data.store.frames import Record, write_manifest
 from fsar_cli.errors import DataError
 
 

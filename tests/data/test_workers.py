@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fsar_cli.data.workers import Crashed, run_tasks
+from fsar_cli.data.store.workers import Crashed, run_tasks
 
 
 def work(task: str | int) -> int:

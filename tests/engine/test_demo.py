@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fsar_cli.data.clips import ClipReader
-from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
+from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.video import probe
 from fsar_cli.engine import demo
 from fsar_cli.errors import UsageError

@@ -13,8 +13,8 @@ from fsar_cli.core.build import build_method
 from fsar_cli.core.encoded import Encoded
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
+from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.evaluate import evaluate, evaluate_bank, mean_and_ci, write_results

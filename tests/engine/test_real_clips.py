@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from fsar_cli.core.build import build_method
-from fsar_cli.data.extraction import extract
-from fsar_cli.data.frames import FrameStore, Settings
-from fsar_cli.data.making import make
-from fsar_cli.data.sources import find_videos
-from fsar_cli.data.tree import scan_tree
+from fsar_cli.data.splits.making import make
+from fsar_cli.data.splits.tree import scan_tree
+from fsar_cli.data.store.extraction import extract
+from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import count_frames, probe
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.visualize import visualize

@@ -12,8 +12,8 @@ from small_project import small
 from fsar_cli.core.build import build_method
 from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.data.frames import FrameStore
 from fsar_cli.data.splits import Splits
+from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.evaluate import ShotResult
 from fsar_cli.engine.runs import Run, create_run

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from fsar_cli.data.frames import SECONDS, Record, Settings, frame_name
-from fsar_cli.data.sources import Source
-from fsar_cli.data.thinning import Thinning
+from fsar_cli.data.store.frames import SECONDS, Record, Settings, frame_name
+from fsar_cli.data.store.sources import Source
+from fsar_cli.data.store.thinning import Thinning
 from fsar_cli.data.video import iter_frames, printable, probe
 from fsar_cli.errors import DataError
 

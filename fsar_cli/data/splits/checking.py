@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from fsar_cli.data.episodes import check_drawable
-from fsar_cli.data.splits import Splits
-from fsar_cli.data.tree import Tree
+from fsar_cli.data.splits.file import Splits
+from fsar_cli.data.splits.tree import Tree
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsar_cli.data.tree import VIDEO_EXTENSIONS, ids_of_files
+from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError, UsageError
 

@@ -12,12 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fsar_cli.data.filling import PARTIAL, StoreWriter, locked
-from fsar_cli.data.frames import Record, Settings
-from fsar_cli.data.sources import Source
-from fsar_cli.data.storing import Job, store_video
+from fsar_cli.data.store.filling import PARTIAL, StoreWriter, locked
+from fsar_cli.data.store.frames import Record, Settings
+from fsar_cli.data.store.sources import Source
+from fsar_cli.data.store.storing import Job, store_video
+from fsar_cli.data.store.workers import Crashed, run_tasks
 from fsar_cli.data.video import printable
-from fsar_cli.data.workers import Crashed, run_tasks
 from fsar_cli.errors import DataError, Interrupted
 from fsar_cli.reporting import SILENT, Reporter
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
 
-from fsar_cli.data.frames import (
+from fsar_cli.data.store.frames import (
     ANEW,
     MANIFEST,
     SETTINGS,
@@ -21,7 +21,7 @@ from fsar_cli.data.frames import (
     write_manifest,
     write_settings,
 )
-from fsar_cli.data.sources import Source
+from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fsar_cli import __version__
-from fsar_cli.data.groups import assign_groups
-from fsar_cli.data.protocols import SPLITS, STYLES, Protocol, protocol, protocols
-from fsar_cli.data.splits import Splits, Video
-from fsar_cli.data.tree import Tree, match_folders
+from fsar_cli.data.naming import match_folders
+from fsar_cli.data.splits.file import Splits, Video
+from fsar_cli.data.splits.groups import assign_groups
+from fsar_cli.data.splits.protocols import SPLITS, STYLES, Protocol, protocol, protocols
+from fsar_cli.data.splits.tree import Tree
 from fsar_cli.errors import DataError, UsageError, did_you_mean
 
 RATIOS = {"arn": (31, 10, 10), "cmn": (64, 12, 24)}

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from fsar_cli.data.protocols import SPLITS
+from fsar_cli.data.splits.protocols import SPLITS
 from fsar_cli.errors import DataError, did_you_mean
 
 FORMAT = "1"

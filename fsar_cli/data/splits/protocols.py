@@ -22,7 +22,7 @@ SPLITS = ("train", "val", "test")
 STYLES = ("arn", "cmn")
 """arn: every clip of each class; cmn: a fixed number of clips per class."""
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

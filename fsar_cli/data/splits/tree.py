@@ -6,26 +6,14 @@ class share a stem, all of them keep their extension in the id. A frame store na
 
 import hashlib
 import os
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fsar_cli.data.frames import MANIFEST, read_manifest
+from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
+from fsar_cli.data.store.frames import MANIFEST, read_manifest
 from fsar_cli.errors import DataError
-
-# fmt: off
-VIDEO_EXTENSIONS = frozenset((
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4",
-    ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv",
-))
-# fmt: on
-"""File name endings, in lower case, that count as videos; capitals do not matter."""
-
-_FOLDED = re.compile(r"[\s_\-()\[\]{}]+")
 
 
 @dataclass(frozen=True)
@@ -48,46 +36,6 @@ class Tree:
 
     def __str__(self) -> str:
         return f"{len(self.classes)} classes, {len(self.ids)} videos, ids {self.digest}"
-
-
-def fold(name: str) -> str:
-    """The form under which class names are compared.
-
-    Unicode NFKC, case folded, without white space, underscores, hyphens and brackets: `hurling (sport)`,
-    `hurling_(sport)` and `Hurling-Sport` are one class.
-    """
-    return _FOLDED.sub("", unicodedata.normalize("NFKC", name).casefold())
-
-
-def match_folders(wanted: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
-    """{class name: folder name} for the classes that have a folder: the same name, else the same folded name.
-
-    Raises:
-        DataError: two folders answer to one class name and neither is spelt like it.
-    """
-    by_fold: dict[str, list[str]] = {}
-    for name in sorted(folders):
-        by_fold.setdefault(fold(name), []).append(name)
-    found = {}
-    for name in wanted:
-        candidates = by_fold.get(fold(name), [])
-        if name in candidates:
-            found[name] = name
-        elif len(candidates) > 1:
-            raise DataError(
-                f"the class '{name}' could be the folder {' or '.join(map(repr, candidates))}",
-                "merge the folders, or rename one to the class name exactly",
-            )
-        elif candidates:
-            found[name] = candidates[0]
-    return found
-
-
-def ids_of_files(cls: str, names: Iterable[str]) -> dict[str, str]:
-    """{file name: video id} for the video files of one class folder."""
-    names = sorted(names)
-    stems = Counter(Path(name).stem for name in names)
-    return {name: f"{cls}/{name if stems[Path(name).stem] > 1 else Path(name).stem}" for name in names}
 
 
 def scan_tree(root: Path) -> Tree:
