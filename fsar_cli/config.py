@@ -33,6 +33,12 @@ class DataConfig(Section):
     """Class/video tree that `extract-frames` reads."""
     frames: FilePath = Path("frames")
     """Frame store that `train` and `eval` read."""
+    store: Literal["files", "packed", "videos"] = "files"
+    """How `extract-frames` keeps pictures: a JPEG each, packed in a few tar files, or left in the videos."""
+    annotations: FilePath | None = None
+    """Temporal annotations (a file or a folder) by which `extract-frames` cuts clips from long videos."""
+    clips: Literal["segment", "longest", "whole"] = "segment"
+    """What of an annotated video is a clip: each segment, its longest segment, or all of it."""
     splits: FilePath = Path("splits.csv")
     """Split file (`fsar splits make`)."""
 

@@ -20,20 +20,23 @@ _HEADER = """\
 """
 
 
-def project_file(name: str, videos: Path = Path("videos"), preset: str | None = None) -> str:
+def project_file(
+    name: str, videos: Path = Path("videos"), preset: str | None = None, annotations: Path | None = None
+) -> str:
     """The text of a project file.
 
     Args:
         name: short name of the data set; empty: the preset's.
         videos: class/video tree, as seen from the project folder.
         preset: preset to start from.
+        annotations: temporal annotations, as seen from there.
 
     Raises:
         UsageError: no such preset.
     """
     chosen = read_preset(preset) if preset else {}
     lines = [_HEADER.rstrip(), f"preset: {preset}" if preset else "# preset: hmdb51  # `fsar config presets`"]
-    lines += ["", "data:", *_data(name or ("" if "data.name" in chosen else "data"), videos)]
+    lines += ["", "data:", *_data(name or ("" if "data.name" in chosen else "data"), videos, annotations)]
     lines += [
         "",
         "# Everything else, as it is now: to change a value take `# ` away from its line and its section's.",
@@ -44,13 +47,14 @@ def project_file(name: str, videos: Path = Path("videos"), preset: str | None = 
     return "\n".join(lines) + "\n"
 
 
-def _data(name: str, videos: Path) -> Iterator[str]:
-    values = {"name": name, "videos": str(videos)} | {
-        key: str(getattr(DataConfig(), key)) for key in ("frames", "splits")
-    }
-    for key, value in values.items():
-        if value:
-            yield f"  {key}: {_scalar(value)}  # {DataConfig.model_fields[key].description}"
+def _data(name: str, videos: Path, annotations: Path | None) -> Iterator[str]:
+    given = {"name": name, "videos": str(videos), "annotations": annotations and str(annotations)}
+    for key, field in DataConfig.model_fields.items():
+        value = given.get(key, field.default)
+        plain = str(value) if isinstance(value, Path) else value
+        mark = "" if key in ("name", "videos", "frames", "splits") or given.get(key) else "# "
+        if key != "name" or name:
+            yield f"{mark}  {key}: {_scalar(plain)}  # {field.description}"
 
 
 def _commented(key: str, section: BaseModel, chosen: dict[str, Any], dotted: str, depth: int = 0) -> Iterator[str]:

@@ -57,7 +57,10 @@ def test_json_is_one_document_and_worker_processes_do_the_work(tree: Path, tmp_p
     document = json.loads(done.stdout)
     assert document["schema"] == 1
     assert document["out"] == str(out)
-    assert document["settings"] == {"short_side": None, "quality": 80, "fps": None, "every": 1, "max_frames": 6}
+    assert document["settings"] == {"short_side": None, "quality": 80, "fps": None, "every": 1, "max_frames": 6} | {
+        "clips": "whole",
+        "store": "files",
+    }
     counts = [document[key] for key in ("done", "skipped", "failed", "frames")]
     assert counts == [12, 0, [], sum(r.frames for r in read_manifest(out))]
     assert document["frames_per_second"] > 0

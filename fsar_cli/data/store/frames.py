@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -23,6 +23,8 @@ from PIL import Image
 from fsar_cli.data.sizes import scaled_size
 from fsar_cli.errors import DataError, UsageError
 
+Clips = Literal["segment", "longest", "whole"]
+Kind = Literal["files", "packed", "videos"]
 MANIFEST, SETTINGS, SECONDS = "manifest.csv", "extract.json", "seconds.txt"
 COLUMN = {"id": "video", "label": "class"}  # where the column's name says more, or is no Python name
 ANEW = "run `fsar extract-frames` with --overwrite to extract everything anew"
@@ -54,7 +56,12 @@ class Record:
     frames: int
     """Stored frames."""
     duration: float
-    """Seconds from the video's first frame to the end of its last."""
+    """Seconds from the clip's first frame to the end of its last."""
+    start: float = 0.0
+    """Seconds from the source's first frame to where the clip begins: above 0 only for a clip cut from a video."""
+
+
+_COLUMNS = len(fields(Record))
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,10 @@ class Settings:
     """Every so manieth frame."""
     max_frames: int | None = None
     """At most so many frames a video, evenly spread over it."""
+    clips: Clips = "whole"
+    """What of an annotated video is a clip: each segment, its longest segment, or all of it."""
+    store: Kind = "files"
+    """How pictures are kept: a JPEG file each, packed in a few tar files, or left in the videos (read by index)."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -90,7 +101,8 @@ def read_settings(root: Path) -> Settings | None:
     """The settings of a store; None where there are none yet."""
     try:
         values = json.loads((root / SETTINGS).read_text(encoding="utf-8"))
-        return Settings(**{field.name: values[field.name] for field in fields(Settings)})
+        values.pop("schema")
+        return Settings(**values)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -112,7 +124,7 @@ def manifest_rows(root: Path) -> Iterator[list[str]]:
             lines = [line for line in stream if line.endswith(("\n", "\r"))]
     except FileNotFoundError:
         return
-    yield from (row for row in csv.reader(lines[1:]) if len(row) == len(fields(Record)))
+    yield from (row for row in csv.reader(lines[1:]) if len(row) in (_COLUMNS - 1, _COLUMNS))
 
 
 def read_manifest(root: Path) -> Iterator[Record]:
@@ -120,7 +132,7 @@ def read_manifest(root: Path) -> Iterator[Record]:
     kinds = [field.type for field in fields(Record)]
     for row in manifest_rows(root):
         try:
-            yield Record(*[kind(text) for kind, text in zip(kinds, row, strict=True)])
+            yield Record(*[kind(text) for kind, text in zip(kinds, row, strict=False)])
         except ValueError as error:
             message = f"the row of '{row[0]}' in {root / MANIFEST} is damaged ({error})"
             raise DataError(message, f"remove the row, or {ANEW}") from error

@@ -31,6 +31,8 @@ class Source:
     label: str
     """Class."""
     path: Path
+    span: tuple[float, float] | None = None
+    """The clip's start and end in seconds from the video's first frame, end excluded; None: the whole video."""
 
 
 @dataclass(frozen=True)
