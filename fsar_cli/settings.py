@@ -113,12 +113,23 @@ def _layers(preset: str | None, path: Path | None) -> list[tuple[dict[str, Any],
     if preset:
         return [(read_preset(preset), f"preset {preset}")]
     path = path or (Path(PROJECT_FILE) if Path(PROJECT_FILE).is_file() else None)
-    if path is None:
-        return []
+    return [] if path is None else _file_layers(path)
+
+
+def _file_layers(path: Path) -> list[tuple[dict[str, Any], str]]:
     values = read_file(path)
     base = values.pop("preset", None)
     layers = [(read_preset(str(base)), f"preset {base}")] if base else []
     return [*layers, (values, str(path))]
+
+
+def read_project(path: Path) -> dict[str, Any]:
+    """The dotted keys that a project file and its preset set, unknown ones refused."""
+    values: dict[str, Any] = {}
+    for layer, origin in _file_layers(path):
+        _check_keys(layer, origin)
+        values.update(layer)
+    return values
 
 
 def resolve(
@@ -128,17 +139,20 @@ def resolve(
     assignments: list[str] | None = None,
     environ: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
+    over: tuple[Mapping[str, Any], str] | None = None,
 ) -> Resolved:
     """Find every value by the precedence of the module docstring.
 
     Args:
         flags: dotted keys set by command-line flags; `None` values are ignored.
         base: dotted keys of a run's own config; it then takes the place of preset and file.
+        over: dotted keys laid over these, and what they come from: another data set's.
 
     Raises:
         UsageError: unknown key, wrong value, unreadable file.
     """
     layers = [(dict(base), "run")] if base is not None else _layers(preset, path)
+    layers += [over] if over else []
     for key, (value, name) in _from_environment(os.environ if environ is None else environ).items():
         layers.append(({key: value}, f"environment {name}"))
     layers.append(({k: v for k, v in (flags or {}).items() if v is not None}, "flag"))

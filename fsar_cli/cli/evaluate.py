@@ -16,6 +16,9 @@ def evaluate(
     episodes: Annotated[int | None, typer.Option(help="Random episodes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the episodes.")] = None,
     split: Annotated[str | None, typer.Option(help="Split to draw from.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Another data set: a folder with an fsar.yaml, or its name (see FSAR_DATA).")
+    ] = None,
     frames: Annotated[Path | None, typer.Option(help="Frame store (default: the run's).")] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file (default: the run's).")] = None,
     group_disjoint: Annotated[
@@ -24,7 +27,7 @@ def evaluate(
     untrained: Annotated[
         bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results (default: RUN/eval).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results (default: RUN/eval, RUN/eval-NAME).")] = None,
     device: Device = "auto",
     preset: Preset = None,
     config: ConfigFile = None,
@@ -34,6 +37,9 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Evaluate by random episodes: every test video is encoded once, then all episodes are matched in batches.
+
+    With --dataset a run is tested on data it was not trained on: frames, splits and evaluation settings are those of
+    that project, everything else the run's; results go to RUN/eval-NAME.
 
     Prints mean accuracy with its 95 % confidence interval, accuracy by class, region statistics and the digest of the
     episode list; writes one CSV row an episode.
@@ -50,9 +56,10 @@ def evaluate(
         "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
         "data.splits": splits,
     }  # fmt: skip
-    source = resolve_method(run, untrained, preset, config, flags, assignments, reporter)
+    source = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
     target = resolve_device(device, reporter)
-    folder = out or (source.run.path / "eval" if source.run else Path("eval"))
+    name = f"eval-{source.config.data.name}" if dataset else "eval"
+    folder = out or (source.run.path / name if source.run else Path(name))
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
     result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter)
     write_results(result, source.config, folder)

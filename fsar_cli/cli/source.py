@@ -36,23 +36,33 @@ def resolve_method(
     flags: Mapping[str, Any],
     assignments: list[str] | None,
     reporter,
+    dataset: str | None = None,
 ) -> MethodSource:
     """Find the run (the newest by default, which is said) or, with `untrained`, the configuration.
 
+    Args:
+        dataset: name or folder of another project, whose data and evaluation settings take the place of the run's.
+
     Raises:
-        UsageError: options that exclude each other. DataError: no run.
+        UsageError: options that exclude each other. DataError: no run, or no such data set.
     """
+    from fsar_cli.engine.dataset import find_dataset
     from fsar_cli.engine.runs import find_run
     from fsar_cli.errors import UsageError
     from fsar_cli.settings import resolve
 
+    other = find_dataset(dataset) if dataset else None
+    over = (other.values, f"data set {other.name}") if other else None
+    if other:
+        reporter.log(f"data set: {other.name} ({other.file})")
     if untrained:
         if run is not None:
             raise UsageError("--untrained takes no run folder", "leave one of the two out")
-        return MethodSource(resolve(preset, config, flags, assignments).config, None)
+        return MethodSource(resolve(preset, config, flags, assignments, over=over).config, None)
     if preset or config:
         raise UsageError("a run brings its own configuration", "change single values with --set KEY=VALUE")
     found = find_run(run)
     if run is None:
         reporter.log(f"run: {found.path} (the newest)")
-    return MethodSource(resolve(flags=flags, assignments=assignments, base=found.values()).config, found)
+    values = resolve(flags=flags, assignments=assignments, base=found.values(), over=over)
+    return MethodSource(values.config, found)

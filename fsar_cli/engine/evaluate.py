@@ -196,6 +196,7 @@ def document(result: Evaluation, config: Config) -> dict[str, object]:
     """The evaluation as plain values for JSON."""
     return {
         "method": config.model.method,
+        "dataset": config.data.name,
         "split": config.eval.split,
         "seed": config.eval.seed,
         "group_disjoint": config.eval.group_disjoint,

@@ -229,3 +229,23 @@ def test_kill_9_leaves_a_run_that_resumes(folder, fsar):
     result = fsar("train", "--resume", "run", "--set", "train.iterations=2")
     assert result.code == 0, result.err
     assert fsar("eval", "run", "--shots", "1").code == 0
+
+
+def test_another_data_set_brings_its_data_and_evaluation_and_nothing_else(folder, fsar, project):
+    other = folder / "other cams"
+    other.mkdir()
+    text = {"data": {"name": "cams", "frames": str(project / "frames"), "splits": str(project / "splits.csv")}}
+    text |= {"eval": {"split": "train", "shots": [1]}, "model": {"method": "trx"}}
+    (other / "fsar.yaml").write_text(json.dumps(text))
+    run = fsar("train", "--json", "--iterations", "2").json["run"]
+    found = fsar("eval", run, "--dataset", "cams", "--json").json
+    assert (found["dataset"], found["split"], found["method"]) == ("cams", "train", "keyregion")
+    assert found["files"] == str(Path(run) / "eval-cams")
+    by_hand = fsar("eval", run, "--split", "train", "--shots", 1, "--json").json
+    same = ("accuracy", "episode_digest", "confusion")
+    assert [found["results"][0][key] for key in same] == [by_hand["results"][0][key] for key in same]
+    flag = fsar("eval", run, "--dataset", "other cams", "--split", "test", "--json").json
+    assert flag["split"] == "test", "flags win over the data set"
+    assert fsar("eval", "--untrained", "--dataset", "cams", "--json").json["dataset"] == "cams"
+    missing = fsar("eval", run, "--dataset", "camz")
+    assert missing.code == 3 and "did you mean 'cams'" in missing.err
