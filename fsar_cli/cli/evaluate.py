@@ -28,6 +28,9 @@ def evaluate(
         bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: RUN/eval, RUN/eval-NAME).")] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither read nor keep the features of the videos (FSAR_CACHE).")
+    ] = False,
     device: Device = "auto",
     preset: Preset = None,
     config: ConfigFile = None,
@@ -46,6 +49,7 @@ def evaluate(
     """
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.cli.source import resolve_method
+    from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.evaluate import evaluate as evaluate_method
     from fsar_cli.engine.evaluate import write_results
@@ -61,7 +65,8 @@ def evaluate(
     name = f"eval-{source.config.data.name}" if dataset else "eval"
     folder = out or (source.run.path / name if source.run else Path(name))
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
-    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter)
+    cache = None if no_cache else feature_cache()
+    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter, cache=cache)
     write_results(result, source.config, folder)
     _show(result, source, folder, as_json)
 
@@ -98,7 +103,8 @@ def _accuracy_table(result):
             len(shot.accuracies), alone or "-", f"{shot.seconds:.1f} s", shot.digest,
         ])  # fmt: skip
     columns = ["task", "accuracy (95 % CI)", "chance", "episodes", "parts alone", "matching", "episode digest"]
-    title = f"{result.videos} videos encoded in {result.encode_seconds:.1f} s"
+    how = "read from the cache" if result.cached else "encoded"
+    title = f"{result.videos} videos {how} in {result.encode_seconds:.1f} s"
     return table(title, columns, rows, right=("accuracy (95 % CI)", "chance", "episodes", "matching"))
 
 

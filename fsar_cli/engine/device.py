@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 
@@ -45,6 +46,18 @@ def describe(device: torch.device) -> str:
         free, total = torch.cuda.mem_get_info(device)
         return f"{device} ({torch.cuda.get_device_name(device)}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free)"
     return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes a tensor could take now: free on the GPU (with what torch holds unused), or available on the machine."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux
+        return 4 * 2**30
 
 
 def loader_workers(asked: int | None, device: torch.device) -> int:

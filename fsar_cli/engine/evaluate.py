@@ -17,11 +17,15 @@ from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos
+from fsar_cli.engine.cache import Cache
+from fsar_cli.engine.device import free_memory
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.reporting import SILENT, Reporter
 
 # Memory one call of `match` may take for gathered support and query; its temporaries are about as large again.
+# More than this gains no speed; where less is free, a share of that.
 BYTES_PER_MATCH = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
+SHARE_OF_MEMORY = 0.125
 
 
 def mean_and_ci(values: np.ndarray) -> tuple[float, float]:
@@ -97,6 +101,8 @@ class Evaluation:
     regions: RegionStatistics | None
     videos: int
     encode_seconds: float
+    cached: bool = False
+    """Whether the backbones' features were read back from disk."""
 
 
 @torch.inference_mode()
@@ -107,16 +113,17 @@ def evaluate_bank(
     episodes: int,
     *,
     batch: int | None = None,
+    device: torch.device | None = None,
     reporter: Reporter = SILENT,
 ) -> ShotResult:
     """Match episodes 0..episodes-1 of a sampler; `sampler.videos` must be the bank's.
 
     Args:
         batch: episodes a call; None: as many as BYTES_PER_MATCH allows. The result does not depend on it.
+        device: where episodes are matched; None: where the bank is.
     """
-    started, device = time.monotonic(), next(iter(bank.encoded.tensors.values())).device
-    videos = sampler.way * (sampler.shot + sampler.queries)
-    batch = batch or max(1, BYTES_PER_MATCH[device.type] // (4 * bank.encoded.numel_per_video() * videos))
+    started, device = time.monotonic(), device or bank.device
+    batch = batch or _episodes_a_call(bank, sampler, device)
     right, parts = [], {}
     confusion = np.zeros((len(sampler.classes), len(sampler.classes)), dtype=np.int64)
     label = f"{sampler.way}-way {sampler.shot}-shot"
@@ -144,10 +151,17 @@ def evaluate_bank(
     )
 
 
+def _episodes_a_call(bank: Bank, sampler: EpisodeSampler, device: torch.device) -> int:
+    videos = sampler.way * (sampler.shot + sampler.queries)
+    allowed = min(BYTES_PER_MATCH[device.type], int(SHARE_OF_MEMORY * free_memory(device)))
+    return max(1, allowed // (4 * bank.encoded.numel_per_video() * videos))
+
+
 def _predict(method: FewShotMethod, bank: Bank, drawn, device: torch.device) -> dict[str, np.ndarray]:
     """Predicted positions [E,N*Q] of the prediction ("logits") and of each part alone."""
-    support = bank.encoded.take(torch.from_numpy(drawn.support).to(device))
-    query = bank.encoded.take(torch.from_numpy(drawn.query).flatten(1).to(device))
+    # A bank too large for the GPU lies on the CPU.
+    support = bank.encoded.take(torch.from_numpy(drawn.support).to(bank.device)).to(device)
+    query = bank.encoded.take(torch.from_numpy(drawn.query).flatten(1).to(bank.device)).to(device)
     scores = method.match(support, query)
     logits = {"logits": scores.logits, **scores.parts}
     return {name: value.argmax(-1).cpu().numpy() for name, value in logits.items()}
@@ -160,9 +174,17 @@ def _count(confusion: np.ndarray, classes: np.ndarray, truth: np.ndarray, predic
 
 
 def evaluate(
-    method: FewShotMethod, config: Config, device: torch.device, *, reporter: Reporter = SILENT
+    method: FewShotMethod,
+    config: Config,
+    device: torch.device,
+    *,
+    reporter: Reporter = SILENT,
+    cache: Cache | None = None,
 ) -> tuple[Evaluation, Bank]:
     """Encode the videos of `eval.split` once, then evaluate every number of shots of `eval.shots` on them.
+
+    Args:
+        cache: where the backbones' features are kept between evaluations; None: nowhere.
 
     Returns:
         the results, and the bank they were matched in.
@@ -186,10 +208,13 @@ def evaluate(
     ]
     reader = ClipReader(FrameStore(config.data.frames), config.clip)
     started = time.monotonic()
-    bank = encode_videos(method, reader, samplers[0].videos, device, config, reporter)
+    bank = encode_videos(method, reader, samplers[0].videos, device, config, reporter, cache)
     seconds = time.monotonic() - started
-    results = [evaluate_bank(method, bank, sampler, settings.episodes, reporter=reporter) for sampler in samplers]
-    return Evaluation(results, bank.regions, len(bank.videos), seconds), bank
+    results = [
+        evaluate_bank(method, bank, sampler, settings.episodes, device=device, reporter=reporter)
+        for sampler in samplers
+    ]
+    return Evaluation(results, bank.regions, len(bank.videos), seconds, bank.cached), bank
 
 
 def document(result: Evaluation, config: Config) -> dict[str, object]:
@@ -202,6 +227,7 @@ def document(result: Evaluation, config: Config) -> dict[str, object]:
         "group_disjoint": config.eval.group_disjoint,
         "videos": result.videos,
         "encode_seconds": round(result.encode_seconds, 3),
+        "features_cached": result.cached,
         "results": [shot.summary() for shot in result.shots],
         "regions": asdict(result.regions) if result.regions else None,
     }

@@ -174,7 +174,7 @@ class Trainer:
         config = self.config
         bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config)
         self.method.eval()
-        result = evaluate_bank(self.method, bank, self.validation, config.train.val_episodes)
+        result = evaluate_bank(self.method, bank, self.validation, config.train.val_episodes, device=self.device)
         self.method.train()
         mean, ci = result.accuracy
         self.log.put(self.step, {"val_accuracy": mean, "val_ci95": ci})

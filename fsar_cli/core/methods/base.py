@@ -20,21 +20,31 @@ class FewShotMethod(nn.Module):
         super().__init__()
         self.features = features
 
-    def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
-        """Clips [B,T,3,S,S] -> Encoded [B]; with `boxes` [B,T,4] and `saturated` [B,T] where regions were selected.
+    def describe(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
+        """Clips [B,T,3,S,S] -> what the feature branches say of them, [B]: all that costs a backbone.
 
-        Args:
-            generator: source of the randomness of training (dropout, random regions), on the device of the clips.
+        `frames` [B,T,D]; with `boxes` [B,T,4] and `saturated` [B,T] where regions were selected. It depends on
+        `features` alone, so methods that share backbones share it.
         """
         found = self.features(clips, generator)
-        tensors = self.embed(found.frames, generator)
+        tensors = {"frames": found.frames}
         if found.regions is not None:
             tensors |= {"boxes": found.regions.boxes.detach(), "saturated": found.regions.saturated}
         return Encoded(tensors)
 
-    def embed(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Frame features [B,T,D] -> whatever `match` needs of a video, each [B,...]."""
+    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
+        """What `describe` gave -> what `match` needs, [B]."""
         raise NotImplementedError
+
+    def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
+        """Clips [B,T,3,S,S] -> Encoded [B], with the regions where any were selected.
+
+        Args:
+            generator: source of the randomness of training (dropout, random regions), on the device of the clips.
+        """
+        described = self.describe(clips, generator)
+        regions = {name: described[name] for name in ("boxes", "saturated") if name in described}
+        return Encoded(self.embed(described, generator).tensors | regions)
 
     def match(self, support: Encoded, query: Encoded) -> Scores:
         """Support [E,N,K], query [E,Q] -> scores; no state, no information between episodes."""

@@ -51,14 +51,15 @@ class KeyRegion(FewShotMethod):
         split = self.features.global_dim
         return {"joint": frames, "global": frames[..., :split], "local": frames[..., split:]}[part]
 
-    def embed(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
+        frames = described["frames"]
         tensors = {"frames": frames}  # [B,T,D] for eq. 11
         for part, head in self.heads.items():
             tensors |= head.encode(self._part(frames, part), generator)
         if self.training:
             for part, head in self.auxiliary.items():
                 tensors |= head.encode(self._part(frames, part), generator)
-        return tensors
+        return Encoded(tensors)
 
     def match(self, support: Encoded, query: Encoded) -> Scores:
         spatial = -sum(head.distance(support, query) for head in self.heads.values())  # -D_MH, eq. 10

@@ -6,7 +6,6 @@ It has no parameters of its own and no notion of time.
 """
 
 import torch
-from torch import Tensor
 
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
 from fsar_cli.core.methods.base import FewShotMethod
@@ -17,8 +16,8 @@ class Prototype(FewShotMethod):
 
     paper = "Snell et al., NeurIPS 2017"
 
-    def embed(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        return {"video": frames.mean(1)}  # [B,D]
+    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
+        return Encoded({"video": described["frames"].mean(1)})  # [B,D]
 
     def match(self, support: Encoded, query: Encoded) -> Scores:
         prototypes = at_least_float32(support["video"]).mean(2)  # [E,N,D]

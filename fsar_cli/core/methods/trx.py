@@ -7,7 +7,6 @@ matched in one call.
 """
 
 import torch
-from torch import Tensor
 
 from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
@@ -24,8 +23,8 @@ class TRX(FewShotMethod):
         super().__init__(features)
         self.head = head
 
-    def embed(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        return self.head.encode(frames, generator)
+    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
+        return Encoded(self.head.encode(described["frames"], generator))
 
     def match(self, support: Encoded, query: Encoded) -> Scores:
         return Scores(-self.head.distance(support, query))

@@ -199,6 +199,11 @@ class FrameStore:
         """Stored frames of a video."""
         return self.record(video_id).frames
 
+    def fingerprint(self, video_id: str) -> str:
+        """Changes when the stored pictures of a video may have changed; costs one look at the file system."""
+        record = self.record(video_id)
+        return f"{record} {(self.root / record.id).stat().st_mtime_ns}"
+
     def folder(self, video_id: str) -> Path:
         """Where the frames of a video lie."""
         return self.root / self.record(video_id).id

@@ -1,0 +1,188 @@
+"""The bank: what is kept on disk, what makes it another entry, and that neither changes a result."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+from small_project import lively, small
+
+from fsar_cli.core.build import build_method
+from fsar_cli.data.clips import ClipReader
+from fsar_cli.data.splits import Splits
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.engine import bank as bank_module
+from fsar_cli.engine.bank import encode_videos, feature_cache, features_key
+from fsar_cli.engine.cache import Cache
+from fsar_cli.engine.evaluate import evaluate
+from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
+from fsar_cli.errors import DataError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def case(project):
+    config = small(project, **{"eval.episodes": 30})
+    method, reader = lively(config), ClipReader(FrameStore(config.data.frames), config.clip)
+    videos = tuple(video.id for video in Splits.read(config.data.splits).videos("test"))
+    return method, reader, videos, CPU, config
+
+
+def same(a, b) -> bool:
+    return a.tensors.keys() == b.tensors.keys() and all(torch.equal(a[name], b[name]) for name in a.tensors)
+
+
+def test_a_cached_bank_is_the_bank_and_costs_no_backbone(case, tmp_path, monkeypatch):
+    method, reader, videos, device, config = case
+    cache = Cache(tmp_path / "cache")
+    plain = encode_videos(*case)
+    cold = encode_videos(*case, cache=cache)
+    monkeypatch.setattr(type(method), "describe", None)
+    monkeypatch.setattr(bank_module, "features_key", lambda *_: next(cache.folder.iterdir()).name)
+    warm = encode_videos(method, reader, videos, device, config, cache=cache)
+    assert (plain.cached, cold.cached, warm.cached) == (False, False, True)
+    assert same(plain.encoded, cold.encoded) and same(plain.encoded, warm.encoded)
+    assert torch.equal(plain.boxes, warm.boxes) and plain.regions == warm.regions
+
+
+def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(case, project):
+    method, reader, videos, device, config = case
+
+    def key(videos=videos, method=method, **changes):
+        changed = small(project, **changes)
+        return features_key(method, ClipReader(reader.store, changed.clip), videos, device, changed)
+
+    base = key()
+    assert base == key(**{"eval.shots": (3,), "eval.seed": 7, "model.match.key_dim": 16, "optim.lr": 0.5})
+    other = {
+        "videos": key(videos[1:]),
+        "order": key(videos[::-1]),
+        "frames": key(**{"clip.frames": 5}),
+        "size": key(**{"clip.size": 34}),
+        "region": key(**{"model.region.gain": 2.0}),
+        "relation": key(**{"model.relation.residual": True}),
+        "normalize": key(**{"model.normalize": True}),
+        "precision": key(**{"train.amp": "bf16"}),
+        "weights": key(method=build_method(config, seed=1)),
+    }
+    assert len({base, *other.values()}) == 1 + len(other)
+    with torch.no_grad():
+        method.head_probe = next(method.heads.parameters())
+        method.head_probe.add_(1)
+    assert base == key(), "the heads come after the features"
+    folder = reader.store.folder(videos[0])
+    os.utime(folder, ns=(1, 1))
+    try:
+        assert base != key(), "frames that were extracted anew"
+    finally:
+        os.utime(folder)
+
+
+def test_a_bank_larger_than_the_memory_lies_on_disk_and_changes_nothing(case, monkeypatch, tmp_path):
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path))
+    plain = encode_videos(*case)
+    monkeypatch.setattr(bank_module, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(bank_module, "VIDEOS_PER_EMBEDDING", 5)
+    spilled = encode_videos(*case)
+    assert spilled.encoded.tensors.keys() == plain.encoded.tensors.keys()
+    for name, tensor in plain.encoded.tensors.items():
+        assert (tensor - spilled.encoded[name]).abs().max() <= 1e-5 * tensor.abs().max()
+    assert list((tmp_path / "spilled").iterdir()) == [], "the file goes with the process"
+
+
+def test_evaluation_with_and_without_cache_agree_to_the_bit(case, tmp_path):
+    method, *_, config = case
+    cache = Cache(tmp_path / "cache")
+    results = [evaluate(method, config, CPU, cache=c)[0] for c in (None, cache, cache)]
+    assert [r.cached for r in results] == [False, False, True]
+    for other in results[1:]:
+        for a, b in zip(results[0].shots, other.shots, strict=True):
+            assert np.array_equal(a.accuracies, b.accuracies) and a.parts == b.parts
+        assert other.regions == results[0].regions
+
+
+def test_an_entry_appears_whole_or_not_at_all(tmp_path):
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(RuntimeError), cache.make("a") as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError
+    assert cache.find("a") is None and list(cache.folder.iterdir()) == []
+    with cache.make("a") as folder:
+        (folder / "whole").write_text("x")
+        assert cache.find("a") is None
+    assert (cache.find("a") / "whole").read_text() == "x"
+
+
+def fill(cache: Cache, key: str) -> None:
+    with cache.make(key) as folder:
+        (folder / "f").write_bytes(b"x" * 10)
+
+
+def test_the_entries_unused_for_longest_go_first_and_so_do_the_leftovers_of_the_dead(tmp_path):
+    cache = Cache(tmp_path / "cache", limit=25)
+    for when, key in enumerate("ab", start=1):
+        fill(cache, key)
+        os.utime(cache.folder / key, (when, when))
+    assert cache.find("a"), "finding is using"
+    for name in (".dead.1", ".alive.2"):
+        (cache.folder / name).mkdir()
+    os.utime(cache.folder / ".dead.1", (1, 1))
+    fill(cache, "c")
+    assert {entry.name for entry in cache.folder.iterdir()} == {"a", "c", ".alive.2"}
+    assert time.time() - (cache.folder / "a").stat().st_mtime < 60
+
+
+def test_an_entry_larger_than_the_limit_is_kept_for_the_one_who_made_it(tmp_path):
+    cache = Cache(tmp_path / "cache", limit=5)
+    fill(cache, "a")
+    fill(cache, "b")
+    assert [entry.name for entry in cache.folder.iterdir()] == ["b"]
+
+
+def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "a"))
+    assert feature_cache().folder == tmp_path / "a" / "features"
+    monkeypatch.delenv("FSAR_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert feature_cache().folder == tmp_path / "b" / "fsar" / "features"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "c"))
+    assert feature_cache().folder == tmp_path / "c" / ".cache" / "fsar" / "features"
+
+
+def test_a_tensor_file_holds_what_was_added_row_by_row(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    whole = {
+        "flag": torch.rand(7, 3, generator=generator) > 0.5,
+        "wide": torch.randn(7, 2, 5, generator=generator),
+        "half": torch.randn(7, 3, generator=generator).to(torch.bfloat16),
+        "index": torch.arange(7),
+    }
+    writer = TensorWriter(tmp_path / "t [1].safetensors", 7)
+    for start, end in ((0, 1), (1, 5), (5, 7)):
+        writer.add({name: tensor[start:end] for name, tensor in whole.items()})
+    writer.close()
+    found = read_tensors(tmp_path / "t [1].safetensors")
+    assert found.keys() == whole.keys()
+    assert all(torch.equal(found[name], whole[name]) and found[name].dtype == whole[name].dtype for name in whole)
+
+
+def test_a_tensor_file_with_rows_missing_or_too_many_is_refused(tmp_path):
+    writer = TensorWriter(tmp_path / "t", 3)
+    writer.add({"a": torch.zeros(2, 1)})
+    with pytest.raises(ValueError, match="2 of 3 rows"):
+        writer.close()
+    with pytest.raises(ValueError, match="row 4 of 3"):
+        writer.add({"a": torch.zeros(2, 1)})
+    (tmp_path / "t").write_bytes(b"garbage")
+    with pytest.raises(DataError, match="made anew"):
+        raise_hint(tmp_path / "t")
+
+
+def raise_hint(path) -> None:
+    try:
+        read_tensors(path)
+    except DataError as error:
+        raise DataError(f"{error.message} {error.hint}") from error
