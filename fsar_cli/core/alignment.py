@@ -11,26 +11,26 @@ from fsar_cli.core.encoded import at_least_float32
 
 
 def hausdorff(query: Tensor, support: Tensor, reduction: str = "sum") -> Tensor:
-    """Bidirectional Hausdorff distance with cosine distance between frames, mean over shots (eq. 11).
+    """Bidirectional Hausdorff distance of every pair of videos, with cosine distance between frames (eq. 11).
 
     Every frame of one video finds its nearest frame in the other, in both directions.
 
     Args:
-        query: [E,Q,T,D].
-        support: [E,N,K,T,D].
+        query: [...,Q,T,D].
+        support: [...,M,T',D].
         reduction: `sum` over frames, `mean` over frames, or `dim`: the sum divided by D (the paper's 1/d).
 
     Returns:
-        [E,Q,N], in [0, 4T] with `sum`.
+        [...,Q,M], in [0, 2 (T + T')] with `sum`.
     """
-    (episodes, queries, frames, dim), (_, way, shot, support_frames, _) = query.shape, support.shape
+    frames, dim = query.shape[-2:]
     with torch.autocast(query.device.type, enabled=False):  # in bfloat16 one minus a cosine near one keeps two digits
-        q = F.normalize(at_least_float32(query), dim=-1).flatten(1, 2)
-        s = F.normalize(at_least_float32(support), dim=-1).flatten(1, 3)
-        cosine = (q @ s.transpose(1, 2)).view(episodes, queries, frames, way, shot, support_frames)
-    nearest = 1 - cosine.amax(-1)  # [E,Q,T,N,K]
-    nearest_back = 1 - cosine.amax(2)  # [E,Q,N,K,T]
+        q = F.normalize(at_least_float32(query), dim=-1).flatten(-3, -2)  # [...,Q*T,D]
+        s = F.normalize(at_least_float32(support), dim=-1).flatten(-3, -2)
+        cosine = q @ s.transpose(-1, -2)  # [...,Q*T,M*T']
+    cosine = cosine.unflatten(-1, (support.shape[-3], -1)).unflatten(-3, (-1, frames))  # [...,Q,T,M,T']
+    nearest, nearest_back = 1 - cosine.amax(-1), 1 - cosine.amax(-3)  # [...,Q,T,M], [...,Q,M,T']
     if reduction == "mean":
-        return (nearest.mean(2) + nearest_back.mean(-1)).mean(-1)
-    total = (nearest.sum(2) + nearest_back.sum(-1)).mean(-1)
+        return nearest.mean(-2) + nearest_back.mean(-1)
+    total = nearest.sum(-2) + nearest_back.sum(-1)
     return total / dim if reduction == "dim" else total

@@ -87,6 +87,10 @@ class Scores:
     parts: dict[str, Tensor] = field(default_factory=dict)
     """Further logits [E,Q,N] by name: what the loss is made of, and what is reported beside the prediction."""
 
+    def everything(self) -> dict[str, Tensor]:
+        """The prediction under `logits`, and the parts under their names."""
+        return {"logits": self.logits, **self.parts}
+
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision -> float32; float32 and float64 stay."""

@@ -18,14 +18,9 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.cache import Cache
-from fsar_cli.engine.device import free_memory
+from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.reporting import SILENT, Reporter
-
-# Memory one call of `match` may take for gathered support and query; its temporaries are about as large again.
-# More than this gains no speed; where less is free, a share of that.
-BYTES_PER_MATCH = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
-SHARE_OF_MEMORY = 0.125
 
 
 def mean_and_ci(values: np.ndarray) -> tuple[float, float]:
@@ -119,18 +114,19 @@ def evaluate_bank(
     """Match episodes 0..episodes-1 of a sampler; `sampler.videos` must be the bank's.
 
     Args:
-        batch: episodes a call; None: as many as BYTES_PER_MATCH allows. The result does not depend on it.
+        batch: episodes a call; None: as many as the memory allows. The result does not depend on it.
         device: where episodes are matched; None: where the bank is.
     """
-    started, device = time.monotonic(), device or bank.device
-    batch = batch or _episodes_a_call(bank, sampler, device)
+    started, matcher = time.monotonic(), Matcher(method, bank, sampler, episodes, device)
+    batch = batch or matcher.batch
     right, parts = [], {}
     confusion = np.zeros((len(sampler.classes), len(sampler.classes)), dtype=np.int64)
     label = f"{sampler.way}-way {sampler.shot}-shot"
     with reporter.track(label, episodes, "episodes") as task:
         for start in range(0, episodes, batch):
             drawn = sampler.batch(start, min(batch, episodes - start))
-            predicted = _predict(method, bank, drawn, device)
+            scores = matcher(drawn)
+            predicted = {name: part.argmax(-1).cpu().numpy() for name, part in scores.everything().items()}
             truth = np.repeat(np.arange(sampler.way), sampler.queries)
             answers = predicted.pop("logits")
             right.append((answers == truth).mean(1))
@@ -149,22 +145,6 @@ def evaluate_bank(
         sampler.digest(episodes),
         time.monotonic() - started,
     )
-
-
-def _episodes_a_call(bank: Bank, sampler: EpisodeSampler, device: torch.device) -> int:
-    videos = sampler.way * (sampler.shot + sampler.queries)
-    allowed = min(BYTES_PER_MATCH[device.type], int(SHARE_OF_MEMORY * free_memory(device)))
-    return max(1, allowed // (4 * bank.encoded.numel_per_video() * videos))
-
-
-def _predict(method: FewShotMethod, bank: Bank, drawn, device: torch.device) -> dict[str, np.ndarray]:
-    """Predicted positions [E,N*Q] of the prediction ("logits") and of each part alone."""
-    # A bank too large for the GPU lies on the CPU.
-    support = bank.encoded.take(torch.from_numpy(drawn.support).to(bank.device)).to(device)
-    query = bank.encoded.take(torch.from_numpy(drawn.query).flatten(1).to(bank.device)).to(device)
-    scores = method.match(support, query)
-    logits = {"logits": scores.logits, **scores.parts}
-    return {name: value.argmax(-1).cpu().numpy() for name, value in logits.items()}
 
 
 def _count(confusion: np.ndarray, classes: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> None:

@@ -7,9 +7,15 @@ import pytest
 import torch
 from core_parts import relative_error, seeded
 
-from fsar_cli.core.alignment import hausdorff
+from fsar_cli.core import alignment
 
 E, Q, N, K, T, D = 2, 3, 4, 2, 5, 6
+
+
+def hausdorff(query: torch.Tensor, support: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
+    """Query [E,Q,T,D], support [E,N,K,T,D] -> mean distance to the shots of each class [E,Q,N]."""
+    pairs = alignment.hausdorff(query, support.flatten(1, 2), reduction)
+    return pairs.unflatten(-1, support.shape[1:3]).mean(-1)
 
 
 def make_videos(*lead: int, seed: int = 0) -> torch.Tensor:

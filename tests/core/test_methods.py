@@ -103,6 +103,23 @@ def test_permuting_queries_permutes_the_logits(name: str) -> None:
     assert relative_error(match(name, support, query[:, order]), match(name, support, query)[:, order]) < TOLERANCE
 
 
+def test_distances_of_pairs_known_beforehand_change_nothing(name: str) -> None:
+    """Computed once for all videos, without the tensors they were computed from."""
+    method, bank = trained_like(name), make_bank(name)
+    support, query = random_index(3, WAY, SHOT, QUERIES, VIDEOS)
+    with torch.no_grad():
+        table = method.pairs(bank, bank)
+        pairs = {part: found[query[:, :, None, None], support[:, None]] for part, found in table.items()}
+        rest = [key for key in bank.tensors if not table or key not in method.pair_tensors]
+        left = bank.only(rest) if rest else Encoded({"position": torch.arange(VIDEOS)})
+        scores = method.match(left.take(support), left.take(query), pairs or None)
+        plain = method.match(bank.take(support), bank.take(query))
+    assert bool(table) == bool(method.pair_tensors)
+    assert all(found.shape == (VIDEOS, VIDEOS) for found in table.values())
+    for part, expected in plain.everything().items():
+        assert relative_error(scores.everything()[part], expected) < TOLERANCE
+
+
 @pytest.mark.parametrize("shot", [1, 2])
 def test_a_query_that_is_the_support_of_a_class_wins(name: str, shot: int) -> None:
     """All shots of class n are video n, which is also query n."""

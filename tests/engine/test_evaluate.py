@@ -10,12 +10,14 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.transforms import to_float
+from fsar_cli.engine import matching
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.evaluate import evaluate, evaluate_bank, mean_and_ci, write_results
 from fsar_cli.errors import DataError
@@ -73,12 +75,10 @@ def test_the_number_of_episodes_a_call_changes_nothing(project, batch):
     np.testing.assert_array_equal(result.confusion, expected.confusion)
 
 
-class Oracle(torch.nn.Module):
+class Oracle(FewShotMethod):
     """Knows the class of every video; mistakes class 0 for class 1 when both are there."""
 
-    def match(self, support, query):
-        from fsar_cli.core.encoded import Scores
-
+    def match(self, support, query, pairs=None):
         labels, asked = support["label"][:, :, 0], query["label"].clone()  # [E,N], [E,Q]
         asked[(asked == 0) & (labels == 1).any(1, keepdim=True)] = 1
         return Scores((asked.unsqueeze(2) == labels.unsqueeze(1)).float())
@@ -88,7 +88,7 @@ def test_accuracy_confusion_and_interval_are_those_of_known_answers(project):
     config = small(project)
     sampler = sampler_of(config, way=2, queries=2)
     bank = Bank(sampler.videos, Encoded({"label": torch.from_numpy(sampler.labels)}), None, None)
-    result = evaluate_bank(Oracle(), bank, sampler, 300)
+    result = evaluate_bank(Oracle(torch.nn.Identity()), bank, sampler, 300)
     drawn = sampler.batch(0, 300).classes
     mistaken = ((drawn == 0).any(1) & (drawn == 1).any(1)).astype(float)
     np.testing.assert_allclose(result.accuracies, 1 - mistaken / 2)
@@ -142,3 +142,22 @@ def test_more_ways_than_classes_is_named(project):
     config = small(project, **{"eval.way": 4})
     with pytest.raises(DataError, match="test"):
         evaluate(build_method(config).eval(), config, CPU)
+
+
+@pytest.mark.parametrize("shot", [1, 2])
+def test_a_table_of_all_pairs_changes_nothing(project, monkeypatch, shot):
+    config = small(project)
+    method, sampler = lively(config), sampler_of(config, shot=shot)
+    bank = encode_videos(method, ClipReader(FrameStore(config.data.frames), config.clip), sampler.videos, CPU, config)
+    monkeypatch.setattr(matching, "PAIRS_WORTH_COMPUTING", 0.0)
+    direct = matching.Matcher(method, bank, sampler, 40)
+    monkeypatch.setattr(matching, "PAIRS_WORTH_COMPUTING", 1e9)
+    monkeypatch.setattr(matching, "BYTES_PER_MATCH", {"cpu": 1})  # one video a block: the table is put together
+    looked_up = matching.Matcher(method, bank, sampler, 40)
+    assert not direct.table
+    assert looked_up.table["temporal"].shape == (len(bank.videos),) * 2
+    drawn = sampler.batch(0, 40)
+    with torch.inference_mode():
+        expected, found = direct(drawn).everything(), looked_up(drawn).everything()
+    for name, values in expected.items():
+        assert (found[name] - values).abs().max() <= 1e-5 * values.abs().max()

@@ -15,6 +15,8 @@ class FewShotMethod(nn.Module):
 
     paper: ClassVar[str]
     """Citation."""
+    pair_tensors: ClassVar[tuple[str, ...]] = ()
+    """What of an Encoded only `pairs` reads."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
@@ -46,9 +48,29 @@ class FewShotMethod(nn.Module):
         regions = {name: described[name] for name in ("boxes", "saturated") if name in described}
         return Encoded(self.embed(described, generator).tensors | regions)
 
-    def match(self, support: Encoded, query: Encoded) -> Scores:
-        """Support [E,N,K], query [E,Q] -> scores; no state, no information between episodes."""
+    def pairs(self, query: Encoded, support: Encoded) -> dict[str, Tensor]:
+        """Distances that depend on two videos alone: query [...,Q], support [...,M] -> [...,Q,M] each.
+
+        Evaluation computes them once for all pairs of test videos, and episodes pick theirs.
+        """
+        return {}
+
+    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
+        """Support [E,N,K], query [E,Q] -> scores; no state, no information between episodes.
+
+        Args:
+            pairs: what `pairs` gives for these videos, [E,Q,N,K] each, where it is known; the tensors it reads
+                (`pair_tensors`) may then be absent.
+        """
         raise NotImplementedError
+
+    def known_pairs(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        """`pairs` where given, else computed for these episodes: [E,Q,N,K] each."""
+        if pairs is not None:
+            return pairs
+        episodes, way, shot = support.shape
+        found = self.pairs(query, support.reshape(episodes, way * shot))
+        return {name: distance.unflatten(-1, (way, shot)) for name, distance in found.items()}
 
     def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum") -> Tensor:
         """Training loss of episodes; labels int64 [E,Q]."""

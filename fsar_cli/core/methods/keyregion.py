@@ -22,6 +22,7 @@ from fsar_cli.core.methods.base import FewShotMethod
 class KeyRegion(FewShotMethod):
     """Global and key-region features matched by tuples (eq. 9-10) and by frames (eq. 11)."""
 
+    pair_tensors = ("frames",)
     paper = "Xiao et al., Chinese Journal of Computers 2025"
 
     def __init__(
@@ -61,11 +62,17 @@ class KeyRegion(FewShotMethod):
                 tensors |= head.encode(self._part(frames, part), generator)
         return Encoded(tensors)
 
-    def match(self, support: Encoded, query: Encoded) -> Scores:
+    def pairs(self, query: Encoded, support: Encoded) -> dict[str, Tensor]:
+        if not (self.temporal_weight or self.temporal_test_weight):
+            return {}
+        return {"temporal": hausdorff(query["frames"], support["frames"], self.hausdorff_reduction)}
+
+    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
         spatial = -sum(head.distance(support, query) for head in self.heads.values())  # -D_MH, eq. 10
         parts, logits = {"spatial": spatial}, spatial
-        if self.temporal_weight or self.temporal_test_weight:
-            parts["temporal"] = -hausdorff(query["frames"], support["frames"], self.hausdorff_reduction)  # -D_TR
+        found = self.known_pairs(support, query, pairs)
+        if "temporal" in found:
+            parts["temporal"] = -found["temporal"].mean(-1)  # -D_TR, eq. 11: mean over shots
             logits = spatial + self.temporal_test_weight * parts["temporal"]
         if self.training:
             parts |= {f"auxiliary_{p}": -head.distance(support, query) for p, head in self.auxiliary.items()}

@@ -6,6 +6,7 @@ It has no parameters of its own and no notion of time.
 """
 
 import torch
+from torch import Tensor
 
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
 from fsar_cli.core.methods.base import FewShotMethod
@@ -19,7 +20,7 @@ class Prototype(FewShotMethod):
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
         return Encoded({"video": described["frames"].mean(1)})  # [B,D]
 
-    def match(self, support: Encoded, query: Encoded) -> Scores:
+    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
         prototypes = at_least_float32(support["video"]).mean(2)  # [E,N,D]
         difference = at_least_float32(query["video"]).unsqueeze(2) - prototypes.unsqueeze(1)  # [E,Q,N,D]
         return Scores(-difference.square().sum(-1))

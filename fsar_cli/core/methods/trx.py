@@ -7,6 +7,7 @@ matched in one call.
 """
 
 import torch
+from torch import Tensor
 
 from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
@@ -26,5 +27,5 @@ class TRX(FewShotMethod):
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
         return Encoded(self.head.encode(described["frames"], generator))
 
-    def match(self, support: Encoded, query: Encoded) -> Scores:
+    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
         return Scores(-self.head.distance(support, query))
