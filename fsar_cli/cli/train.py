@@ -7,6 +7,8 @@ import typer
 
 from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
 
+VIEWS = 4
+
 
 def train(
     method: Annotated[str | None, typer.Option(help="keyregion, trx, prototype (`fsar methods`).")] = None,
@@ -17,6 +19,9 @@ def train(
     way: Annotated[int | None, typer.Option(help="Classes per episode.")] = None,
     shot: Annotated[int | None, typer.Option(help="Support clips per class.")] = None,
     queries: Annotated[int | None, typer.Option(help="Query clips per class.")] = None,
+    freeze_backbone: Annotated[
+        bool, typer.Option("--freeze-backbone", help="Train the heads alone, on features that are encoded once.")
+    ] = False,
     iterations: Annotated[int | None, typer.Option(help="Episodes to train on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, episodes and augmentation.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes.")] = None,
@@ -33,6 +38,9 @@ def train(
 ) -> None:
     """Train a method by episodes; keeps the weights that are best on the val split.
 
+    With --freeze-backbone the backbones see a few augmented views of each video once (train.views, 4 unless set);
+    training the heads then takes minutes on a CPU.
+
     Ctrl-C saves; `fsar train --resume RUN` goes on exactly where it stopped.
     """
     from fsar_cli.cli.output import ConsoleReporter
@@ -43,9 +51,13 @@ def train(
         "data.splits": splits, "episode.way": way, "episode.shot": shot, "episode.queries": queries,
         "train.iterations": iterations, "train.seed": seed, "train.workers": workers,
     }  # fmt: skip
+    if freeze_backbone:
+        flags["model.freeze_backbone"] = True
     reporter = ConsoleReporter(quiet or as_json, verbose)
     base = _run_values(resume, out, preset, config)
     resolved = resolve(preset, config, flags, assignments, base=base)
+    if freeze_backbone and not resolved.config.train.views:
+        resolved = resolve(preset, config, flags | {"train.views": VIEWS}, assignments, base=base)
     for key, origin in resolved.origins.items() if base else ():
         if origin != "run":
             reporter.log(f"{key} comes from {origin} and not from the run")
@@ -69,6 +81,7 @@ def _run_values(resume: Path | None, out: Path | None, preset: str | None, confi
 
 def _train(config, resume: Path | None, out: Path | None, device: str, reporter, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout
+    from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.runs import create_run, find_run
     from fsar_cli.engine.train import Trainer
@@ -76,11 +89,11 @@ def _train(config, resume: Path | None, out: Path | None, device: str, reporter,
     target = resolve_device(device, reporter)
     if resume is not None:
         run = find_run(resume)
-        trainer = Trainer(config, run, target, reporter=reporter, pretrained=False)
+        trainer = Trainer(config, run, target, reporter=reporter, pretrained=False, cache=feature_cache())
         trainer.resume()
         reporter.log(f"resuming {run.path} at episode {trainer.step}")
     else:
-        trainer = Trainer(config, lambda: create_run(config, out), target, reporter=reporter)
+        trainer = Trainer(config, lambda: create_run(config, out), target, reporter=reporter, cache=feature_cache())
     result = trainer.run()
     if as_json:
         print_json({"command": "train", **vars(result)})

@@ -84,6 +84,24 @@ class EvaluationClips(Dataset):
         return torch.from_numpy(self.reader.evaluation(self.videos[position]))
 
 
+class AugmentedClips(Dataset):
+    """`views` augmented clips of each video, video by video: position v * views + i is view i of video v.
+
+    A view is drawn from (seed, video id, i) alone.
+    """
+
+    def __init__(self, reader: ClipReader, videos: tuple[str, ...], views: int, seed: int) -> None:
+        self.reader, self.videos, self.views, self.seed = reader, videos, views, seed
+
+    def __len__(self) -> int:
+        return len(self.videos) * self.views
+
+    def __getitem__(self, position: int) -> Tensor:
+        video, view = self.videos[position // self.views], position % self.views
+        rng = np.random.default_rng([self.seed, crc32(b"views"), crc32(video.encode()), view])
+        return torch.from_numpy(self.reader.training(video, rng))
+
+
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)  # a worker decodes; the cores belong to the training process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -102,7 +120,7 @@ def episode_loader(episodes: TrainingEpisodes, order: Iterable[int], workers: in
     )
 
 
-def clip_loader(clips: EvaluationClips, batch: int, workers: int, pin: bool) -> DataLoader:
+def clip_loader(clips: EvaluationClips | AugmentedClips, batch: int, workers: int, pin: bool) -> DataLoader:
     """Loads clips in order, `batch` at a time: uint8 [B,T,S,S,3]."""
     return DataLoader(
         clips,

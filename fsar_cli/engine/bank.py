@@ -23,7 +23,7 @@ from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
 from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
+from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import autocast, free_memory, loader_workers, place
@@ -85,96 +85,113 @@ def encode_videos(
         DataError: a video that cannot be read.
     """
     training = method.training
-    place(method, device, config.train.channels_last).eval()
-    work = _Work(method, reader, videos, device, config, reporter)
     try:
-        if cache is None:
-            with tempfile.TemporaryDirectory(prefix="fsar-features-") as folder:
-                work.describe(Path(folder))
-                return work.bank(Path(folder), cached=False)
-        key = features_key(method, reader, videos, device, config)
-        entry = cache.find(key)
-        if entry is None:
-            with cache.make(key) as staging:
-                work.describe(staging)
-        return work.bank(cache.find(key), cached=entry is not None)
+        features = describe_clips(method, EvaluationClips(reader, videos), device, config, reporter, cache)
+        encoded = _embedded(method, features.encoded, device, config, reporter)
     finally:
         method.train(training)
+    boxes = features.encoded["boxes"].clone() if "boxes" in features.encoded else None
+    return Bank(videos, encoded, boxes, features.regions, features.cached)
+
+
+@dataclass
+class Features:
+    """What the backbones say of clips: on the CPU, memory-mapped, read only."""
+
+    encoded: Encoded
+    """[clips] as `FewShotMethod.describe` gives it."""
+    regions: RegionStatistics | None
+    cached: bool
+
+
+@torch.inference_mode()
+def describe_clips(
+    method: FewShotMethod,
+    clips: EvaluationClips | AugmentedClips,
+    device: torch.device,
+    config: Config,
+    reporter: Reporter = SILENT,
+    cache: Cache | None = None,
+) -> Features:
+    """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before."""
+    place(method, device, config.train.channels_last).eval()
+    if cache is None:
+        with tempfile.TemporaryDirectory(prefix="features-", dir=_spill_folder()) as folder:
+            _describe(method, clips, device, config, reporter, Path(folder))
+            return _read_features(Path(folder), cached=False)
+    key = features_key(method, clips, device, config)
+    entry = cache.find(key)
+    if entry is None:
+        with cache.make(key) as staging:
+            _describe(method, clips, device, config, reporter, staging)
+    return _read_features(cache.folder / key, cached=entry is not None)
 
 
 def features_key(
-    method: FewShotMethod, reader: ClipReader, videos: tuple[str, ...], device: torch.device, config: Config
+    method: FewShotMethod, clips: EvaluationClips | AugmentedClips, device: torch.device, config: Config
 ) -> str:
     """Digest of everything that what `describe` says depends on."""
-    model, clip = config.model, config.clip
+    model, clip = config.model, clips.reader.clip
     plain = {
         "fsar": __version__, "torch": torch.__version__, "device": device.type, "amp": config.train.amp,
         "features": type(method.features).__name__, "describe": type(method).describe.__qualname__,
         "normalize": normalizes(model), "backbone": model.backbone, "relation": model.relation.model_dump(),
         "region": model.region.model_dump(), "clip": [clip.frames, clip.size, clip.short_side],
+        "views": [clips.views, clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else None,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name, tensor in method.features.state_dict().items():
         digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
         digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    for video in videos:
-        digest.update(f"\0{video}\0{reader.store.fingerprint(video)}".encode())
+    for video in clips.videos:
+        digest.update(f"\0{video}\0{clips.reader.store.fingerprint(video)}".encode())
     return digest.hexdigest()
 
 
-class _Work:
-    """One encoding: from clips to features on disk, from features to a bank."""
+def _describe(method, clips, device: torch.device, config: Config, reporter: Reporter, folder: Path) -> None:
+    """Write what the backbones say of all clips."""
+    writer, statistics, normalize = TensorWriter(folder / FEATURES, len(clips)), [], normalizes(config.model)
+    batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
+    workers = loader_workers(config.train.workers, device)
+    with reporter.track("encoding", len(clips), "clips") as task:
+        for some in clip_loader(clips, batch, workers, device.type == "cuda"):
+            pixels = some.to(device, non_blocking=True)
+            with autocast(device, config.train.amp):
+                described = method.describe(to_float(pixels, normalize)).to(dtype=torch.float32)
+            if "boxes" in described:
+                statistics.append(region_statistics(pixels, described["boxes"], described["saturated"]))
+            writer.add(described.to("cpu").tensors)
+            task.advance(len(some))
+    writer.close()
+    if statistics:
+        (folder / REGIONS).write_text(json.dumps(asdict(RegionStatistics.mean(statistics))), encoding="utf-8")
 
-    def __init__(self, method, reader, videos, device, config, reporter) -> None:
-        self.method, self.reader, self.videos = method, reader, videos
-        self.device, self.config, self.reporter = device, config, reporter
 
-    def describe(self, folder: Path) -> None:
-        """Run the backbones over all clips and write what they say."""
-        writer, statistics = TensorWriter(folder / FEATURES, len(self.videos)), []
-        normalize = normalizes(self.config.model)
-        with self.reporter.track("encoding", len(self.videos), "videos") as task:
-            for clips in self._clips():
-                clips = clips.to(self.device, non_blocking=True)
-                with autocast(self.device, self.config.train.amp):
-                    described = self.method.describe(to_float(clips, normalize)).to(dtype=torch.float32)
-                if "boxes" in described:
-                    statistics.append(region_statistics(clips, described["boxes"], described["saturated"]))
-                writer.add(described.to("cpu").tensors)
-                task.advance(len(clips))
-        writer.close()
-        if statistics:
-            (folder / REGIONS).write_text(json.dumps(asdict(RegionStatistics.mean(statistics))), encoding="utf-8")
+def _read_features(folder: Path, cached: bool) -> Features:
+    regions = None
+    if (folder / REGIONS).exists():
+        regions = RegionStatistics(**json.loads((folder / REGIONS).read_text(encoding="utf-8")))
+    return Features(Encoded(read_tensors(folder / FEATURES)), regions, cached)
 
-    def _clips(self) -> Iterator[torch.Tensor]:
-        batch = max(1, FRAMES_PER_BATCH[self.device.type] // self.reader.clip.frames)
-        workers = loader_workers(self.config.train.workers, self.device)
-        return iter(clip_loader(EvaluationClips(self.reader, self.videos), batch, workers, self.device.type == "cuda"))
 
-    def bank(self, folder: Path, cached: bool) -> Bank:
-        """Embed the features of a folder."""
-        features = Encoded(read_tensors(folder / FEATURES))
-        boxes = features["boxes"].clone() if "boxes" in features else None
-        regions = None
-        if (folder / REGIONS).exists():
-            regions = RegionStatistics(**json.loads((folder / REGIONS).read_text(encoding="utf-8")))
-        return Bank(self.videos, self._embedded(features), boxes, regions, cached)
+def _embedded(
+    method: FewShotMethod, features: Encoded, device: torch.device, config: Config, reporter: Reporter
+) -> Encoded:
+    """Embed in small groups; into the device's memory where all of it fits, else into a memory-mapped file."""
 
-    def _embedded(self, features: Encoded) -> Encoded:
-        """Embed in small groups; into the device's memory where all of it fits, else into a memory-mapped file."""
-        rows = len(features)
-        parts = (self._embed(features, start) for start in range(0, rows, VIDEOS_PER_EMBEDDING))
-        first = next(parts)
-        size = rows * sum(t[0].numel() * t.element_size() for t in first.tensors.values())
-        if size <= SHARE_OF_MEMORY * free_memory(self.device):
-            return _in_memory(rows, first, parts)
-        self.reporter.log(f"the bank takes {size / 2**30:.1f} GiB: it is read from disk while matching")
-        return _on_disk(rows, first, parts)
-
-    def _embed(self, features: Encoded, start: int) -> Encoded:
+    def embed(start: int) -> Encoded:
         chosen = torch.arange(start, min(start + VIDEOS_PER_EMBEDDING, len(features)))
-        with autocast(self.device, self.config.train.amp):
-            return self.method.embed(features.take(chosen).to(self.device)).to(dtype=torch.float32)
+        with autocast(device, config.train.amp):
+            return method.embed(features.take(chosen).to(device)).to(dtype=torch.float32)
+
+    rows = len(features)
+    parts = map(embed, range(0, rows, VIDEOS_PER_EMBEDDING))
+    first = next(parts)
+    size = rows * 4 * first.numel_per_video()
+    if size <= SHARE_OF_MEMORY * free_memory(device):
+        return _in_memory(rows, first, parts)
+    reporter.log(f"the bank takes {size / 2**30:.1f} GiB: it is read from disk while matching")
+    return _on_disk(rows, first, parts)
 
 
 def _in_memory(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:

@@ -55,9 +55,9 @@ class TrainingLog:
 
 def region_figures(seen: list[tuple[Tensor, Encoded]]) -> Row:
     """Saturated share, mean offset and motion share of the regions of an episode's queries; empty without regions."""
-    clips, encoded = seen[-1]
-    if "boxes" not in encoded:
+    if not seen or "boxes" not in seen[-1][1]:
         return {}
+    clips, encoded = seen[-1]
     found = region_statistics(clips, encoded["boxes"], encoded["saturated"])
     return {
         "saturated": found.saturated,

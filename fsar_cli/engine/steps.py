@@ -13,6 +13,7 @@ from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import autocast
+from fsar_cli.engine.frozen import DescribedEpisode
 from fsar_cli.errors import DataError
 from fsar_cli.reporting import Reporter
 
@@ -62,25 +63,38 @@ def build_optimizer(method: nn.Module, config: OptimConfig) -> torch.optim.Optim
 
 
 def episode_loss(
-    method: FewShotMethod, batch: EpisodeBatch, config: Config, device: torch.device, generator: torch.Generator | None
+    method: FewShotMethod,
+    batch: EpisodeBatch | DescribedEpisode,
+    config: Config,
+    device: torch.device,
+    generator: torch.Generator | None,
 ) -> tuple[Tensor, float, list[tuple[Tensor, Encoded]]]:
     """Loss and accuracy of one episode.
 
     Support and query are encoded apart, so batch normalisation sees the two batches it sees at TRX's authors.
 
     Returns:
-        loss, accuracy, and [(uint8 clips, Encoded)] of support and query for the statistics of regions.
+        loss, accuracy, and [(uint8 clips, Encoded)] of support and query for the statistics of regions; empty where
+        the features were described before.
     """
-    normalize = normalizes(config.model)
     way, shot, queries = *batch.support.shape[:2], batch.query.shape[1]
-    seen = []
+    seen: list[tuple[Tensor, Encoded]] = []
     with autocast(device, config.train.amp):
-        for part in (batch.support, batch.query):
-            clips = part.flatten(0, 1).to(device, non_blocking=True)
-            seen.append((clips, method.encode(to_float(clips, normalize), generator)))
-        scores = method.match(seen[0][1].reshape(1, way, shot), seen[1][1].reshape(1, way * queries))
+        if isinstance(batch, DescribedEpisode):
+            parts = [method.embed(part.reshape(-1), generator) for part in (batch.support, batch.query)]
+        else:
+            seen = [_encode(method, part, config, device, generator) for part in (batch.support, batch.query)]
+            parts = [encoded for _, encoded in seen]
+        scores = method.match(parts[0].reshape(1, way, shot), parts[1].reshape(1, way * queries))
     labels = torch.arange(way, device=device).repeat_interleave(queries).unsqueeze(0)  # [1,N*Q]
     scores.logits, scores.parts = scores.logits.float(), {name: part.float() for name, part in scores.parts.items()}
     loss = method.loss(scores, labels, config.train.loss_reduction)
     accuracy = (scores.logits.argmax(-1) == labels).float().mean()
     return loss, float(accuracy), seen
+
+
+def _encode(
+    method: FewShotMethod, clips: Tensor, config: Config, device: torch.device, generator: torch.Generator | None
+) -> tuple[Tensor, Encoded]:
+    pixels = clips.flatten(0, 1).to(device, non_blocking=True)
+    return pixels, method.encode(to_float(pixels, normalizes(config.model)), generator)

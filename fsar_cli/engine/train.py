@@ -18,9 +18,11 @@ from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, epis
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos
+from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
 from fsar_cli.engine.device import loader_workers, place
 from fsar_cli.engine.evaluate import evaluate_bank
+from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures, freeze_features
 from fsar_cli.engine.interrupt import stop_on_interrupt
 from fsar_cli.engine.metrics import TrainingLog, region_figures
 from fsar_cli.engine.runs import Run
@@ -54,18 +56,22 @@ class Trainer:
         *,
         reporter: Reporter = SILENT,
         pretrained: bool = True,
+        cache: Cache | None = None,
     ) -> None:
         """
         Args:
             run: the run folder, or a function that makes it: called only when everything else is in order.
             pretrained: load `model.weights`; False where `resume` follows.
+            cache: where features are kept that do not change in training (`train.views`); None: nowhere.
         """
-        self.config, self.device, self.reporter = config, device, reporter
+        self.config, self.device, self.reporter, self.cache = config, device, reporter, cache
         splits = Splits.read(config.data.splits)
         self.reader = ClipReader(FrameStore(config.data.frames), config.clip)
         self.sampler = training_sampler(config, splits)
         self.validation = validation_sampler(config, splits, reporter)
         self.method = build_method(config, pretrained=pretrained, seed=config.train.seed)
+        if config.train.views:
+            freeze_features(self.method, reporter)
         place(self.method, device, config.train.channels_last).train()
         self.optimizer = build_optimizer(self.method, config.optim)
         self.folder = run() if callable(run) else run
@@ -133,13 +139,19 @@ class Trainer:
             f"go on with: fsar train --resume '{where}'",
         )
 
-    def _batches(self) -> Iterator[EpisodeBatch]:
+    def _batches(self) -> Iterator[EpisodeBatch | DescribedEpisode]:
         train = self.config.train
+        if train.views:
+            frozen = FrozenFeatures(
+                self.method, self.reader, self.sampler, self.device, self.config, self.reporter, self.cache
+            )
+            self.method.train()
+            return frozen.episodes(self.step, train.iterations)
         episodes = TrainingEpisodes(self.reader, self.sampler, train.seed)
         workers = loader_workers(train.workers, self.device)
         return iter(episode_loader(episodes, range(self.step, train.iterations), workers, self.device.type == "cuda"))
 
-    def _train_on(self, batch: EpisodeBatch) -> None:
+    def _train_on(self, batch: EpisodeBatch | DescribedEpisode) -> None:
         started, optim = time.monotonic(), self.config.optim
         generator = torch.Generator(self.device).manual_seed(step_seed(self.config.train.seed, batch.index))
         loss, accuracy, seen = episode_loss(self.method, batch, self.config, self.device, generator)
@@ -172,7 +184,8 @@ class Trainer:
 
     def _validate(self) -> None:
         config = self.config
-        bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config)
+        cache = self.cache if config.train.views else None  # else the backbones change: what they say serves once
+        bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config, cache=cache)
         self.method.eval()
         result = evaluate_bank(self.method, bank, self.validation, config.train.val_episodes, device=self.device)
         self.method.train()

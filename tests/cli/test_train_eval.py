@@ -249,3 +249,15 @@ def test_another_data_set_brings_its_data_and_evaluation_and_nothing_else(folder
     assert fsar("eval", "--untrained", "--dataset", "cams", "--json").json["dataset"] == "cams"
     missing = fsar("eval", run, "--dataset", "camz")
     assert missing.code == 3 and "did you mean 'cams'" in missing.err
+
+
+def test_freeze_backbone_trains_the_heads_on_views_encoded_once(folder, fsar):
+    result = fsar("train", "--freeze-backbone", "--out", "run", "--iterations", "2", "--verbose")
+    assert result.code == 0, result.err
+    config = (folder / "run" / "config.yaml").read_text()
+    assert "freeze_backbone: true" in config and "views: 4" in config
+    other = fsar("train", "--freeze-backbone", "--out", "other", "--iterations", "2", "--set", "train.views=2")
+    assert other.code == 0 and "views: 2" in (folder / "other" / "config.yaml").read_text()
+    assert fsar("eval", "run", "--shots", 1, "--json").json["features_cached"] is False
+    assert fsar("eval", "run", "--shots", 2, "--json").json["features_cached"] is True, "another number of shots"
+    assert fsar("eval", "run", "--shots", 2, "--json", "--no-cache").json["features_cached"] is False

@@ -9,7 +9,7 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.data.clips import ClipReader
+from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import bank as bank_module
@@ -52,7 +52,7 @@ def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(c
 
     def key(videos=videos, method=method, **changes):
         changed = small(project, **changes)
-        return features_key(method, ClipReader(reader.store, changed.clip), videos, device, changed)
+        return features_key(method, EvaluationClips(ClipReader(reader.store, changed.clip), videos), device, changed)
 
     base = key()
     assert base == key(**{"eval.shots": (3,), "eval.seed": 7, "model.match.key_dim": 16, "optim.lr": 0.5})

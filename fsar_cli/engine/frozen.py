@@ -1,0 +1,73 @@
+"""Training the heads alone: the backbones see `train.views` augmented clips of each training video once, before.
+
+An episode then costs the heads' forward and backward and no decoding; the price is that augmentation is drawn from a
+fixed number of views. Everything in `features` stands still, the relation module too, whose gradients would come
+through the local backbone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import torch
+
+from fsar_cli.config import Config
+from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.data.clips import AugmentedClips, ClipReader
+from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.engine.bank import describe_clips
+from fsar_cli.engine.cache import Cache
+from fsar_cli.reporting import Reporter
+
+
+@dataclass
+class DescribedEpisode:
+    """One training episode as the backbones' features."""
+
+    index: int
+    support: Encoded
+    """[N,K]."""
+    query: Encoded
+    """[N,Q]; the class of query [n,q] is n."""
+
+
+def freeze_features(method: FewShotMethod, reporter: Reporter) -> None:
+    """Take the parameters of the feature branches out of training."""
+    backbones = {id(p) for backbone in method.features.backbones() for p in backbone.parameters()}
+    if any(id(p) not in backbones for p in method.features.parameters()):
+        reporter.warn("train.views: the relation module keeps its weights too; region.source=difference has none")
+    method.features.requires_grad_(False)
+
+
+class FrozenFeatures:
+    """Described episodes of a sampler; which view of a video an episode sees is drawn from (seed, index)."""
+
+    def __init__(
+        self,
+        method: FewShotMethod,
+        reader: ClipReader,
+        sampler: EpisodeSampler,
+        device: torch.device,
+        config: Config,
+        reporter: Reporter,
+        cache: Cache | None,
+    ) -> None:
+        self.sampler, self.device = sampler, device
+        self.views, self.seed = config.train.views, config.train.seed
+        clips = AugmentedClips(reader, sampler.videos, self.views, self.seed)
+        self.features = describe_clips(method, clips, device, config, reporter, cache).encoded
+
+    def __call__(self, index: int) -> DescribedEpisode:
+        episode = self.sampler(index)
+        rng = np.random.default_rng([self.seed, crc32(b"views"), index])
+        return DescribedEpisode(index, self._take(episode.support, rng), self._take(episode.query, rng))
+
+    def _take(self, videos: np.ndarray, rng: np.random.Generator) -> Encoded:
+        positions = videos * self.views + rng.integers(0, self.views, videos.shape)
+        return self.features.take(torch.from_numpy(positions)).to(self.device)
+
+    def episodes(self, start: int, end: int) -> Iterator[DescribedEpisode]:
+        """The episodes start .. end - 1."""
+        return map(self, range(start, end))
