@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from fsar_cli.core.checkpointing import checkpointed
 from fsar_cli.errors import DataError, UsageError, did_you_mean
 
 # Networks whose weights expect inputs of mean 0.5 and deviation 0.5: torchvision rescales ImageNet's inside forward().
@@ -44,9 +45,13 @@ class Backbone(nn.Module):
         """
         super().__init__()
         self.trunk, self.dim, self.name = trunk, dim, name
+        self.checkpointing = False
+        """Training keeps the inputs of blocks only and runs them again in the backward pass (`checkpointing`)."""
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B,3,h,w] -> map [B,C,H,W]."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpointed(self.trunk, frames)
         return self.trunk(frames)
 
     def map_side(self, input_side: int) -> int:
