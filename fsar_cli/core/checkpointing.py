@@ -9,6 +9,7 @@ normalisation normalises with the statistics it had. The second run must not cou
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import groupby
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -17,19 +18,24 @@ NORMS = nn.modules.batchnorm._BatchNorm
 
 
 def blocks(trunk: nn.Module) -> list[nn.Module]:
-    """A trunk as parts that run one after the other: what it is a sequence of, with sequences inside it taken apart."""
+    """A trunk as parts that run one after the other.
+
+    Sequences inside it are taken apart; layers between blocks, such as a stem's, make one part together.
+    """
     if not isinstance(trunk, nn.Sequential):
         return [trunk]
-    return [block for part in trunk for block in (part if isinstance(part, nn.Sequential) else [part])]
+    flat = [block for part in trunk for block in (part if isinstance(part, nn.Sequential) else [part])]
+    parts = []
+    for is_layer, group in groupby(flat, lambda module: not any(module.children())):
+        found = list(group)
+        parts += [nn.Sequential(*found)] if is_layer else found
+    return parts
 
 
 def checkpointed(trunk: nn.Module, x: Tensor) -> Tensor:
     """`trunk(x)`, of which the backward pass computes again what lies inside the blocks."""
     for block in blocks(trunk):
-        if any(True for _ in block.parameters()):
-            x = checkpoint(block, x, use_reentrant=False, context_fn=partial(_first_and_second_run, block))
-        else:
-            x = block(x)
+        x = checkpoint(block, x, use_reentrant=False, context_fn=partial(_first_and_second_run, block))
     return x
 
 

@@ -68,6 +68,7 @@ def test_nothing_changes_where_no_gradient_is_wanted() -> None:
 
 
 def test_a_trunk_is_taken_apart_into_what_runs_in_turn() -> None:
-    inner = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
-    assert len(blocks(nn.Sequential(inner, nn.MaxPool2d(2)))) == 3
+    resnet = build_backbone("resnet18", "none").trunk
+    assert [type(block).__name__ for block in blocks(resnet)] == ["Sequential"] + 8 * ["BasicBlock"]
+    assert [type(layer).__name__ for layer in blocks(resnet)[0]] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"]
     assert len(blocks(nn.Conv2d(3, 4, 1))) == 1
