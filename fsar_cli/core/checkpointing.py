@@ -1,18 +1,27 @@
-"""Activation checkpointing of a trunk: less memory for one more forward, and the same gradients.
+"""Activation checkpointing: less memory for one more forward.
 
     Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 
-Only the inputs of a trunk's blocks are kept; each block runs again in the backward pass, on the whole batch, so batch
-normalisation normalises with the statistics it had. The second run must not count for the running statistics.
+`checkpointed` keeps only the inputs of a trunk's blocks; each block runs again in the backward pass, on the whole
+batch, so batch normalisation normalises with the statistics it had, and the gradients are the plain ones.
+
+`in_micro_batches` runs a whole branch on a few clips at a time, forward and again backward, and needs the activations
+of these few. Batch statistics in training are then those of a micro-batch: gradients are the plain ones only where
+they are frozen.
+
+The second run never counts for running statistics, and repeats the random draws of the first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import groupby
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from fsar_cli.core.encoded import Encoded
 
 NORMS = nn.modules.batchnorm._BatchNorm
 
@@ -39,8 +48,54 @@ def checkpointed(trunk: nn.Module, x: Tensor) -> Tensor:
     return x
 
 
-def _first_and_second_run(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
-    return nullcontext(), _running_statistics_kept(block)
+def in_micro_batches(
+    branch: nn.Module,
+    describe: Callable[[Tensor, torch.Generator | None], Encoded],
+    clips: Tensor,
+    size: int,
+    generator: torch.Generator | None,
+) -> Encoded:
+    """`describe(clips, generator)` in groups of `size` clips, each computed again in the backward pass.
+
+    Args:
+        branch: the module that `describe` runs.
+        clips: [B,...].
+    """
+    parts = []
+    for some in clips.split(size):
+        context = partial(_first_and_second_run, branch, generator and generator.get_state(), generator)
+        # What a function closes over is not looked at: tensors go in and out, in the order of their names.
+        names: list[str] = []
+
+        def run(pixels: Tensor, names: list[str] = names) -> tuple[Tensor, ...]:
+            found = describe(pixels, generator).tensors
+            names[:] = found
+            return tuple(found.values())
+
+        tensors = checkpoint(run, some, use_reentrant=False, context_fn=context)
+        parts.append(Encoded(dict(zip(names, tensors, strict=True))))
+    return Encoded.cat(parts)
+
+
+def _first_and_second_run(
+    block: nn.Module, state: Tensor | None = None, generator: torch.Generator | None = None
+) -> tuple[AbstractContextManager, AbstractContextManager]:
+    return nullcontext(), _second_run(block, state, generator)
+
+
+@contextmanager
+def _second_run(block: nn.Module, state: Tensor | None, generator: torch.Generator | None) -> Iterator[None]:
+    if generator is None:
+        with _running_statistics_kept(block):
+            yield
+        return
+    now = generator.get_state()
+    generator.set_state(state)
+    try:
+        with _running_statistics_kept(block):
+            yield
+    finally:
+        generator.set_state(now)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
-from core_parts import random_clips, relative_error
+from core_parts import random_clips, relative_error, small_config, split_episode
 from torch import nn
 
 from fsar_cli.core.backbone import Backbone, build_backbone
-from fsar_cli.core.checkpointing import blocks
+from fsar_cli.core.build import build_method
+from fsar_cli.core.checkpointing import blocks, in_micro_batches
 
 NAMES = ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "densenet121", "googlenet"]
 
@@ -72,3 +73,54 @@ def test_a_trunk_is_taken_apart_into_what_runs_in_turn() -> None:
     assert [type(block).__name__ for block in blocks(resnet)] == ["Sequential"] + 8 * ["BasicBlock"]
     assert [type(layer).__name__ for layer in blocks(resnet)[0]] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"]
     assert len(blocks(nn.Conv2d(3, 4, 1))) == 1
+
+
+def train(method, clips: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(3)
+    support, query = split_episode(method.encode(clips, generator), 2, 2)
+    loss = method.loss(method.match(support, query), torch.tensor([[0, 1, 1]]))
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("size", [1, 3, 6])
+def test_micro_batches_give_the_plain_gradients_where_batch_statistics_stand_still(size: int) -> None:
+    plain = build_method(small_config(**{"model.freeze_batchnorm": True})).train()
+    thrifty = copy.deepcopy(plain)
+    thrifty.micro_batch = size
+    clips = random_clips(7)
+    (loss, expected), (again, found) = train(plain, clips), train(thrifty, clips)
+    assert again.item() == pytest.approx(loss.item(), rel=1e-5)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert relative_error(found[name], gradient) < 1e-4, name
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("kind", ["mask", "uniform_centre"])
+def test_the_second_run_repeats_the_random_regions_and_leaves_the_generator_alone(kind: str) -> None:
+    changes = {"model.region.random_probability": 1.0, "model.region.random_kind": kind}
+    plain = build_method(small_config(**changes)).train()
+    thrifty, clips = copy.deepcopy(plain), random_clips(4)
+    first, second = (torch.Generator().manual_seed(3) for _ in range(2))
+    expected = plain.describe(clips, first)
+    found = in_micro_batches(thrifty.features, thrifty.describe, clips, 4, second)
+    assert all(torch.equal(found[name], expected[name]) for name in expected.tensors)
+    for described in (expected, found):
+        described["frames"].square().sum().backward()
+    assert torch.equal(first.get_state(), second.get_state())
+    for (name, a), (_, b) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        assert a.grad is None or relative_error(b.grad, a.grad) < 1e-5, name
+    for a, b in zip(plain.buffers(), thrifty.buffers(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_micro_batches_of_the_second_run_do_not_count_for_running_statistics_twice() -> None:
+    method = build_method(small_config(**{"model.region.enabled": False, "model.method": "trx"})).train()
+    method.micro_batch = 2
+    train(method, random_clips(7))
+    counts = {int(b) for name, b in method.named_buffers() if name.endswith("num_batches_tracked")}
+    assert counts == {4}, "seven clips in groups of two"

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from fsar_cli.core.checkpointing import in_micro_batches
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.features import Features
 from fsar_cli.core.losses import episode_cross_entropy
@@ -21,6 +22,8 @@ class FewShotMethod(nn.Module):
     def __init__(self, features: Features) -> None:
         super().__init__()
         self.features = features
+        self.micro_batch: int | None = None
+        """Training: clips whose activations are kept at a time (`checkpointing`); None: all of them."""
 
     def describe(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
         """Clips [B,T,3,S,S] -> what the feature branches say of them, [B]: all that costs a backbone.
@@ -44,7 +47,10 @@ class FewShotMethod(nn.Module):
         Args:
             generator: source of the randomness of training (dropout, random regions), on the device of the clips.
         """
-        described = self.describe(clips, generator)
+        if self.training and self.micro_batch and len(clips) > self.micro_batch and torch.is_grad_enabled():
+            described = in_micro_batches(self.features, self.describe, clips, self.micro_batch, generator)
+        else:
+            described = self.describe(clips, generator)
         regions = {name: described[name] for name in ("boxes", "saturated") if name in described}
         return Encoded(self.embed(described, generator).tensors | regions)
 
