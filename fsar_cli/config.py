@@ -183,6 +183,8 @@ class TrainConfig(Section):
     val_every: Annotated[int, Field(ge=0)] = 1000
     """Validate on the val split every so many episodes; 0: never."""
     val_episodes: Positive = 500
+    memory_budget: Annotated[float, Field(gt=0)] | None = None
+    """GiB an episode may take: kept by checkpointing, then by micro-batches (which batch statistics notice)."""
     views: Annotated[int, Field(ge=0)] = 0
     """Train the heads alone, on features of so many augmented views of each video, encoded once; 0: encode anew."""
 

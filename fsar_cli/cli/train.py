@@ -23,6 +23,9 @@ def train(
         bool, typer.Option("--freeze-backbone", help="Train the heads alone, on features that are encoded once.")
     ] = False,
     iterations: Annotated[int | None, typer.Option(help="Episodes to train on.")] = None,
+    memory_budget: Annotated[
+        float | None, typer.Option(metavar="GIB", help="Make an episode fit: checkpointing, then micro-batches.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, episodes and augmentation.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
@@ -50,6 +53,7 @@ def train(
         "model.method": method, "model.backbone": backbone, "model.weights": weights, "data.frames": frames,
         "data.splits": splits, "episode.way": way, "episode.shot": shot, "episode.queries": queries,
         "train.iterations": iterations, "train.seed": seed, "train.workers": workers,
+        "train.memory_budget": memory_budget,
     }  # fmt: skip
     if freeze_backbone:
         flags["model.freeze_backbone"] = True

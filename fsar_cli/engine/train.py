@@ -14,6 +14,7 @@ from torch import nn
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
+from fsar_cli.core.checkpointing import NORMS
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
@@ -24,6 +25,7 @@ from fsar_cli.engine.device import loader_workers, place
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures, freeze_features
 from fsar_cli.engine.interrupt import stop_on_interrupt
+from fsar_cli.engine.memory import plan_memory
 from fsar_cli.engine.metrics import TrainingLog, region_figures
 from fsar_cli.engine.runs import Run
 from fsar_cli.engine.steps import build_optimizer, episode_loss, step_seed, training_sampler, validation_sampler
@@ -72,6 +74,8 @@ class Trainer:
         self.method = build_method(config, pretrained=pretrained, seed=config.train.seed)
         if config.train.views:
             freeze_features(self.method, reporter)
+        if config.train.memory_budget is not None:
+            self._fit(config.train.memory_budget)
         place(self.method, device, config.train.channels_last).train()
         self.optimizer = build_optimizer(self.method, config.optim)
         self.folder = run() if callable(run) else run
@@ -80,6 +84,17 @@ class Trainer:
         self.log = TrainingLog(self.folder.path)
         self._running: dict[str, float] = {}
         self._saved = 0
+
+    def _fit(self, budget: float) -> None:
+        """Set the method up for the budget; measuring must not count for batch statistics."""
+        buffers = {name: buffer.clone() for name, buffer in self.method.named_buffers()}
+        plan = plan_memory(self.method, self.config, self.device, budget)
+        for name, buffer in self.method.named_buffers():
+            buffer.copy_(buffers[name])
+        plan.apply(self.method)
+        self.reporter.log(f"memory: {plan}")
+        if plan.micro_batch and any(isinstance(m, NORMS) and m.training for m in self.method.modules()):
+            self.reporter.warn("batch normalisation sees micro-batches: model.freeze_batchnorm=true makes it exact")
 
     def resume(self) -> None:
         """Go on where the run's state.pt stops.
