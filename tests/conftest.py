@@ -19,6 +19,15 @@ torch.set_num_threads(1)
 SHARED = Path(os.environ.get("FSAR_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the tests' own: they neither read nor fill the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ.pop("FSAR_CACHE", None)
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real clips, weights and reference values; tests that need it skip where it is absent."""
