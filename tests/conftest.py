@@ -20,10 +20,11 @@ SHARED = Path(os.environ.get("FSAR_SHARED") or Path(__file__).resolve().parents[
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder of the tests' own: they neither read nor fill the user's."""
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the tests' own: they neither read nor fill the user's."""
     folder = tmp_path_factory.mktemp("cache")
-    os.environ["FSAR_CACHE"] = str(folder)
+    os.environ.pop("FSAR_CACHE", None)
+    os.environ["XDG_CACHE_HOME"] = str(folder)
     return folder
 
 

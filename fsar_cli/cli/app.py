@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from fsar_cli import __version__
-from fsar_cli.cli import config, demo, doctor, evaluate, extract, init, methods, splits, train, visualize
+from fsar_cli.cli import (
+    annotations,
+    config,
+    demo,
+    doctor,
+    evaluate,
+    extract,
+    init,
+    methods,
+    prepare,
+    splits,
+    splits_check,
+    train,
+    visualize,
+)
 from fsar_cli.cli.output import stderr
 from fsar_cli.errors import FsarError
 
@@ -30,7 +44,10 @@ app = typer.Typer(
 # Short helps fit one line of an 80-column terminal beside the longest name.
 app.command("demo", short_help="Everything at once on a rendered set; a CPU will do.")(demo.demo)
 app.command("init", short_help="Write a commented fsar.yaml.")(init.init)
+app.command("prepare", short_help="Downloaded archives -> project folder.")(prepare.prepare)
+app.command("annotations", short_help="What temporal annotations hold.")(annotations.annotations)
 app.command("extract-frames", short_help="Videos -> frame store; resumable.")(extract.extract_frames)
+splits.app.command("check")(splits_check.check)
 app.add_typer(splits.app, name="splits", short_help="Split lists: list, show, make, check.")
 app.command("train", short_help="Train by episodes; Ctrl-C saves.")(train.train)
 app.command("eval", short_help="Accuracy with its confidence interval.")(evaluate.evaluate)

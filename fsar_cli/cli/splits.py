@@ -1,4 +1,4 @@
-"""`fsar splits`: the published protocols, making a split file and checking one against the data."""
+"""`fsar splits`: the published protocols, making a split file and writing it as peers' lists; for `check` see there."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,11 +8,12 @@ import typer
 from fsar_cli.cli import splits_view as view
 from fsar_cli.cli.options import ConfigFile, Json, Quiet
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
-    from fsar_cli.data.splits.checking import Shape
+    from fsar_cli.data.splits.lists import Lists
+    from fsar_cli.data.splits.protocols import Protocol
 
 app = typer.Typer(
     rich_markup_mode=None, help="Split lists: published protocols, make your own, check them against the data."
@@ -20,7 +21,7 @@ app = typer.Typer(
 
 Root = Annotated[
     Path | None,
-    typer.Option(help="Class/video tree or frame store (default: data.videos of fsar.yaml, else data.frames)."),
+    typer.Option(help="Class/video tree or frame store (default: data.videos, or data.frames where clips are cut)."),
 ]
 Names = Annotated[list[str] | None, typer.Option(help="Class names, separated by commas or repeated.")]
 
@@ -33,15 +34,21 @@ def list_protocols(json: Json = False) -> None:
     known = protocols().values()
     if json:
         entries = [
-            {"name": p.name, "title": p.title, "style": p.style}
-            | {split: {"classes": len(p.classes[split]), "videos": p.videos(split)} for split in SPLITS}
+            {"name": p.name, "title": p.title, "style": p.style, "clips": p.clips, "needs_lists": p.needs_lists}
+            | {split: {"classes": len(p.classes[split]), "videos": p.videos(split)} for split in p.splits}
             for p in known
         ]
         return print_json({"protocols": entries, "styles": ["arn", "cmn"]})
-    rows = [[p.name, *(f"{len(p.classes[s])} / {p.videos(s)}" for s in SPLITS), p.title] for p in known]
-    rows.append(["arn", "31", "10", "10", "any tree: every video; classes by this ratio, by count or by name"])
-    rows.append(["cmn", "64", "12", "24", "any tree: 100 videos of each of up to 100 classes, drawn by the seed"])
-    stdout.print(table("classes / videos", ["name", *SPLITS, "what"], rows))
+    rows = [
+        [p.name, *(_sizes(p, split) for split in SPLITS), "needed" if p.needs_lists else "no", p.title] for p in known
+    ]
+    rows.append(["arn", "31", "10", "10", "no", "any tree: every video; classes by this ratio, by count or by name"])
+    rows.append(["cmn", "64", "12", "24", "no", "any tree: 100 videos of each of up to 100 classes, drawn by the seed"])
+    stdout.print(table("classes / videos", ["name", *SPLITS, "lists", "what"], rows))
+
+
+def _sizes(protocol: "Protocol", split: str) -> str:
+    return f"{len(protocol.classes[split])} / {protocol.videos(split)}" if split in protocol.splits else "-"
 
 
 @app.command()
@@ -64,7 +71,11 @@ def show(
 @app.command()
 def make(
     rule: Annotated[
-        str, typer.Argument(help="Protocol, `arn` or `cmn` (default: the protocol of data.name, else arn).")
+        str,
+        typer.Argument(
+            help="Protocol, `arn`, `cmn`, or a split file made from another tree (default: the protocol of data.name,"
+            " else arn)."
+        ),
     ] = "",
     root: Root = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Split file (default: data.splits).")] = None,
@@ -76,11 +87,21 @@ def make(
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Videos drawn of each class (default: arn all, cmn 100).")
     ] = None,
+    lists: Annotated[
+        list[Path] | None,
+        typer.Option(help="The protocol's published lists: files, or a folder that holds them (default: fetched)."),
+    ] = None,
+    accept_lists: Annotated[bool, typer.Option(help="Take lists that are not the protocol's own.")] = False,
     group_by: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="Group of a video: first capture group, else match, on its id.")
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Group of a video: first capture group, else match, on its id; or a data set's own rule: hmdb51,"
+            " ucf101, ucf-crime-v2, ut.",
+        ),
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option(help="Take what there is where classes or videos are missing.")
+        bool, typer.Option(help="Take what there is where classes or videos are missing or ambiguous.")
     ] = False,
     force: Annotated[bool, typer.Option(help="Replace the split file.")] = False,
     config: ConfigFile = None,
@@ -88,7 +109,9 @@ def make(
     quiet: Quiet = False,
 ) -> None:
     """Make a split file of the videos in a tree."""
+    from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.making import make as make_splits
+    from fsar_cli.data.splits.making import remake
     from fsar_cli.data.splits.tree import scan_tree
 
     settings, reporter = _config(config), ConsoleReporter(quiet)
@@ -96,54 +119,73 @@ def make(
     if out.exists() and not force:
         raise UsageError(f"{out} exists", "--force replaces it, --out FILE writes another")
     rule = rule or _default_rule(settings.data.name)
-    tree = scan_tree(root or _root(settings))
+    named = {split: names for split, names in (("train", train), ("val", val), ("test", test)) if names}
+    other = Splits.read(Path(rule)) if _is_file(rule) else None
+    if other is not None and (lists or classes or named or per_class):
+        raise UsageError(f"the split file {rule} fixes the classes and videos", "only --group-by goes with it")
+    published = None if other else _published(rule, lists or [], accept_lists, reporter)
+    tree = scan_tree(root or data_root(settings))
     reporter.log(f"{rule} on {tree.root} ({tree.kind}): {len(tree.classes)} classes, {len(tree.ids)} videos")
-    lists = {"train": train, "val": val, "test": test}
-    made = make_splits(
-        rule,
-        tree,
-        seed=seed,
-        counts=_counts(classes),
-        lists={k: _names(v, tree.classes) for k, v in lists.items()} if any(lists.values()) else None,
-        per_class=per_class,
-        group_by=group_by,
-        allow_missing=allow_missing,
-    )
+    if other is not None:
+        made = remake(other, tree, name=rule, group_by=group_by, allow_missing=allow_missing)
+    else:
+        made = make_splits(
+            rule,
+            tree,
+            seed=seed,
+            counts=_counts(classes),
+            lists={split: _names(names, tree.classes) for split, names in named.items()} or None,
+            per_class=per_class,
+            published=published,
+            group_by=group_by,
+            allow_missing=allow_missing,
+        )
     made.splits.write(out)
     view.tell(made, reporter)
     view.show_made(out, made, json)
 
 
 @app.command()
-def check(
+def export(
     file: Annotated[Path | None, typer.Argument(help="Split file (default: data.splits).")] = None,
-    root: Root = None,
-    way: Annotated[int | None, typer.Option(min=2, help="Classes of an episode (default: fsar.yaml).")] = None,
-    shot: Annotated[int | None, typer.Option(min=1, help="Support videos of each class.")] = None,
-    queries: Annotated[int | None, typer.Option(min=1, help="Queries of each class.")] = None,
-    group_disjoint: Annotated[bool, typer.Option(help="Support and queries from different groups.")] = False,
+    form: Annotated[str, typer.Option(help="trx (trainlist03.txt, ...) or cmn (train.list, ...).")] = "trx",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the lists, one file a split.")] = Path("lists"),
+    force: Annotated[bool, typer.Option(help="Replace lists that are there.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Compare a split file with the data and see whether the wanted episodes can be drawn."""
+    """Write a split file as the lists that TRX's or CMN's code reads."""
     from fsar_cli.data.splits import Splits
-    from fsar_cli.data.splits.checking import check as check_splits
-    from fsar_cli.data.splits.tree import scan_tree
+    from fsar_cli.data.splits.published import write_lists
 
-    settings = _config(config)
-    path = file or settings.data.splits
-    splits, tree = Splits.read(path), scan_tree(root or _root(settings))
-    report = check_splits(splits, tree, _shapes(settings, way, shot, queries, group_disjoint))
-    if splits.edited:
-        ConsoleReporter().warn(f"{path} was changed after it was made: its digest is now {splits.digest[:16]}")
-    view.show_check(path, tree.root, report, json)
-    if not report.ok:
-        problems = [f"{report.missing} listed videos are missing in {tree.root}"] if report.missing else []
-        problems += [f"{entry.split}: {entry.problem}" for entry in report.splits if entry.problem]
-        remedies = [entry.remedy for entry in report.splits if entry.remedy]
-        raise DataError(
-            "; ".join(problems), remedies[0] if remedies else "complete the data, or make the split file anew"
-        )
+    splits = Splits.read(file or _config(config).data.splits)
+    written = write_lists(splits, form, out, force)
+    counts = splits.counts()
+    if json:
+        files = {name: {"file": str(path), "videos": counts[name][1]} for name, path in written.items()}
+        return print_json({"form": form, "lists": files})
+    for name, path in written.items():
+        stdout.print(f"{path}: {counts[name][1]} videos of {counts[name][0]} classes", markup=False)
+
+
+def _is_file(rule: str) -> bool:
+    from fsar_cli.data.splits.protocols import STYLES, protocols
+
+    return rule not in (*STYLES, *protocols()) and (Path(rule).suffix.lower() == ".csv" or Path(rule).is_file())
+
+
+def _published(rule: str, given: list[Path], accept: bool, reporter: ConsoleReporter) -> "Lists | None":
+    """The lists that a rule needs or is given; None for one without."""
+    from fsar_cli.data.splits.lists import find_lists
+    from fsar_cli.data.splits.protocols import protocols
+
+    chosen = protocols().get(rule)
+    if chosen and (given or chosen.needs_lists):
+        return find_lists(chosen, given, accept, reporter)
+    if given:
+        known = ", ".join(protocol.name for protocol in protocols().values() if protocol.files)
+        raise UsageError(f"--lists are a published protocol's; '{rule}' is none", f"protocols with lists: {known}")
+    return None
 
 
 def _config(path: Path | None) -> "Config":
@@ -152,15 +194,19 @@ def _config(path: Path | None) -> "Config":
     return resolve(path=path).config
 
 
-def _root(settings: "Config") -> Path:
-    return settings.data.videos if settings.data.videos.is_dir() else settings.data.frames
+def data_root(settings: "Config") -> Path:
+    """The videos where there are any, else the frames; with annotations the frames, as these alone are the clips."""
+    data = settings.data
+    return data.videos if data.videos.is_dir() and not data.annotations else data.frames
 
 
 def _default_rule(name: str) -> str:
-    from fsar_cli.data.naming import fold
-    from fsar_cli.data.splits.protocols import protocols
+    from fsar_cli.data.splits.protocols import protocols_of
 
-    return next((p.name for p in protocols().values() if fold(name) in (fold(p.dataset), fold(p.name))), "arn")
+    found = protocols_of(name)
+    if len(found) > 1:
+        raise UsageError(f"{name} has several protocols: {', '.join(found)}", "name the one wanted")
+    return found[0] if found else "arn"
 
 
 def _counts(text: str) -> tuple[int, ...] | None:
@@ -178,17 +224,3 @@ def _names(given: list[str] | None, known: "dict[str, tuple[str, ...]]") -> list
     """Class names of an option; a text that is a class as it stands is not cut at its commas."""
     names = [part for text in given or () for part in ([text] if text in known else text.split(","))]
     return [name.strip() for name in names if name.strip()]
-
-
-def _shapes(
-    settings: "Config", way: int | None, shot: int | None, queries: int | None, group_disjoint: bool
-) -> "dict[str, Shape]":
-    from fsar_cli.data.splits.checking import Shape
-
-    episode, evaluation = settings.episode, settings.eval
-    train = (episode.way, episode.shot, episode.queries, episode.group_disjoint)
-    test = (evaluation.way, max(evaluation.shots), evaluation.queries, evaluation.group_disjoint)
-    return {
-        split: Shape(way or base[0], shot or base[1], queries or base[2], group_disjoint or base[3])
-        for split, base in (("train", train), ("val", test), ("test", test))
-    }

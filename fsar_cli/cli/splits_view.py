@@ -8,11 +8,10 @@ from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
 
 if TYPE_CHECKING:
     from fsar_cli.data.splits import Splits
-    from fsar_cli.data.splits.checking import Check, ClassCheck
     from fsar_cli.data.splits.making import ClassCount, Made
-    from fsar_cli.data.splits.protocols import Protocol
+    from fsar_cli.data.splits.protocols import Protocol, Variant
 
-_COUNTS = ("classes", "videos", "groups", "listed", "found", "missing", "folder has", "asked for")
+_COUNTS = ("classes", "videos", "groups", "found", "missing", "ambiguous", "asked for")
 
 
 def show_protocol(chosen: "Protocol", json: bool) -> None:
@@ -20,8 +19,9 @@ def show_protocol(chosen: "Protocol", json: bool) -> None:
     if json:
         classes = {split: dict(entries) for split, entries in chosen.classes.items()}
         lists = {s: {"address": chosen.address(s), "sha256": f.sha256} for s, f in chosen.files.items()}
-        keys = ("name", "title", "dataset", "style", "citation", "licence", "groups", "groups_note")
-        return print_json({**{key: getattr(chosen, key) for key in keys}, "lists": lists, "classes": classes})
+        keys = ("name", "title", "dataset", "style", "clips", "citation", "licence", "groups", "groups_note")
+        facts = {**{key: getattr(chosen, key) for key in keys}, "needs_lists": chosen.needs_lists, "lists": lists}
+        return print_json({**facts, "variants": [_variant(v) for v in chosen.variants], "classes": classes})
     rows = [
         [split, len(entries), chosen.videos(split), ", ".join(f"{name} {n}" for name, n in entries.items())]
         for split, entries in chosen.classes.items()
@@ -29,8 +29,14 @@ def show_protocol(chosen: "Protocol", json: bool) -> None:
     stdout.print(table(chosen.title, ["split", "classes", "videos", "names"], rows, right=_COUNTS))
     facts = {"groups": chosen.groups_note, "cite": chosen.citation, "licence": chosen.licence}
     facts |= {f"{split} list": f"{chosen.address(split)} SHA-256 {f.sha256}" for split, f in chosen.files.items()}
+    facts |= {f"not to be mixed up with {v.name}": f"{v.note} ({v.repository})" for v in chosen.variants}
     for name, text in facts.items():
         stdout.print(f"{name}: {text}", markup=False)
+
+
+def _variant(variant: "Variant") -> dict:
+    hashes = {split: entry.sha256 for split, entry in variant.files.items()}
+    return {"name": variant.name, "note": variant.note, "repository": variant.repository, "sha256": hashes}
 
 
 def show_file(path: Path, splits: "Splits", json: bool) -> None:
@@ -49,12 +55,23 @@ def tell(made: "Made", reporter: ConsoleReporter) -> None:
     """Everything that is not as the rule asks, one line each, on stderr."""
     published = made.splits.header["protocol"] != "none"
     for entry in made.classes:
+        example = f", for example {entry.examples[0]}" if entry.examples else ""
         if entry.folder is None:
             reporter.warn(f"{entry.split}: no folder for the class '{entry.cls}' ({entry.wanted} videos)")
+        elif entry.ambiguous:
+            counts = f"{entry.found} of {entry.wanted} videos, {entry.ambiguous} could be one of several files"
+            reporter.warn(f"{entry.split}: {entry.cls} has {counts}{example}")
         elif entry.missing:
-            reporter.warn(f"{entry.split}: {entry.cls} has {entry.found} of {entry.wanted} videos")
+            reporter.warn(f"{entry.split}: {entry.cls} has {entry.found} of {entry.wanted} videos{example}")
         elif published and entry.found > entry.wanted:
             reporter.warn(f"{entry.split}: {entry.cls} has {entry.found} videos, the protocol {entry.wanted}")
+    if made.splits.header["protocol"].count("+"):
+        reporter.warn(f"made from other lists than the protocol's: this is {made.splits.header['protocol']}")
+    if made.by_name_alone:
+        reporter.warn("none of the classes has a folder of its name: the videos were found by their own names alone")
+    if made.left_out:
+        names = ", ".join(f"{cls} ({videos})" for cls, videos in made.left_out.items())
+        reporter.log(f"left out, too few videos: {names}")
     if made.ungrouped:
         reporter.warn(f"the group rule does not fit {made.ungrouped} videos: each is a group of its own")
     if made.unused:
@@ -65,37 +82,21 @@ def show_made(path: Path, made: "Made", json: bool) -> None:
     """The split file just written, class by class where videos are missing."""
     if json:
         classes = [_plain(entry) | {"missing": entry.missing} for entry in made.classes]
-        report = {"classes": classes, "unused": list(made.unused), "ungrouped": made.ungrouped}
+        report = {"classes": classes, "unused": list(made.unused), "left_out": dict(made.left_out)}
+        report |= {"ungrouped": made.ungrouped, "by_name_alone": made.by_name_alone}
         return print_json({"file": str(path), **_document(made.splits), "report": report})
     _print(str(path), made.splits)
-    short = [[e.split, e.cls, e.folder or "none", e.wanted, e.found, e.missing] for e in made.classes if e.missing]
+    short = [
+        [e.split, e.cls, e.folder or "none", e.wanted, e.found, e.missing, e.ambiguous]
+        for e in made.classes
+        if e.missing or e.ambiguous
+    ]
     if short:
-        columns = ["split", "class", "folder", "asked for", "folder has", "missing"]
+        columns = ["split", "class", "folder", "asked for", "found", "missing", "ambiguous"]
         stdout.print(table("incomplete classes", columns, short, right=_COUNTS))
 
 
-def show_check(path: Path, root: Path, report: "Check", json: bool) -> None:
-    """What a check found: a line a class, then a line a split."""
-    if json:
-        lists = {"classes": [_plain(e) for e in report.classes], "splits": [asdict(e) for e in report.splits]}
-        counts = {"ok": report.ok, "missing": report.missing, "unlisted": report.unlisted}
-        return print_json({"file": str(path), "root": str(root), **counts, **lists})
-    rows = [
-        [e.split, e.cls, e.wanted, e.found, len(e.missing), "yes" if e.enough else "no", ", ".join(e.missing[:2])]
-        for e in report.classes
-    ]
-    columns = ["split", "class", "listed", "found", "missing", "enough", "for example"]
-    stdout.print(table(f"{path} in {root}", columns, rows, right=_COUNTS))
-    for entry in report.splits:
-        queries = "1 query" if entry.shape.queries == 1 else f"{entry.shape.queries} queries"
-        shape = f"{entry.shape.way}-way {entry.shape.shot}-shot, {queries} a class"
-        disjoint = ", other groups than the support's" if entry.shape.group_disjoint else ""
-        stdout.print(f"{entry.split}: {shape}{disjoint}: {entry.problem or 'can be drawn'}", markup=False)
-    if report.unlisted:
-        stdout.print(f"{report.unlisted} videos of {root} are not in the split file", markup=False)
-
-
-def _plain(entry: "ClassCount | ClassCheck") -> dict:
+def _plain(entry: "ClassCount") -> dict:
     """A report line for JSON, where the key `class` is free."""
     return {"class" if key == "cls" else key: value for key, value in asdict(entry).items()}
 

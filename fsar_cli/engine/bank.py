@@ -29,7 +29,7 @@ from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import autocast, free_memory, loader_workers, place
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
 from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
-from fsar_cli.places import cache_folder
+from fsar_cli.machine import cache_folder
 from fsar_cli.reporting import SILENT, Reporter
 
 # Frames a batch: enough to fill a GPU; a CPU is at its best with few.

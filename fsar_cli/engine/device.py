@@ -1,6 +1,5 @@
 """Which device a run uses, and what that implies."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError
+from fsar_cli.machine import cores
 from fsar_cli.reporting import SILENT, Reporter
 
 MAX_WORKERS = 8
@@ -64,8 +64,7 @@ def loader_workers(asked: int | None, device: torch.device) -> int:
     """Loader processes: as asked, else what the cores allow; on a CPU one core fewer, since the network needs them."""
     if asked is not None:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_WORKERS, cores if device.type == "cuda" else max(1, cores // 2))
+    return min(MAX_WORKERS, cores() if device.type == "cuda" else max(1, cores() // 2))
 
 
 def autocast(device: torch.device, amp: str) -> AbstractContextManager:

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Literal
 
 from fsar_cli import __version__
+from fsar_cli.machine import cores
 
 GIB = 2**30
 Status = Literal["ok", "warning", "problem"]
@@ -55,8 +56,7 @@ def check_python() -> Finding:
 
 def check_cores() -> Finding:
     """Processor cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Finding("cores", "ok", f"{cores} processor cores")
+    return Finding("cores", "ok", f"{cores()} processor cores")
 
 
 def check_memory() -> Finding:

@@ -5,6 +5,9 @@ from pathlib import Path
 from fsar_cli.config import DataConfig
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.splits.tree import Tree, scan_tree
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.linked import AGAIN
+from fsar_cli.data.store.records import read_settings
 from fsar_cli.engine.doctor import Finding
 from fsar_cli.errors import FsarError
 from fsar_cli.settings import PROJECT_FILE, resolve
@@ -31,17 +34,31 @@ def _tree(root: Path) -> Tree | FsarError:
         return error
 
 
+def _unlinked(root: Path) -> list[str] | None:
+    """Clips whose video file is away or has changed; None where the store holds pictures of its own."""
+    try:
+        settings = read_settings(root)
+        return FrameStore(root).absent() if settings and settings.store == "videos" else None
+    except FsarError:
+        return None  # what is wrong comes up as the store's finding
+
+
 def _videos(data: DataConfig, videos: Tree | FsarError, frames: Tree | FsarError) -> Finding:
     if isinstance(videos, Tree):
         return Finding("videos", "ok", f"{data.videos}: {len(videos.classes)} classes, {len(videos.ids)} videos")
-    if isinstance(frames, Tree):
+    if isinstance(frames, Tree) and _unlinked(data.frames) is None:
         return Finding("videos", "ok", f"{videos.message}; not needed any more, the frames are there")
+    if isinstance(frames, Tree):
+        return Finding("videos", "ok", f"{videos.message}; {data.frames} reads them where they were indexed")
     return Finding("videos", "problem", videos.message, videos.hint, exit_code=DATA)
 
 
 def _frames(data: DataConfig, frames: Tree | FsarError) -> Finding:
     if isinstance(frames, FsarError):
         return Finding("frames", "warning", frames.message, "`fsar extract-frames` makes them from the videos")
+    if away := _unlinked(data.frames):
+        text = f"{data.frames}: {len(away)} of {len(frames.ids)} videos are away or have changed, such as '{away[0]}'"
+        return Finding("frames", "problem", text, AGAIN, exit_code=DATA)
     return Finding("frames", "ok", f"{data.frames}: {len(frames.classes)} classes, {len(frames.ids)} videos")
 
 

@@ -10,8 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from fsar_cli.config import Config, DataConfig
-from fsar_cli.data.naming import fold
-from fsar_cli.data.splits.protocols import protocols
+from fsar_cli.data.splits.protocols import protocol, protocols, protocols_of
 from fsar_cli.settings import read_preset
 
 _HEADER = """\
@@ -85,7 +84,7 @@ def short_name(folder: str) -> str:
 
 def next_steps(folder: Path, name: str, videos: Path) -> list[str]:
     """The commands that follow, in order; `folder` and `videos` as seen from where the user is."""
-    rule = next((p.name for p in protocols().values() if fold(name) in (fold(p.dataset), fold(p.name))), "arn")
+    rule = next(iter(protocols_of(name)), "arn")
     steps = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
     if not videos.is_dir():
         steps.append(f"put your videos into {videos} as CLASS/VIDEO, one folder a class")
@@ -95,7 +94,13 @@ def next_steps(folder: Path, name: str, videos: Path) -> list[str]:
         "fsar extract-frames",
         f"fsar splits make {rule}",
         "fsar splits check",
-        "fsar train",
-        "fsar eval --shots 5",
+        *training_steps(rule),
         "fsar visualize-regions VIDEO",
     ]
+
+
+def training_steps(rule: str) -> list[str]:
+    """How to come to an accuracy: where a protocol has no classes to train on, with a run of another data set."""
+    if rule in protocols() and "train" not in protocol(rule).splits:
+        return ["fsar eval RUN --dataset . --shots 5"]
+    return ["fsar train", "fsar eval --shots 5"]

@@ -25,11 +25,19 @@ def videos(tmp_path) -> Path:
 def test_list_names_protocols_and_styles(fsar):
     result = fsar("splits", "list")
     assert result.code == 0
-    for text in ("hmdb51-arn", "31 / 4280", "10 / 1194", "10 / 1292", "ucf101-arn", "cmn"):
+    for text in ("hmdb51-arn", "31 / 4280", "10 / 1194", "10 / 1292", "ucf101-arn", "64 / 67013", "cmn"):
         assert text in result.out
+    lines = {line.split()[1]: line for line in result.out.splitlines() if "│" in line}
+    assert "needed" in lines["kinetics100-cmn"] and "needed" not in lines["hmdb51-arn"]
     document = fsar("splits", "list", "--json").json
     assert document["schema"] == 1
-    assert document["protocols"][1]["test"] == {"classes": 21, "videos": 2745}
+    entries = {entry["name"]: entry for entry in document["protocols"]}
+    assert entries["ucf101-arn"]["test"] == {"classes": 21, "videos": 2745}
+    assert {name for name, entry in entries.items() if entry["needs_lists"]} == {
+        "kinetics100-cmn",
+        "ssv2-cmn",
+        "ssv2-otam",
+    }
 
 
 def test_show_a_protocol(fsar):
@@ -38,6 +46,13 @@ def test_show_a_protocol(fsar):
     assert "fencing 116" in " ".join(result.out.split()) and "SHA-256 e2ce039f" in result.out
     document = fsar("splits", "show", "hmdb51-arn", "--json").json
     assert document["classes"]["test"]["run"] == 232 and len(document["lists"]["val"]["sha256"]) == 64
+
+
+def test_show_names_the_lists_that_a_protocol_is_mixed_up_with(fsar):
+    result = fsar("splits", "show", "kinetics100-cmn")
+    assert "277 of 10,000 clips differ" in result.out and "23b5ef3e" in result.out
+    document = fsar("splits", "show", "kinetics100-cmn", "--json").json
+    assert document["needs_lists"] is True and document["variants"][0]["name"] == "hyrsm"
 
 
 def test_show_an_unknown_protocol(fsar):
@@ -128,44 +143,98 @@ def test_missing_data_stop_and_can_be_allowed(fsar, tmp_path):
     assert sum(entry["missing"] for entry in report["classes"]) == 4280 + 1194 + 1292 - 2
 
 
-def test_check_fails_on_missing_videos_and_says_which(fsar, videos, tmp_path):
-    fsar("splits", "make", "arn", "--classes", "3/0/3")
-    gone = videos / "act 0" / "clip[0]_seq00.avi"
-    gone.unlink()
-    result = fsar("splits", "check", "--way", "3")
-    assert result.code == 3
-    assert "act 0/clip[0]_seq00" in result.out
-    assert "1 listed videos are missing in videos" in result.err
-    document = fsar("splits", "check", "--way", "3", "--json").json
-    assert [e["missing"] for e in document["classes"] if e["missing"]] == [["act 0/clip[0]_seq00"]]
-    assert document["ok"] is False and document["classes"][0]["class"] == "act 0"
-
-
-def test_check_says_what_can_be_drawn(fsar, videos):
-    fsar("splits", "make", "arn", "--classes", "3/0/3", "--group-by", r"seq(\d+)")
-    good = fsar("splits", "check", "--way", "3", "--shot", "5", "--queries", "1", "--group-disjoint")
-    assert good.code == 0 and "3-way 5-shot, 1 query a class" in good.out and "can be drawn" in good.out
-    bad = fsar("splits", "check", "--way", "3", "--shot", "12", "--queries", "1")
-    assert bad.code == 3 and "need 13 videos of each class" in bad.err and "shot up to 11 with 1 queries" in bad.err
-
-
-def test_check_tells_of_an_edited_file(fsar, videos, tmp_path):
-    fsar("splits", "make", "arn", "--classes", "3/0/3")
-    path = tmp_path / "splits.csv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert "was changed after it was made" in fsar("splits", "check", "--way", "3").err
-
-
 @pytest.mark.parametrize("text", ["3/1", "a/b/c", "0", "1/2/3/4", "-1"])
 def test_wrong_class_counts_are_refused(fsar, videos, text):
     result = fsar("splits", "make", "arn", f"--classes={text}")
     assert result.code == 2 and f"not '{text}'" in result.err
 
 
-def test_no_data_and_no_file(fsar):
+def test_no_data(fsar):
     assert fsar("splits", "make", "arn").code == 3
-    check = fsar("splits", "check")
-    assert check.code == 3 and "`fsar splits make` writes one" in check.err
+
+
+def grow_flat(shared: Path, root: Path) -> list[str]:
+    """Every 20th clip of a list as an empty file in one folder; the lines these stand for."""
+    root.mkdir(parents=True)
+    files = sorted((shared / "reference/splits/ssv2_CMN").iterdir())
+    lines = [line for path in files for line in path.read_text().splitlines()[::20]]
+    for line in lines:
+        (root / f"{line.split('/')[1]}.webm").touch()
+    return lines
+
+
+def test_a_listed_protocol_from_the_lists_on_disk_to_peers_lists(fsar, shared, tmp_path):
+    lines = grow_flat(shared, tmp_path / "my videos [x]")
+    options = ("--root", tmp_path / "my videos [x]", "--lists", shared / "reference/splits")
+    refused = fsar("splits", "make", "ssv2-cmn", *options)
+    assert refused.code == 3 and "--allow-missing" in refused.err and not (tmp_path / "splits.csv").exists()
+    made = fsar("splits", "make", "ssv2-cmn", *options, "--allow-missing", "--json")
+    assert made.code == 0 and "found by their own names alone" in made.err
+    assert sum(entry["found"] for entry in made.json["report"]["classes"]) == len(lines)
+    splits = Splits.read(tmp_path / "splits.csv")
+    assert sorted(f"{v.cls}/{v.id.split('/')[1]}" for _, v in splits.rows) == sorted(lines)
+    exported = fsar("splits", "export", "--form", "trx", "--out", "peers", "--json")
+    assert exported.code == 0 and exported.json["lists"]["val"]["file"] == "peers/vallist03.txt"
+    written = [line for path in (tmp_path / "peers").iterdir() for line in path.read_text().splitlines()]
+    assert sorted(written) == sorted(lines)
+    again = fsar("splits", "export", "--out", "peers")
+    assert again.code == 2 and "--force" in again.err
+    assert fsar("splits", "export", "--out", "peers", "--force").code == 0
+
+
+def test_hyrsm_lists_are_refused_for_cmn_unless_asked(fsar, shared, tmp_path):
+    (tmp_path / "videos" / "air_drumming").mkdir(parents=True)
+    (tmp_path / "videos" / "air_drumming" / "-VtLx-mcPds.mp4").touch()
+    options = ("--lists", shared / "reference/splits/hyrsm_kinetics100", "--allow-missing")
+    refused = fsar("splits", "make", "kinetics100-cmn", *options)
+    assert refused.code == 3 and "HyRSM's lists: 277 of 10,000 clips differ" in refused.err
+    taken = fsar("splits", "make", "kinetics100-cmn", *options, "--accept-lists")
+    assert taken.code == 0 and "this is kinetics100-cmn+hyrsm" in taken.err
+    assert "# protocol: kinetics100-cmn+hyrsm" in (tmp_path / "splits.csv").read_text()
+
+
+def test_a_list_that_cannot_be_fetched_says_what_to_do(fsar, videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("FSAR_LISTS_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = fsar("splits", "make", "ssv2-cmn")
+    assert result.code == 3 and result.out == ""
+    assert "http://127.0.0.1:9/ffmpbgrnn/CMN/23b5ef3e" in result.err and "--lists FOLDER" in result.err
+
+
+def test_a_split_file_is_made_again_on_another_tree(fsar, videos, tmp_path):
+    fsar("splits", "make", "arn", "--group-by", r"seq(\d+)")
+    other = tmp_path / "elsewhere"
+    for path in videos.glob("*/*"):
+        (other / path.parent.name.upper()).mkdir(parents=True, exist_ok=True)
+        (other / path.parent.name.upper() / f"{path.stem.replace('[', '_').replace(']', '')}.MKV").touch()
+    again = fsar("splits", "make", "splits.csv", "--root", other, "--out", "there.csv")
+    assert again.code == 0
+    here, there = Splits.read(tmp_path / "splits.csv"), Splits.read(tmp_path / "there.csv")
+    assert [(split, v.cls, v.group) for split, v in here.rows] == [(split, v.cls, v.group) for split, v in there.rows]
+    assert there.videos("train")[0].id == here.videos("train")[0].id.replace("act", "ACT").replace("[", "_").replace(
+        "]", ""
+    )
+    for option in (("--per-class", "3"), ("--lists", "."), ("--classes", "1/1/1"), ("--test", "act 1")):
+        refused = fsar("splits", "make", "splits.csv", "--root", other, "--out", "x.csv", *option)
+        assert refused.code == 2 and "fixes the classes" in refused.err
+
+
+def test_lists_belong_to_protocols(fsar, videos):
+    result = fsar("splits", "make", "arn", "--lists", ".")
+    assert result.code == 2 and "--lists are a published protocol's; 'arn' is none" in result.err
+
+
+def test_a_data_set_of_several_protocols_needs_the_name_of_one(fsar, videos, tmp_path):
+    (tmp_path / "fsar.yaml").write_text("data: {name: ssv2}\n")
+    result = fsar("splits", "make")
+    assert result.code == 2 and "ssv2 has several protocols: ssv2-cmn, ssv2-otam" in result.err
+
+
+def test_cmn_style_names_what_it_leaves_out(fsar, videos):
+    (videos / "rare").mkdir()
+    (videos / "rare" / "1.avi").touch()
+    result = fsar("splits", "make", "cmn", "--per-class", "12")
+    assert result.code == 0 and "left out, too few videos: rare (1)" in result.err
 
 
 def test_the_command_module_is_light():

@@ -13,15 +13,15 @@ import fsar_cli
 PACKAGE = Path(fsar_cli.__file__).parent
 LAYERS = {  # what the modules of a folder may import of the package
     "core": {"core", "errors", "config"},
-    "data": {"data", "errors", "config", "reporting", "places"},
+    "data": {"data", "errors", "config", "reporting", "machine"},
     "render": {"render", "errors", "config", "reporting"},
-    "engine": {"engine", "core", "data", "render", "errors", "config", "settings", "reporting", "places"},
-    "cli": {"cli", "engine", "core", "data", "render", "errors", "config", "settings", "reporting"},
+    "engine": {"engine", "core", "data", "render", "errors", "config", "settings", "reporting", "machine"},
+    "cli": {"cli", "engine", "core", "data", "render", "errors", "config", "settings", "reporting", "machine"},
     "errors": set(),
     "config": {"errors"},
     "settings": {"config", "errors"},
     "reporting": {"errors"},
-    "places": set(),
+    "machine": set(),
 }
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "av", "numpy", "PIL", "safetensors", "scipy", "timm"}
 

@@ -1,14 +1,15 @@
-"""Making split lists from protocols and by style; checking them against a tree."""
+"""Making split lists from protocols and by style."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fsar_cli.data.splits import Splits
-from fsar_cli.data.splits.checking import Shape, check, keep
-from fsar_cli.data.splits.making import RATIOS, make, share_out
+from fsar_cli.data.splits import making
+from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.protocols import SPLITS, protocol
+from fsar_cli.data.splits.styles import RATIOS, share_out
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.errors import DataError, UsageError
 
@@ -186,31 +187,72 @@ def test_wrong_group_expressions_are_refused(pattern, message):
         make("arn", SMALL, group_by=pattern)
 
 
-SHAPES = dict.fromkeys(SPLITS, Shape(way=2, shot=3, queries=2))
+def test_cmn_names_the_classes_it_leaves_out():
+    made = make("cmn", SMALL, per_class=10)
+    assert made.left_out == {"class 00": 6, "class 01": 7, "class 02": 8, "class 03": 9} and made.unused == ()
+    assert make("arn", SMALL).left_out == {}
 
 
-def test_check_of_a_complete_tree():
-    splits = make("arn", SMALL, counts=(4, 3, 3)).splits
-    report = check(splits, SMALL, SHAPES)
-    assert report.ok and report.missing == 0
-    assert report.unlisted == len(SMALL.ids) - len(splits.rows) > 0
-    assert [entry.wanted for entry in report.classes] == [entry.found for entry in report.classes]
+UT = Tree(
+    Path("ut"),
+    "videos",
+    {c: tuple(f"{c}/set{1 + s // 11}_{k:02d}_seq{s:02d}" for s in range(1, 21)) for k, c in enumerate(("hug", "kick"))},
+)
 
 
-def test_check_names_what_is_missing_and_what_cannot_be_drawn(tmp_path):
-    splits = make("arn", SMALL, lists={"train": ["class 00", "class 01"], "test": ["class 02", "class 03"]}).splits
-    poor = tree_of({"class 00": 6, "class 01": 7, "class 02": 4, "class 03": 9})
-    report = check(splits, poor, SHAPES)
-    lacking = {entry.cls: (entry.wanted, entry.found, entry.enough) for entry in report.classes if entry.missing}
-    assert lacking == {"class 02": (8, 4, False)}
-    assert report.classes[2].missing[0] == "class 02/v0004"
-    problems = {entry.split: entry.problem for entry in report.splits}
-    assert problems["train"] == "" and "class 02 (4)" in problems["test"]
-    assert not report.ok and report.missing == 4
+def test_the_sequence_of_ut_interaction_is_one_pair_of_actors_in_all_classes():
+    rows = make("arn", UT, group_by="ut").splits.rows
+    assert {video.group for _, video in rows} == {f"seq{s:02d}" for s in range(1, 21)}
+    assert make("arn", UT, group_by="UT-Interaction").splits.rows == rows
 
 
-def test_keep_leaves_what_the_tree_has():
-    splits = make("arn", SMALL).splits
-    kept = keep(splits, tree_of({"class 00": 2}))
-    assert isinstance(kept, Splits)
-    assert [video.id for _, video in kept.rows] == ["class 00/v0000", "class 00/v0001"]
+def test_ucf_crime_has_a_test_split_of_all_its_videos_however_many_segments_they_have():
+    sizes = protocol("ucf-crime-v2").classes["test"]
+    clips = {
+        cls: tuple(f"{cls}/{cls}{n:03d}_x264_{s:06d}_{s + 9:06d}" for n in range(size) for s in range(0, 30, 10))
+        for cls, size in sizes.items()
+    }
+    made = make("ucf-crime-v2", Tree(Path("frames"), "frames", clips))
+    assert made.splits.counts() == {"test": (15, 3 * 1193)} and not any(entry.missing for entry in made.classes)
+    assert len({video.group for _, video in made.splits.rows}) == 1193
+    clips["Fighting"] = clips["Fighting"][3:]
+    with pytest.raises(DataError, match=r"1 videos are missing: too few videos of Fighting \(82 of 83\)"):
+        make("ucf-crime-v2", Tree(Path("frames"), "frames", clips))
+
+
+@pytest.mark.parametrize("name", ["hmdb51", "HMDB51", "hmdb51-arn"])
+def test_a_data_set_gives_its_group_rule_to_any_style(shared, name):
+    tree = published_tree(shared)
+    by_name = make("cmn", tree, group_by=name)
+    assert by_name.splits.text() == make("cmn", tree, group_by=protocol("hmdb51-arn").groups).splits.text()
+    assert by_name.ungrouped == 0 and all(video.group for _, video in by_name.splits.rows)
+
+
+def test_a_data_set_without_groups_says_so():
+    with pytest.raises(UsageError, match="ssv2 has no group rule"):
+        make("arn", SMALL, group_by="ssv2")
+    with pytest.raises(UsageError, match="fits none of the") as error:
+        make("arn", SMALL, group_by="hmdb")
+    assert "hmdb51, " in error.value.hint and ", ut;" in error.value.hint
+
+
+TEST_ONLY = replace(
+    protocol("hmdb51-arn"),
+    name="long-videos",
+    clips="annotated",
+    groups=r"/(.+)_\d+$",
+    classes={"test": {"fall": 2, "fire": 1}},
+)
+
+
+def test_annotated_clips_are_counted_by_the_videos_they_were_cut_from(monkeypatch):
+    monkeypatch.setattr(making, "protocols", lambda: {"long-videos": TEST_ONLY})
+    monkeypatch.setattr(making, "protocol", {"long-videos": TEST_ONLY}.get)
+    ids = {"fall": ("fall/a_1", "fall/a_2", "fall/a_3", "fall/b_1"), "fire": ("fire/c_1",), "walk": ("walk/d",)}
+    made = make("long-videos", Tree(Path("x"), "frames", ids))
+    assert made.splits.counts() == {"test": (2, 5)} and made.splits.names == ("test",)
+    assert {entry.cls: (entry.wanted, entry.found) for entry in made.classes} == {"fall": (2, 2), "fire": (1, 1)}
+    assert [video.group for video in made.splits.videos("test", "fall")] == ["a", "a", "a", "b"]
+    assert made.unused == ("walk",)
+    with pytest.raises(DataError, match=r"1 videos are missing: too few videos of fall \(1 of 2\)"):
+        make("long-videos", Tree(Path("x"), "frames", {**ids, "fall": ids["fall"][:3]}))

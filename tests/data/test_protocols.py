@@ -3,16 +3,28 @@
 import hashlib
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from fsar_cli.data.naming import fold
-from fsar_cli.data.splits.protocols import SPLITS, STYLES, folder, protocol, protocols
+from fsar_cli.data.splits.protocols import CLIPS, SPLITS, STYLES, folder, protocol, protocols, protocols_of
 from fsar_cli.errors import UsageError
 
 PUBLISHED = {
     "hmdb51-arn": {"train": (31, 4280), "val": (10, 1194), "test": (10, 1292)},
     "ucf101-arn": {"train": (70, 9154), "val": (10, 1421), "test": (21, 2745)},
+    "kinetics100-cmn": {"train": (64, 6400), "val": (12, 1200), "test": (24, 2400)},
+    "ssv2-cmn": {"train": (64, 6400), "val": (12, 1200), "test": (24, 2400)},
+    "ssv2-otam": {"train": (64, 67013), "val": (12, 1926), "test": (24, 2857)},
+    "ucf-crime-v2": {"test": (15, 1193)},
+}
+LISTS = {
+    "hmdb51-arn": "hmdb_ARN",
+    "ucf101-arn": "ucf_ARN",
+    "kinetics100-cmn": "kinetics_CMN",
+    "ssv2-cmn": "ssv2_CMN",
+    "ssv2-otam": "ssv2_OTAM",
 }
 
 
@@ -20,14 +32,16 @@ def test_every_yaml_file_is_a_protocol_of_its_own_name():
     assert sorted(protocols()) == sorted(path.stem for path in folder().glob("*.yaml")) == sorted(PUBLISHED)
     for name, entry in protocols().items():
         assert entry.name == name
-        assert entry.style in STYLES
-        assert entry.citation and entry.licence and entry.groups_note
+        assert entry.style in STYLES or entry.clips != "all"
+        assert entry.citation and entry.licence and entry.groups_note and entry.clips in CLIPS
+        assert entry.needs_lists == (entry.name.partition("-")[0] in ("kinetics100", "ssv2"))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_counts_are_the_published_ones(name):
     entry = protocol(name)
-    assert {split: (len(entry.classes[split]), entry.videos(split)) for split in SPLITS} == PUBLISHED[name]
+    assert {split: (len(entry.classes[split]), entry.videos(split)) for split in entry.splits} == PUBLISHED[name]
+    assert [entry.videos(split) for split in SPLITS if split not in entry.splits] == [0] * (3 - len(entry.splits))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -37,15 +51,29 @@ def test_class_names_stay_apart_when_folded_and_splits_share_none(name):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", LISTS)
 def test_published_list_has_this_hash_and_these_clips(shared, name, split):
     entry = protocol(name)
-    published = shared / "reference" / entry.files[split].path
+    published = next((shared / "reference/splits" / LISTS[name]).glob(f"{split}*"))
     content = published.read_bytes()
     assert hashlib.sha256(content).hexdigest() == entry.files[split].sha256
-    videos = content.decode().split()
+    videos = content.decode().splitlines()
     assert len(videos) == entry.files[split].videos
     assert Counter(video.split("/")[0] for video in videos) == dict(entry.classes[split])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_variant_of_kinetics_is_hyrsm(shared, split):
+    [variant] = protocol("kinetics100-cmn").variants
+    content = (shared / "reference/splits/hyrsm_kinetics100" / Path(variant.files[split].path).name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == variant.files[split].sha256
+    assert content.count(b"\n") == variant.files[split].videos
+
+
+def test_kinetics_clips_come_from_a_video_each_as_its_note_says(shared):
+    lists = (shared / "reference/splits/kinetics_CMN").iterdir()
+    videos = [line.split("/")[1][:11] for path in lists for line in path.read_text().splitlines()]
+    assert len(set(videos)) == len(videos) == 10_000
 
 
 @pytest.mark.parametrize(("name", "groups", "together"), [("hmdb51-arn", 354, 1126), ("ucf101-arn", 525, 2745)])
@@ -84,4 +112,20 @@ def test_unknown_name_gets_a_suggestion_or_the_list():
     assert close.value.hint == "did you mean 'hmdb51-arn'?"
     with pytest.raises(UsageError) as far:
         protocol("zzz")
-    assert "hmdb51-arn, ucf101-arn" in far.value.hint
+    assert "hmdb51-arn, kinetics100-cmn, ssv2-cmn, ssv2-otam" in far.value.hint
+
+
+@pytest.mark.parametrize(
+    ("dataset", "names"),
+    [
+        ("HMDB51", ("hmdb51-arn",)),
+        ("UCF 101", ("ucf101-arn",)),
+        ("kinetics100", ("kinetics100-cmn",)),
+        ("Kinetics-100", ("kinetics100-cmn",)),
+        ("ssv2", ("ssv2-cmn", "ssv2-otam")),
+        ("ssv2_otam", ("ssv2-otam",)),
+        ("data", ()),
+    ],
+)
+def test_protocols_of_a_data_set(dataset, names):
+    assert protocols_of(dataset) == names

@@ -47,6 +47,30 @@ def test_left_out_files_are_counted_and_said(tmp_path: Path) -> None:
     assert found.left_out().startswith("left out: 2 hidden, 2 without a video suffix, 2 not at class/video (such as ")
 
 
+def test_a_folder_of_videos_alone_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _touch(tmp_path / "my videos [1]", "b.mp4", "a.AVI", "notes.txt", ".c.mp4")
+    found = find_videos([root])
+    assert [(s.id, s.label) for s in found.sources] == [
+        ("my videos [1]/a", "my videos [1]"),
+        ("my videos [1]/b", "my videos [1]"),
+    ]
+    assert (found.hidden, found.not_video, found.misplaced) == (1, 1, [])
+    monkeypatch.chdir(root)
+    assert _ids(Path(".")) == ["my videos [1]/a", "my videos [1]/b"]
+    _touch(root, "deep/er/d.mp4")
+    with pytest.raises(DataError, match="3 not at class/video"):
+        _ids(root)
+    _touch(root, "kick/k.mp4")
+    assert _ids(root) == ["kick/k"]
+
+
+def test_a_flat_folder_beside_a_tree(tmp_path: Path) -> None:
+    _touch(tmp_path, "tree/kick/a.mp4", "tree/top.mp4", "flat/b.mp4")
+    found = find_videos([tmp_path / "tree", tmp_path / "flat"])
+    assert [source.id for source in found.sources] == ["flat/b", "kick/a"]
+    assert [path.name for path in found.misplaced] == ["top.mp4"]
+
+
 def test_a_shared_stem_keeps_the_suffix(tmp_path: Path) -> None:
     _touch(tmp_path, "kick/a.avi", "kick/a.mp4", "kick/b.mp4", "push/a.avi")
     assert _ids(tmp_path) == ["kick/a.avi", "kick/a.mp4", "kick/b", "push/a"]

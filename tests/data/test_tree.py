@@ -1,11 +1,11 @@
-"""What a folder holds: video trees, frame stores, ids, class names."""
+"""What a folder holds: video trees, frame stores, ids, class folders."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from fsar_cli.data.naming import fold, match_folders
+from fsar_cli.data.naming import match_folders
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.frames import Record, write_manifest
 from fsar_cli.errors import DataError
@@ -59,20 +59,6 @@ def test_digest_tells_ids_apart(tmp_path):
     assert one.digest != two.digest
 
 
-@pytest.mark.parametrize(
-    "name", ["hurling (sport)", "hurling_(sport)", "Hurling-Sport", "HURLING  [sport]", "ｈurlingsport"]
-)
-def test_class_names_fold_together(name):
-    assert fold(name) == "hurlingsport"
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [("shoot ball", "shoot bow"), ("a.b", "ab"), ("walk", "walking"), ("1 2", "1 3")]
-)
-def test_other_class_names_stay_apart(one, other):
-    assert fold(one) != fold(other)
-
-
 def test_the_same_spelling_wins_and_ambiguity_is_refused():
     assert match_folders(["a_b", "gone"], ["a b", "a_b", "c"]) == {"a_b": "a_b"}
     assert match_folders(["a b"], ["A_B"]) == {"a b": "A_B"}
@@ -86,6 +72,17 @@ def test_folders_without_videos_are_refused(tmp_path):
     with pytest.raises(DataError, match="no video in") as error:
         scan_tree(touch(tmp_path, "a/readme.txt"))
     assert "CLASS/VIDEO" in error.value.hint
+
+
+def test_a_flat_folder_is_one_class_of_its_own_name(tmp_path, monkeypatch):
+    root = touch(tmp_path / "20bn videos", "1.webm", "2.WEBM", "2.mp4", "x.txt", ".3.webm", "notes/a.txt")
+    ids = ("20bn videos/1", "20bn videos/2.WEBM", "20bn videos/2.mp4")
+    assert (scan_tree(root).kind, scan_tree(root).classes) == ("videos", {"20bn videos": ids})
+    monkeypatch.chdir(root)
+    for spelling in (Path("."), Path("../20bn videos"), Path("notes/..")):
+        assert scan_tree(spelling).classes == {"20bn videos": ids}
+    touch(root, "kick/1.webm")
+    assert scan_tree(root).classes == {"kick": ("kick/1",)}
 
 
 def test_a_broken_file_name_is_shown(tmp_path):

@@ -17,10 +17,10 @@ from fsar_cli.data.video import (
     count_frames,
     frame_times,
     iter_frames,
+    picture,
     probe,
     read_frames,
     read_times,
-    reading,
     seeking,
 )
 from fsar_cli.errors import DataError, UsageError
@@ -168,7 +168,7 @@ def test_permission_denied(tmp_path: Path) -> None:
 
 def test_huge_declared_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "a.mp4")
-    monkeypatch.setattr(reading, "MAX_SIDE", 60)
+    monkeypatch.setattr(picture, "MAX_SIDE", 60)
     assert "declares pictures of 64 x 48; at most 60 pixels a side" in _refusal(path)
 
 

@@ -13,7 +13,7 @@ from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import bank as bank_module
-from fsar_cli.engine.bank import encode_videos, feature_cache, features_key
+from fsar_cli.engine.bank import encode_videos, features_key
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
@@ -72,7 +72,7 @@ def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(c
         method.head_probe = next(method.heads.parameters())
         method.head_probe.add_(1)
     assert base == key(), "the heads come after the features"
-    folder = reader.store.folder(videos[0])
+    folder = reader.store.root / videos[0]
     os.utime(folder, ns=(1, 1))
     try:
         assert base != key(), "frames that were extracted anew"
@@ -139,17 +139,6 @@ def test_an_entry_larger_than_the_limit_is_kept_for_the_one_who_made_it(tmp_path
     fill(cache, "a")
     fill(cache, "b")
     assert [entry.name for entry in cache.folder.iterdir()] == ["b"]
-
-
-def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "a"))
-    assert feature_cache().folder == tmp_path / "a" / "features"
-    monkeypatch.delenv("FSAR_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert feature_cache().folder == tmp_path / "b" / "fsar" / "features"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "c"))
-    assert feature_cache().folder == tmp_path / "c" / ".cache" / "fsar" / "features"
 
 
 def test_a_tensor_file_holds_what_was_added_row_by_row(tmp_path):

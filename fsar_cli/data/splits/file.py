@@ -4,10 +4,12 @@ Format (version 1): UTF-8 text with `\\n` line ends. First header lines `# key: 
 `split,class,video,group`, then one row a video.
 
 - split: train, val or test. A class is in one split only.
-- video: the id "class/stem" by which the frame store knows the video (see `tree`); any character is allowed.
+- video: the id "folder/stem" by which the frame store knows the video (see `tree`); any character is allowed.
 - group: what videos of one source share (film, actors); empty: a group of its own. Groups may span classes.
-- header: fsar-splits (the version), protocol, style, seed, tree, digest, created-by, counts; all optional on reading,
-  so that a list written by hand is a split file too.
+- header: fsar-splits (the version), protocol, style, seed, group-by, lists, made-from, tree, digest, created-by and
+  counts; all optional on reading, so that a list written by hand is a split file too. `protocol` is the name of a
+  published one, or none; made from other lists than its own it reads `name+variant`. `lists` gives the SHA-256 of each
+  list used, `made-from` the digest of the split file that was looked up anew in another tree.
 
 Rows are sorted by split (train, val, test), class and id, and nothing in the file tells of time or place: the same
 tree, rule and seed give the same bytes. The digest is the SHA-256 of the rows as written.
@@ -39,7 +41,8 @@ class Video:
 
 
 def _sorted(rows: Iterable[tuple[str, Video]]) -> tuple[tuple[str, Video], ...]:
-    return tuple(sorted(rows, key=lambda row: (SPLITS.index(row[0]), row[1])))
+    # Spelt out: comparing videos as objects takes seconds for a hundred thousand rows.
+    return tuple(sorted(rows, key=lambda row: (SPLITS.index(row[0]), row[1].cls, row[1].id, row[1].group)))
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,7 @@ class Splits:
     def write(self, path: Path) -> None:
         """Write the file in one step: readers see the old one or the new one, never a part."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            temporary.write_bytes(self.text().encode())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, self.text().encode())
 
     @classmethod
     def read(cls, path: Path) -> "Splits":
@@ -144,6 +142,16 @@ class Splits:
             return cls(*_parse(text))
         except DataError as error:
             raise DataError(f"{path}: {error.message}", error.hint) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file in one step: readers see the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _check(rows: Iterable[tuple[str, Video]]) -> None:

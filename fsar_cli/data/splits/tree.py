@@ -1,12 +1,13 @@
 """What a data folder holds: the classes and video ids of a tree of video files or of a frame store, without decoding.
 
 A video's id is "class/stem": the class folder's name and the file name without its extension; where two files of a
-class share a stem, all of them keep their extension in the id. A frame store names its folders by the same ids.
+class share a stem, all of them keep their extension in the id. A frame store names its folders by the same ids. Where
+all videos lie directly in the folder, it is itself the one class: its name is the first part of their ids.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +40,7 @@ class Tree:
 
 
 def scan_tree(root: Path) -> Tree:
-    """List a class/video tree of video files, or a frame store (class/video/00000001.jpg).
+    """List a class/video tree of video files, one folder of them, or a frame store (class/video/00000001.jpg).
 
     A frame store is known by its manifest, which then says what it holds, or by folders of pictures. Hidden files and
     files that are neither are passed over.
@@ -87,15 +88,23 @@ def _visible(folder: Path) -> Iterator[os.DirEntry]:
 def _from_folders(root: Path) -> tuple[str, dict[str, list[str]]]:
     files: dict[str, list[str]] = {}
     stores: dict[str, list[str]] = {}
-    for cls in _visible(root):
+    entries = list(_visible(root))
+    for cls in entries:
         if not cls.is_dir():
             continue
         inside = list(_visible(Path(cls.path)))
-        names = [e.name for e in inside if Path(e.name).suffix.lower() in VIDEO_EXTENSIONS and e.is_file()]
-        files[cls.name] = list(ids_of_files(cls.name, names).values())
+        files[cls.name] = _ids(cls.name, inside)
         stores[cls.name] = [f"{cls.name}/{e.name}" for e in inside if e.is_dir() and _has_picture(Path(e.path))]
     # A tree of both would be a mistake somewhere; the videos are the source, so they win.
-    return ("videos", files) if any(files.values()) else ("frames", stores)
+    if any(files.values()) or any(stores.values()):
+        return ("videos", files) if any(files.values()) else ("frames", stores)
+    name = root.resolve().name
+    return "videos", {name: _ids(name, entries)}
+
+
+def _ids(cls: str, entries: Iterable[os.DirEntry]) -> list[str]:
+    names = [e.name for e in entries if Path(e.name).suffix.lower() in VIDEO_EXTENSIONS and e.is_file()]
+    return list(ids_of_files(cls, names).values())
 
 
 def _has_picture(folder: Path) -> bool:

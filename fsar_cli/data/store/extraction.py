@@ -1,7 +1,8 @@
 """Videos -> frame store: a whole extraction, which can be stopped and resumed at any point.
 
-A video is decoded into OUT/.partial/<short name>; this process then moves the folder into its place and appends the
-manifest's row. A video is done when both exist, so a killed run repeats no finished video and keeps no half one.
+A worker leaves what the store keeps of a video in OUT/.partial/<short name>; this process then moves that into its
+place and appends the manifest's row. A video is done when both exist, so a killed run repeats no finished video and
+keeps no half one.
 """
 
 import os
@@ -13,13 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsar_cli.data.store.filling import PARTIAL, StoreWriter, locked
-from fsar_cli.data.store.frames import Record, Settings
+from fsar_cli.data.store.records import Record, Settings
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.store.storing import Job, store_video
 from fsar_cli.data.store.workers import Crashed, run_tasks
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError, Interrupted
 from fsar_cli.reporting import SILENT, Reporter
+
+CLAMPED = 1.0
+"""A segment that ends so many seconds after its video is worth a word: annotations are in whole seconds."""
 
 
 @dataclass
@@ -59,7 +63,7 @@ def extract(
     begin = time.monotonic()
     with locked(out):
         store = StoreWriter(out, settings, overwrite)
-        todo = store.missing(list(videos))
+        todo = store.begin(list(videos))
         jobs = _jobs(todo, out, settings)
         result = ExtractResult(skipped=store.skipped)
         try:
@@ -89,14 +93,23 @@ def _jobs(todo: list[Source], out: Path, settings: Settings) -> list[Job]:
 def _file(job: Job, outcome: object, store: StoreWriter, result: ExtractResult, reporter: Reporter) -> None:
     """Put one outcome where it belongs: the store, or the list of failures."""
     if isinstance(outcome, Record):
-        store.add(outcome, job.folder)
+        try:
+            store.add(outcome, job.folder)
+        except OSError as error:
+            raise _refused(store, error) from error
         result.done, result.frames = result.done + 1, result.frames + outcome.frames
         reporter.detail(f"{printable(outcome.id)}: {outcome.frames} frames of {outcome.width} x {outcome.height}")
+        if job.source.span and (lost := job.source.span[1] - outcome.start - outcome.duration) > CLAMPED:
+            reporter.warn(f"{printable(outcome.id)}: the video ends {lost:.1f} s before the segment does")
         return
     shutil.rmtree(job.folder, ignore_errors=True)
     if isinstance(outcome, OSError):
-        raise DataError(f"{store.root} takes no more: {outcome.strerror}", "free some space and run the same again")
+        raise _refused(store, outcome)
     reason = f"its worker process died ({outcome.cause})" if isinstance(outcome, Crashed) else str(outcome)
     result.failed.append((job.source.path, reason))
     reporter.warn(f"{printable(job.source.path)}: {reason}")
     store.add_failure(job.source, reason)
+
+
+def _refused(store: StoreWriter, error: OSError) -> DataError:
+    return DataError(f"{store.root} takes no more: {error.strerror}", "free some space and run the same again")

@@ -1,26 +1,28 @@
 """The one process that adds to a frame store: its lock, what it finds there, and each step that makes a video done."""
 
 import csv
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
 
-from fsar_cli.data.store.frames import (
+from fsar_cli.data.store.linked import LinkedWriter
+from fsar_cli.data.store.loose import LooseWriter
+from fsar_cli.data.store.packed import PackedWriter
+from fsar_cli.data.store.records import (
     ANEW,
     MANIFEST,
     SETTINGS,
     Record,
     Settings,
-    frame_name,
     manifest_rows,
     read_manifest,
     read_settings,
     write_manifest,
     write_settings,
 )
+from fsar_cli.data.store.shards import remove_shards
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError
@@ -31,6 +33,8 @@ except ImportError:  # Windows: two extractions into one store are then not kept
     fcntl = None
 
 PARTIAL, LOCK, FAILED = ".partial", ".lock", "failed.csv"
+WRITERS = {"files": LooseWriter, "packed": PackedWriter, "videos": LinkedWriter}
+"""What each kind of store does with a finished video: whole, open, place, close."""
 
 
 @contextmanager
@@ -84,14 +88,10 @@ class StoreWriter:
         old = read_settings(root)
         if old not in (None, settings):
             raise UsageError(f"{root} was made with {_difference(old, settings)}", ANEW)
-        self._records = {r.id: r for r in read_manifest(root) if self._whole(r)}
+        self._writer = WRITERS[settings.store](root)
+        self._records = {r.id: r for r in read_manifest(root) if self._writer.whole(r)}
         write_settings(root, settings)
-        write_manifest(root, self._records.values())  # also repairs a last row that was left unfinished
-        self._manifest = (root / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="")
-        self._failed = None
-
-    def _whole(self, record: Record) -> bool:
-        return (self.root / record.id / frame_name(record.frames - 1)).is_file()
+        self._manifest = self._failed = None
 
     def _clear(self) -> None:
         for row in manifest_rows(self.root):
@@ -99,27 +99,45 @@ class StoreWriter:
             # The manifest may have come from anywhere: nothing outside the store is ever removed.
             if len(parts) == 2 and not any(part in ("", ".", "..") for part in parts):
                 shutil.rmtree(self.root / row[0], ignore_errors=True)
+        remove_shards(self.root)
         for name in (MANIFEST, SETTINGS):
             (self.root / name).unlink(missing_ok=True)
 
-    def missing(self, videos: list[Source]) -> list[Source]:
-        """The videos that are still to be extracted. Raises UsageError where a video is there under another id."""
-        by_source = {record.source: record.id for record in self._records.values()}
-        for video in videos:
-            old = by_source.get(str(video.path), video.id)
-            if old != video.id:
-                raise UsageError(f"{printable(video.path)} is in {self.root} as '{old}', and is now '{video.id}'", ANEW)
+    def begin(self, videos: list[Source]) -> list[Source]:
+        """Open the tables and return the videos that are still to be extracted.
+
+        Raises:
+            UsageError: a video is there under another id, or a clip that began elsewhere under this one.
+        """
+        self._refuse_others(videos)
+        if isinstance(self._writer, LinkedWriter):  # what is read from the videos must know where they are now
+            for video in videos:
+                if video.id in self._records and self._records[video.id].source != str(video.path):
+                    del self._records[video.id]
         todo = [video for video in videos if video.id not in self._records]
         self.skipped = len(videos) - len(todo)
         (self.root / FAILED).unlink(missing_ok=True)
+        write_manifest(self.root, self._records.values())  # also repairs a last row that was left unfinished
+        self._writer.open(list(self._records.values()))
+        self._manifest = (self.root / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="")
         return todo
 
+    def _refuse_others(self, videos: list[Source]) -> None:
+        by_source = {(record.source, record.start): record.id for record in self._records.values()}
+        ids = {video.id for video in videos}
+        for video in videos:
+            start, there = video.span[0] if video.span else 0.0, self._records.get(video.id)
+            old = by_source.get((str(video.path), start), video.id)
+            if old not in ids:
+                raise UsageError(f"{printable(video.path)} is in {self.root} as '{old}', and is now '{video.id}'", ANEW)
+            if there and there.start != start:
+                text = f"begins at {there.start:g} s of its video in {self.root}, and is now to begin at {start:g} s"
+                raise UsageError(f"'{printable(video.id)}' {text}", ANEW)
+
     def add(self, record: Record, folder: Path) -> None:
-        """Move a finished folder into its place, then list it: in this order a listed video is always whole."""
-        place = self.root / record.id
-        shutil.rmtree(place, ignore_errors=True)  # left by a run that was killed between the move and the row
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder, place)
+        """Put what a worker left in a folder in its place, then list it: in this order a listed video is whole."""
+        self._writer.place(record, folder)
+        shutil.rmtree(folder, ignore_errors=True)
         csv.writer(self._manifest, lineterminator="\n").writerow(astuple(record))
         self._manifest.flush()
 
@@ -133,7 +151,8 @@ class StoreWriter:
 
     def close(self) -> None:
         """Close the tables and remove what was not finished."""
-        self._manifest.close()
-        if self._failed is not None:
-            self._failed.close()
+        self._writer.close()
+        for file in (self._manifest, self._failed):
+            if file is not None:
+                file.close()
         shutil.rmtree(self.root / PARTIAL, ignore_errors=True)

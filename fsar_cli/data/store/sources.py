@@ -2,7 +2,8 @@
 
 Inputs, in any mixture:
 - a folder: a class/video tree; the class of a video is the folder it lies in. Hidden names are left out; files that are
-  no videos by their suffix, or do not lie at class/video, are left out and counted.
+  no videos by their suffix, or do not lie at class/video, are left out and counted. A folder whose videos all lie
+  directly in it is itself the one class.
 - a list: `.csv` with a column `path` and, if wanted, `class`; or `.txt` with one path a line (`#` starts a comment).
   Paths are relative to the list. Without a class column the class is the folder's name.
 - a video file, whatever its suffix; its class is its folder's name.
@@ -71,6 +72,7 @@ class _Search:
             raise UsageError(f"{printable(path)} is listed as '{self.files[path]}' and as '{label}'")
 
     def tree(self, root: Path) -> None:
+        known, elsewhere = len(self.files), len(self.misplaced)
         for folder in _entries(root):
             if folder.name.startswith("."):
                 self.hidden += 1
@@ -79,15 +81,20 @@ class _Search:
             else:
                 for path in _entries(folder):
                     self._in_class(path, folder.name)
+        found = self.misplaced[elsewhere:]
+        if len(self.files) == known and all(path.parent == root for path in found):
+            del self.misplaced[elsewhere:]
+            for path in found:
+                self.add(path, root.resolve().name)
 
     def _in_class(self, path: Path, label: str) -> None:
         if path.name.startswith("."):
             self.hidden += 1
+        elif path.suffix.lower() in VIDEO_EXTENSIONS:
+            self.add(path, label)  # even a folder of such a name: it is then refused by name, not passed over
         elif path.is_dir():
             for below in sorted(p for p in path.rglob("*") if not p.is_dir()):
                 self._elsewhere(below)
-        elif path.suffix.lower() in VIDEO_EXTENSIONS:
-            self.add(path, label)
         else:
             self.not_video += 1
 

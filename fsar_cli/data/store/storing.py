@@ -1,16 +1,22 @@
-"""One video -> a folder of JPEG frames: the work of an extraction's worker process."""
+"""One video -> what a frame store keeps of it, in a folder: the work of an extraction's worker process."""
 
 import errno
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
-
-from fsar_cli.data.store.frames import SECONDS, Record, Settings, frame_name
+from fsar_cli.data.sizes import scaled_size
+from fsar_cli.data.store import jpeg
+from fsar_cli.data.store.linked import LinkedSink
+from fsar_cli.data.store.loose import LooseSink
+from fsar_cli.data.store.packed import PackedSink
+from fsar_cli.data.store.records import Record, Settings
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.store.thinning import Thinning
 from fsar_cli.data.video import iter_frames, printable, probe
+from fsar_cli.data.video.positions import Positions
 from fsar_cli.errors import DataError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -42,14 +48,16 @@ def store_video(job: Job) -> Record | str | OSError:
 
 
 class _Counter:
-    """Counts all frames and notes the time of the last, while the thinning chooses among them."""
+    """Counts a clip's frames and notes the time of the last since the first, while the thinning chooses among them."""
 
     def __init__(self, thinning: Thinning) -> None:
-        self._thinning, self.count, self.last = thinning, 0, 0.0
+        self._thinning, self.count, self.first, self.last = thinning, 0, 0.0, 0.0
 
     def __call__(self, index: int, seconds: float) -> bool:
-        self.count, self.last = index + 1, seconds
-        return self._thinning(index, seconds)
+        if index == 0:
+            self.first = seconds
+        self.count, self.last = index + 1, seconds - self.first
+        return self._thinning(index, self.last)
 
 
 def _store(job: Job) -> Record:
@@ -59,16 +67,15 @@ def _store(job: Job) -> Record:
     job.folder.mkdir(parents=True)
     thinning = Thinning(settings.fps, settings.every, settings.max_frames)
     counter = _Counter(thinning)
-    stored: list[tuple[Path, float]] = []
-    for seconds, picture in iter_frames(job.source.path, settings.short_side, counter, threads=1):
-        _make_room(stored, thinning)
-        stored.append((job.folder / frame_name(counter.count - 1), seconds))
-        Image.fromarray(picture).save(stored[-1][0], quality=settings.quality)
-    _make_room(stored, thinning)
-    for index, (file, _) in enumerate(stored):
-        file.rename(job.folder / frame_name(index))  # only ever to a lower number, and that one is free
-    times = [seconds for _, seconds in stored]
-    (job.folder / SECONDS).write_text("".join(f"{second!r}\n" for second in times), encoding="utf-8")
+    sink, frames = _plan(job, counter)
+    times = []
+    for seconds, frame in frames:
+        _make_room(sink, times, thinning)
+        sink.add(frame)
+        times.append(seconds - counter.first)
+    _make_room(sink, times, thinning)
+    sink.finish(times)
+    width, height = scaled_size(info.width, info.height, settings.short_side)
     fps = (counter.count - 1) / counter.last if counter.count > 1 else info.fps
     return Record(
         id=job.source.id,
@@ -78,16 +85,30 @@ def _store(job: Job) -> Record:
         source_height=info.height,
         source_fps=round(fps, 6),
         source_frames=counter.count,
-        width=picture.shape[1],
-        height=picture.shape[0],
+        width=width,
+        height=height,
         fps=round((len(times) - 1) / times[-1] if len(times) > 1 else fps, 6),
         frames=len(times),
         duration=round(counter.last + 1 / fps, 6),
+        start=job.source.span[0] if job.source.span else 0.0,
     )
 
 
-def _make_room(stored: list[tuple[Path, float]], thinning: Thinning) -> None:
+def _plan(job: Job, counter: _Counter) -> tuple[LooseSink | PackedSink | LinkedSink, Iterator[tuple[float, Any]]]:
+    """Where the clip's frames go, and the frames as (seconds, what is kept of it)."""
+    path, settings = job.source.path, job.settings
+    start, end = job.source.span or (0.0, None)
+    if settings.store == "videos":
+        positions = Positions(path, start, end)
+        return LinkedSink(job.folder, path, positions), positions.frames(counter)
+    sink = {"files": LooseSink, "packed": PackedSink}[settings.store](job.folder)
+    pictures = iter_frames(path, settings.short_side, counter, 1, start, end)
+    return sink, ((seconds, jpeg.encode(picture, settings.quality)) for seconds, picture in pictures)
+
+
+def _make_room(sink, times: list[float], thinning: Thinning) -> None:
     """Remove the frames that the thinning gave up."""
     for position in reversed(thinning.given_up):
-        stored.pop(position)[0].unlink()
+        sink.drop(position)
+        times.pop(position)
     thinning.given_up = []

@@ -6,12 +6,12 @@ What files do, and what happens here:
   `WINDOW` frames, then made strictly increasing. Pictures always come in the decoder's (display) order.
 - Phones store turned pictures and a rotation: it is applied, and all sizes are those of the upright picture. The pixel
   aspect ratio is not applied, as is usual when data sets are extracted.
-- Damaged frames are skipped; a run of `MAX_BAD` ends the reading, and a file that was cut off is an error after its
-  last readable frame.
+- Damaged frames are skipped; a run of `MAX_BAD` ends the reading, and a file that was cut off (`truncation`) is an
+  error after its last readable frame.
+- Pipes, sockets and devices are refused unopened, as reading them might never end; still pictures are no videos.
 """
 
 import heapq
-import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,15 +21,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 
-from fsar_cli.data.sizes import scaled_size
+from fsar_cli.data.video.faults import translated, video_error
+from fsar_cli.data.video.picture import check_size, quarter_turns
+from fsar_cli.data.video.truncation import cut_off
 from fsar_cli.errors import DataError
 
 WINDOW = 4
 MAX_BAD = 30
-MAX_SIDE = 16_384
-MAX_PIXELS = 100_000_000
 
 Keep = Callable[[int, float], bool]
 
@@ -53,37 +52,20 @@ class VideoInfo:
     pix_fmt: str
 
 
-def printable(path: Path | str) -> str:
-    """A path as text that any terminal and file can take, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def video_error(path: Path | str, reason: str, hint: str = "") -> DataError:
-    """A DataError `PATH: reason`, the form of every message here."""
-    return DataError(f"{printable(path)}: {reason}", hint)
-
-
-@contextmanager
-def translated(path: Path | str) -> Iterator[None]:
-    """PyAV's exceptions as DataError naming the file."""
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise video_error(path, f"not a readable video ({error.strerror})") from error
-
-
 def _check_file(path: Path) -> None:
     try:
-        mode = path.stat()
-        if stat.S_ISDIR(mode.st_mode):
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
             raise video_error(path, "is a folder, not a video")
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+            raise video_error(path, "is a pipe, socket or device, not a file")
         with path.open("rb"):
             pass
     except FileNotFoundError as error:
         raise video_error(path, "no such file") from error
     except OSError as error:
         raise video_error(path, f"cannot be read ({error.strerror})", "check its permissions") from error
-    if mode.st_size == 0 and stat.S_ISREG(mode.st_mode):
+    if found.st_size == 0:
         raise video_error(path, "is empty (0 bytes)")
 
 
@@ -99,21 +81,17 @@ def open_video(path: Path | str, threads: int = 0):
     with container:
         # A cover picture of an audio file is a video stream too.
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+            raise video_error(path, "is a still picture, not a video")
         if not streams:
             reason = "has sound but no picture" if container.streams.audio else "has no video stream"
             raise video_error(path, reason)
         stream = streams[0]
-        _check_size(path, stream.codec_context.width, stream.codec_context.height)
+        check_size(path, stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.thread_count = threads
         if threads != 1:
             stream.thread_type = "AUTO"
         yield container, stream
-
-
-def _check_size(path: Path | str, width: int, height: int) -> None:
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        limit = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS // 10**6} megapixels"
-        raise video_error(path, f"declares pictures of {width} x {height}; {limit} are read")
 
 
 def _fps(stream) -> float:
@@ -138,21 +116,10 @@ def good_frames(path: Path | str, container, stream) -> Iterator[av.VideoFrame]:
                     yield frame
             if bad >= MAX_BAD:
                 raise video_error(path, f"{bad} frames in a row do not decode (after {good} good ones)")
-    if not good:
-        raise video_error(path, "no frame could be decoded")
     if missing := cut_off(container, stream, packets):
         raise video_error(path, f"is cut off: {missing} (its first {good} frames decode)", "get the file again")
-
-
-def cut_off(container, stream, packets: int) -> str:
-    """What a file lacks of what its own index promises; empty when nothing."""
-    if "mp4" in container.format.name:
-        size = container.size
-        end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-        return f"{size} of {end} bytes are there" if 0 < size < end else ""
-    if container.format.name == "avi" and packets < 0.9 * stream.frames:
-        return f"{packets} of {stream.frames} frames are there"
-    return ""
+    if not good:
+        raise video_error(path, "no frame could be decoded")
 
 
 def _flushed(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame | None]:
@@ -192,30 +159,6 @@ def _after(shown: int, stamp: int, step: int) -> int:
     return shown + (1 if shown - stamp < step else step)
 
 
-class Picture:
-    """Turns decoded frames into upright RGB arrays of one size, that of the first frame."""
-
-    def __init__(self, path: Path | str, short_side: int | None) -> None:
-        self._path, self._short_side = path, short_side
-        self._size, self._turns = None, 0
-
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        if self._size is None:
-            _check_size(self._path, frame.width, frame.height)
-            self._size = scaled_size(frame.width, frame.height, self._short_side)
-            self._turns = quarter_turns(frame.rotation)
-        width, height = self._size
-        # Asking for a size only where it differs keeps unscaled pictures free of resampling.
-        size = {} if self._size == (frame.width, frame.height) else {"width": width, "height": height}
-        picture = frame.reformat(format="rgb24", interpolation="BICUBIC", **size).to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, self._turns))
-
-
-def quarter_turns(degrees: float) -> int:
-    """Counter-clockwise quarter turns (0 to 3) nearest to an angle."""
-    return round(degrees / 90) % 4
-
-
 def probe(path: Path | str) -> VideoInfo:
     """Read the header and decode the first frame.
 
@@ -241,31 +184,7 @@ def probe(path: Path | str) -> VideoInfo:
         )
 
 
-def iter_frames(
-    path: Path | str, short_side: int | None = None, keep: Keep | None = None, threads: int = 0
-) -> Iterator[tuple[float, np.ndarray]]:
-    """Decode a video from its start; memory does not grow with its length.
-
-    Args:
-        path: a file, or an address such as `rtsp://...`.
-        short_side: pixels of the shorter side of the pictures; None: as stored.
-        keep: `keep(index, seconds)`; frames it refuses are decoded but neither converted nor yielded.
-        threads: decoder threads; 0: as many as suit the machine.
-
-    Yields:
-        Seconds since the first frame (strictly increasing) and the upright picture, uint8 RGB [h, w, 3].
-
-    Raises:
-        DataError: as `probe`; also after the last good frame of a damaged or cut-off file.
-    """
-    picture = Picture(path, short_side)
-    with open_video(path, threads) as (container, stream):
-        for index, (seconds, frame) in enumerate(timed_frames(path, container, stream)):
-            if keep is None or keep(index, seconds):
-                yield seconds, picture(frame)
-
-
-def count_frames(path: Path | str) -> int:
+def count_frames(path: Path | str, threads: int = 0) -> int:
     """Frames that `iter_frames` yields; decodes the whole video but converts nothing."""
-    with open_video(path) as (container, stream):
+    with open_video(path, threads) as (container, stream):
         return sum(1 for _ in good_frames(path, container, stream))

@@ -14,16 +14,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fsar_cli.data.video.reading import (
-    Picture,
-    count_frames,
-    cut_off,
-    iter_frames,
-    open_video,
-    timed_frames,
-    translated,
-    video_error,
-)
+from fsar_cli.data.video.cutting import iter_frames
+from fsar_cli.data.video.faults import translated, video_error
+from fsar_cli.data.video.picture import Picture
+from fsar_cli.data.video.reading import count_frames, cut_off, open_video, timed_frames
 from fsar_cli.errors import UsageError
 
 SEEK_FROM = 64  # below this frame, decoding from the start costs less than reading the index

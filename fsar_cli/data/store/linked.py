@@ -1,0 +1,160 @@
+"""No pictures: an index of where each frame lies in its video, from which it is decoded when it is asked for.
+
+The table class/video/index.npz holds `frames` (number, stamp, seconds: see `video.positions`; numbers count the clip's
+frames before thinning), `entries` (number, stamp) and `source` (bytes and modification time of the video file).
+
+A video is looked for where it was indexed, then at the same place as seen from the store: a store moves together with
+its videos. It must be the file that was indexed, by size and modification time.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from PIL import Image
+
+from fsar_cli.data.store.jpeg import resized
+from fsar_cli.data.store.records import Record
+from fsar_cli.data.store.shards import Place, ShardReader, ShardWriter
+from fsar_cli.data.video import iter_frames, printable
+from fsar_cli.data.video.picture import Picture
+from fsar_cli.data.video.positions import Entry, Position, Positions, read_positions
+from fsar_cli.errors import DataError
+
+TABLE = "index.npz"
+FRAMES = np.dtype([("number", "<i8"), ("stamp", "<i8"), ("seconds", "<f8")])
+AGAIN = (
+    "run `fsar extract-frames` again: it indexes it anew; or put the videos where they were, copied with their times"
+)
+
+
+def signature(path: Path) -> tuple[int, int]:
+    """(bytes, modification time in whole seconds, which every file system and copy keeps)."""
+    facts = path.stat()
+    return facts.st_size, int(facts.st_mtime)
+
+
+class LinkedSink:
+    """Where a worker leaves a video's positions."""
+
+    def __init__(self, folder: Path, source: Path, positions: Positions) -> None:
+        self._folder, self._positions, self._frames = folder, positions, []
+        self._file = signature(source)  # before decoding: a change meanwhile is to be noticed
+
+    def add(self, position: Position) -> None:
+        """Take the next frame."""
+        self._frames.append(position)
+
+    def drop(self, position: int) -> None:
+        """Give up one of the frames taken and kept so far."""
+        self._frames.pop(position)
+
+    def finish(self, times: Sequence[float]) -> None:
+        """Find the entries and write the table."""
+        rows = [(*frame, second) for frame, second in zip(self._frames, times, strict=True)]
+        entries = np.array(self._positions.entries(), np.int64).reshape(-1, 2)
+        arrays = {"frames": np.array(rows, FRAMES), "entries": entries, "source": np.array(self._file)}
+        np.savez_compressed(self._folder / TABLE, **arrays)
+
+
+class LinkedWriter(ShardWriter):
+    """Appends finished tables to the shards."""
+
+    def whole(self, record: Record) -> bool:
+        """Whether a listed video is still there, and no other file in its stead; one that is away may come back."""
+        if not super().whole(record):
+            return False
+        paths = _sources(self.root, record, self.places[record.id])
+        return _find(self.root, record, self.places[record.id]) is not None or not any(path.exists() for path in paths)
+
+    def place(self, record: Record, folder: Path) -> None:
+        """Take what a worker left in a folder."""
+        table = (folder / TABLE).read_bytes()
+        with np.load(BytesIO(table)) as arrays:
+            size, time = arrays["source"].tolist()
+        relative = ""
+        with suppress(ValueError):  # Windows: another drive
+            relative = os.path.relpath(record.source, self.root.resolve())
+        self.begin(len(table))
+        self.finish(f"{record.id}/{TABLE}", table, Place(record.id, 0, 0, 0, size, time, relative))
+
+
+def _sources(root: Path, record: Record, place: Place) -> list[Path]:
+    """Where the video may lie."""
+    return [Path(record.source), *([root / place.source] if place.source else [])]
+
+
+def _find(root: Path, record: Record, place: Place) -> Path | None:
+    """The video file that was indexed; None where it is not there or has changed."""
+    for path in _sources(root, record, place):
+        with suppress(OSError):
+            if signature(path) == (place.source_size, place.source_time):
+                return path
+    return None
+
+
+class LinkedFrames(ShardReader):
+    """Decodes the frames. A video is open for the time of one call only."""
+
+    def seconds(self, record: Record) -> np.ndarray:
+        """Times as `FrameStore.seconds`."""
+        return self._tables(record)[0]["seconds"].astype(np.float64)
+
+    def read(self, record: Record, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+        """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist: scaled as for storing, then to it."""
+        if not len(indices):
+            return np.empty((0, size[1], size[0], 3), np.uint8)
+        frames, entries = self._tables(record)
+        path = self._source(record)
+        rows = frames[sorted(set(indices))]
+        wanted = [Position(*row) for row in rows[["number", "stamp"]].tolist()]
+        found = self._decoded(record, path, [Entry(*row) for row in entries.tolist()], wanted)
+        numbers = frames["number"][list(indices)].tolist()
+        pictures = {number: resized(Image.fromarray(picture), size) for number, picture in found.items()}
+        return np.stack([pictures[number] for number in numbers])
+
+    def at_hand(self, record: Record) -> bool:
+        """Whether the video file is where it may be, and the one that was indexed."""
+        place = self.places.get(record.id)
+        return place is not None and _find(self.root, record, place) is not None
+
+    def _decoded(
+        self, record: Record, path: Path, entries: list[Entry], wanted: list[Position]
+    ) -> dict[int, np.ndarray]:
+        """Frame number -> picture of the stored size."""
+        side = min(record.width, record.height)
+        found = read_positions(path, entries, wanted, Picture(path, side))
+        shape = (record.height, record.width, 3)
+        if found is None or any(picture.shape != shape for picture in found.values()):
+            # Another decoder than at indexing, or pictures that change their size: the sequential reading is the truth.
+            numbers = {position.number for position in wanted}
+            frames = iter_frames(path, side, lambda number, _: number in numbers, 1, record.start)
+            found = dict(zip(sorted(numbers), (picture for _, picture in frames), strict=False))
+            if len(found) < len(numbers):
+                raise DataError(f"{printable(path)}: frame {wanted[-1].number} does not exist any more", AGAIN)
+        return found
+
+    def _source(self, record: Record) -> Path:
+        place = self.places[record.id]
+        path = _find(self.root, record, place)
+        if path is None:
+            there = [p for p in _sources(self.root, record, place) if p.exists()]
+            what = "is not the file that was indexed (other size or time)" if there else "no such file"
+            raise DataError(f"{printable(there[0] if there else record.source)}: {what}", AGAIN)
+        return path
+
+    def _tables(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """(frames, entries) of a clip."""
+        with self.opened(record) as (_, table):
+            try:
+                with np.load(BytesIO(table)) as arrays:
+                    frames, entries = arrays["frames"], arrays["entries"]
+            except (BadZipFile, KeyError) as error:
+                raise ValueError(str(error)) from error
+            if frames.dtype != FRAMES or len(frames) != record.frames or entries.shape[1:] != (2,):
+                raise ValueError(f"its table is not one of {record.frames} frames")
+        return frames, entries

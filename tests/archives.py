@@ -1,0 +1,165 @@
+"""Small real archives for tests: zip, tar and RAR 5, well-behaved, nested, hostile or broken.
+
+Contents are given as `{name inside: bytes}`; a value may also be a `Link` or a `Device`. RAR is written here because no
+free program writes it: members are stored as they are, which every reader of RAR 5 unpacks.
+"""
+
+import io
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic (or hard) link inside an archive."""
+
+    target: str
+    hard: bool = False
+
+
+@dataclass(frozen=True)
+class Device:
+    """A character device, or a named pipe."""
+
+    pipe: bool = False
+
+
+Contents = Mapping[str, bytes | Link | Device]
+
+
+def make_zip(path: Path, contents: Contents, encrypted: bool = False) -> Path:
+    """A zip; `encrypted` sets the flag that says so, as the reader sees it before any password."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            info = zipfile.ZipInfo("placeholder")
+            info.filename = name  # the constructor would mend what is to be tested
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, (stat.S_IFREG | 0o644) << 16
+            if isinstance(content, Link):
+                info.external_attr, content = (stat.S_IFLNK | 0o777) << 16, content.target.encode()
+            elif isinstance(content, Device):
+                info.external_attr, content = ((stat.S_IFIFO if content.pipe else stat.S_IFCHR) | 0o644) << 16, b""
+            archive.writestr(info, content)
+    if encrypted:
+        data = bytearray(path.read_bytes())
+        for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            at = data.find(mark)
+            while at >= 0:
+                data[at + offset] |= 1
+                at = data.find(mark, at + 4)
+        path.write_bytes(data)
+    return path
+
+
+def make_tar(path: Path, contents: Contents, form: str = "gz") -> Path:
+    """A tar; `form` is gz, bz2, xz or empty, whatever the name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    level = {"compresslevel": 1} if form in ("gz", "bz2") else {}
+    with tarfile.open(path, f"w:{form}", format=tarfile.PAX_FORMAT, **level) as archive:
+        for name, content in contents.items():
+            info = tarfile.TarInfo("placeholder")
+            info.name, info.mtime = name, 1_600_000_000
+            if isinstance(content, Link):
+                info.type, info.linkname = (tarfile.LNKTYPE if content.hard else tarfile.SYMTYPE), content.target
+            elif isinstance(content, Device):
+                info.type = tarfile.FIFOTYPE if content.pipe else tarfile.CHRTYPE
+            else:
+                info.size = len(content)
+                info.mode = 0o4755  # setuid: must not survive
+                archive.addfile(info, io.BytesIO(content))
+                continue
+            archive.addfile(info)
+    return path
+
+
+_SIGNATURE = b"Rar!\x1a\x07\x01\x00"
+_MAIN, _FILE, _ENCRYPTION, _END = 1, 2, 4, 5
+
+
+def _vint(number: int) -> bytes:
+    """RAR 5's variable-length integer: 7 bits a byte, lowest first, the top bit says that more follow."""
+    result = bytearray()
+    while number > 0x7F:
+        result.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*result, number])
+
+
+def _block(kind: int, fields: bytes, data: bytes = b"", extra: bytes = b"") -> bytes:
+    flags = bool(extra) * 1 | (kind == _FILE) * 2
+    sizes = (_vint(len(extra)) if extra else b"") + (_vint(len(data)) if kind == _FILE else b"")
+    header = _vint(kind) + _vint(flags) + sizes + fields + extra
+    sized = _vint(len(header)) + header
+    return zlib.crc32(sized).to_bytes(4, "little") + sized + data
+
+
+def _rar_file(name: str, content: bytes | Link) -> bytes:
+    extra, data, attributes = b"", content, stat.S_IFREG | 0o644
+    if isinstance(content, Link):
+        target = content.target.encode()
+        record = _vint(5) + _vint(4 if content.hard else 1) + _vint(0) + _vint(len(target)) + target
+        extra, data, attributes = _vint(len(record)) + record, b"", stat.S_IFLNK | 0o777
+    encoded, checksum, unix, stored = name.encode(), zlib.crc32(data).to_bytes(4, "little"), 1, 0
+    fields = _vint(4) + _vint(len(data)) + _vint(attributes) + checksum + _vint(stored) + _vint(unix)
+    return _block(_FILE, fields + _vint(len(encoded)) + encoded, data, extra)
+
+
+def make_rar(path: Path, contents: Contents, encrypted: bool = False) -> Path:
+    """A RAR 5 archive of stored members; `encrypted` hides its headers, as `rar -hp` does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    members = b"".join(_rar_file(name, content) for name, content in contents.items())
+    secret = _block(_ENCRYPTION, _vint(0) + _vint(0) + bytes([15]) + bytes(16)) if encrypted else b""
+    path.write_bytes(_SIGNATURE + secret + _block(_MAIN, _vint(0)) + members + _block(_END, _vint(0)))
+    return path
+
+
+def make_old_rar(path: Path, contents: Mapping[str, bytes], encrypted: bool = False, end: bool = True) -> Path:
+    """A RAR of version 4, as the data sets of 2011 and 2012 are, of stored members; old programs write no end."""
+
+    def block(kind: int, flags: int, fields: bytes, data: bytes = b"") -> bytes:
+        header = bytes([kind]) + flags.to_bytes(2, "little") + (7 + len(fields)).to_bytes(2, "little") + fields
+        return (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little") + header + data
+
+    def member(name: str, data: bytes) -> bytes:
+        size, crc, encoded = len(data).to_bytes(4, "little"), zlib.crc32(data).to_bytes(4, "little"), name.encode()
+        unix, time, version, stored = bytes([3]), bytes(4), bytes([20]), bytes([0x30])
+        mode = (stat.S_IFREG | 0o644).to_bytes(4, "little")
+        fields = size + size + unix + crc + time + version + stored + len(encoded).to_bytes(2, "little") + mode
+        return block(0x74, 0x8000, fields + encoded, data)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    members = b"".join(member(name, data) for name, data in contents.items())
+    main = block(0x73, 0x80 if encrypted else 0, bytes(6))
+    path.write_bytes(b"Rar!\x1a\x07\x00" + main + members + (block(0x7B, 0x4000, b"") if end else b""))
+    return path
+
+
+def cut(path: Path, share: float = 0.6) -> Path:
+    """An archive whose download stopped."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+def damage(path: Path, share: float = 0.5) -> Path:
+    """An archive with some bytes changed in the middle."""
+    data = bytearray(path.read_bytes())
+    at = int(len(data) * share)
+    data[at : at + 16] = bytes(255 - byte for byte in data[at : at + 16])
+    path.write_bytes(data)
+    return path
+
+
+def everything(wanted: tuple[str, ...]) -> bool:
+    """Whether a member is wanted: each is."""
+    return True
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """{path inside: bytes} of all files in a folder."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

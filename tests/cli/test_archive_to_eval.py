@@ -1,0 +1,160 @@
+"""From the archives a user downloads to an accuracy, one test a data set: small real videos under the real names."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from archives import make_rar, make_tar, make_zip
+from videos import make_video
+
+TINY = {
+    "clip.frames": 4, "clip.size": 32, "clip.short_side": 36, "clip.jitter": 1, "episode.way": 2, "episode.shot": 1,
+    "episode.queries": 1, "model.backbone": "mobilenet_v3_small", "model.weights": "none", "model.region.side": 16,
+    "model.match.key_dim": 8, "optim.accumulate": 1, "train.iterations": 2, "train.workers": 0, "train.val_every": 0,
+    "eval.way": 2, "eval.shots": "[1]", "eval.episodes": 20,
+}  # fmt: skip
+SET = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+needs_bsdtar = pytest.mark.skipif(not shutil.which("bsdtar"), reason="bsdtar (libarchive-tools) is not installed")
+
+
+@pytest.fixture
+def run(fsar):
+    """`run("train", ...)` -> the JSON document of a command that must succeed, with the tiny configuration."""
+
+    def call(*command: object, tiny: bool = True, code: int = 0) -> dict:
+        done = fsar(*command, *(SET if tiny else ()), "--json")
+        assert done.code == code, done.err
+        return done.json
+
+    return call
+
+
+def clip(path: Path, number: int, frames: int = 8) -> bytes:
+    """The bytes of a small video; MPEG-4 in AVI as in HMDB51 and UCF101, else H.264."""
+    options = {"codec": "mpeg4", "bframes": 0} if path.suffix == ".avi" else {}
+    data = make_video(path, frames=frames, first=37 * number % 4000, **options).read_bytes()
+    path.unlink()
+    return data
+
+
+def contents(tmp_path: Path, names: list[str], frames: int = 8) -> dict[str, bytes]:
+    """{name: video}, no two of them alike."""
+    return {name: clip(tmp_path / f"clip{Path(name).suffix}", n, frames) for n, name in enumerate(names)}
+
+
+def train_and_eval(run) -> dict:
+    """The last two of the commands, in the current folder."""
+    run("extract-frames", "--workers", 0)
+    trained = run("train")
+    assert trained["iterations"] == 2
+    return run("eval", trained["run"])
+
+
+def assert_evaluated(found: dict, videos: int) -> None:
+    (result,) = found["results"]
+    assert (result["way"], result["shot"], result["episodes"]) == (2, 1, 20)
+    assert 0 <= result["accuracy"] <= 1
+    assert found["videos"] == videos
+
+
+def ids(split: str) -> list[str]:
+    """Video ids of a split of the current folder's split file."""
+    rows = [line.split(",") for line in Path("splits.csv").read_text().splitlines()]
+    return sorted(row[2] for row in rows if row[0] == split)
+
+
+@needs_bsdtar
+def test_hmdb51(run, tmp_path: Path) -> None:
+    odd = "[Fan]_(1)!_&_'em';_{0}_f_cm_np1_le_med_{1}.avi"
+    labels = ("catch", "ride_horse", "cartwheel", "draw_sword", "fencing", "kick")
+    inner = {}
+    for label in labels:
+        names = [f"{label}/{odd.format(label, n)}" for n in range(3)]
+        inner[f"{label}.rar"] = make_rar(tmp_path / f"{label}.rar", contents(tmp_path, names)).read_bytes()
+        (tmp_path / f"{label}.rar").unlink()
+    make_rar(tmp_path / "down/hmdb51_org.rar", inner)
+    prepared = run("prepare", "hmdb51", "down/hmdb51_org.rar", tiny=False)
+    assert set(prepared["classes"].values()) == {3}
+    os.chdir("hmdb51")
+    run("splits", "make", "hmdb51-arn", "--allow-missing", tiny=False)
+    assert ids("test") == sorted(f"{c}/{odd.format(c, n)[:-4]}" for c in ("fencing", "kick") for n in range(3))
+    assert_evaluated(train_and_eval(run), videos=6)
+
+
+@needs_bsdtar
+def test_ucf101(run, tmp_path: Path) -> None:
+    labels = ("ApplyEyeMakeup", "HandstandPushups", "Archery", "YoYo", "Biking")
+    names = [f"UCF-101/{label}/v_{label}_g{n:02}_c01.avi" for label in labels for n in range(1, 4)]
+    make_rar(tmp_path / "UCF101.rar", contents(tmp_path, names))
+    prepared = run("prepare", "ucf101", "UCF101.rar", tiny=False)
+    assert prepared["classes"] == dict.fromkeys(sorted(labels), 3)
+    os.chdir("ucf101")
+    run("splits", "make", "arn", "--classes", "2/1/2", tiny=False)
+    assert_evaluated(train_and_eval(run), videos=6)
+
+
+KINETICS = ("hurling (sport)", "blasting sand", "cutting watermelon", "dancing ballet", "playing drums")
+
+
+def kinetics(tmp_path: Path) -> Path:
+    """Kinetics-400 as it is downloaded: parts with flat files, and the tables."""
+    down, rows, names = tmp_path / "k400_targz", ["label,youtube_id,time_start,time_end,split"], []
+    for c, label in enumerate(KINETICS):
+        for n in range(3):
+            names.append(f"./-_{c}{n:08}_{n:06}_{n + 10:06}.{'mp4' if n else 'MP4'}")
+            rows.append(f"{label},-_{c}{n:08},{n},{n + 10},train")
+    videos = contents(tmp_path, names)
+    make_tar(down / "train/part_0.tar.gz", {name: videos[name] for name in names[::2]})
+    make_tar(down / "train/part_1.tar.gz", {name: videos[name] for name in names[1::2]})
+    (down / "annotations").mkdir()
+    (down / "annotations/train.csv").write_text("\n".join(rows))
+    return down
+
+
+def test_kinetics(run, tmp_path: Path) -> None:
+    prepared = run("prepare", "kinetics", kinetics(tmp_path), tiny=False)
+    assert prepared["classes"] == dict.fromkeys(sorted(KINETICS), 3)
+    os.chdir("kinetics")
+    run("splits", "make", "cmn", "--classes", "2/1/2", "--per-class", 3, tiny=False)
+    assert_evaluated(train_and_eval(run), videos=6)
+
+
+def crime(tmp_path: Path) -> Path:
+    """UCF Crime's parts and the second version's archive; every video has two segments of half a second or more."""
+    down, names = tmp_path / "crime", []
+    for part, label in enumerate(("Abuse", "Explosion", "Robbery", "Stealing"), 1):
+        names += [f"Anomaly-Videos-Part-{part}/{label}/{label}{n:03}_x264.mp4" for n in range(1, 3)]
+    extra = ["Banner/banner18.MP4", "Banner/banner04.mp4", "MolotovBomb/molotof001.mp4", "MolotovBomb/molotof002.mp4"]
+    videos = contents(tmp_path, [*names, *extra], frames=90)
+    for part in range(1, 5):
+        inside = {name: data for name, data in videos.items() if f"Part-{part}/" in name}
+        make_zip(down / f"Anomaly-Videos-Part-{part}.zip", inside)
+    make_zip(down / "Testing_Normal_Videos.zip", {"Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4": b"x"})
+    marks = {"/".join(name.split("/")[-2:]): [{"start": 0, "end": 1}, {"start": 2, "end": 3}] for name in videos}
+    half = {k: marks[k] for k in list(marks)[::2]}
+    texts = {"train": {k: v for k, v in marks.items() if k not in half}, "test": half}
+    notes = {f"TemporalAnnotations/abnormal/{name}.json": json.dumps(part).encode() for name, part in texts.items()}
+    inside = {f"UCF_Crime_v2/{name}": videos[name] for name in extra}
+    make_zip(down / "UCF_Crime_v2.zip", inside | {f"UCF_Crime_v2/{name}": data for name, data in notes.items()})
+    return down
+
+
+def test_ucf_crime_v2_with_a_model_trained_on_kinetics(run, tmp_path: Path) -> None:
+    prepared = run("prepare", "ucf-crime-v2", crime(tmp_path), tiny=False)
+    assert prepared["classes"] == dict.fromkeys(
+        ("Abuse", "Banner", "Explosion", "MolotovBomb", "Robbery", "Stealing"), 2
+    )
+    os.chdir("ucf-crime-v2")
+    extracted = run("extract-frames", "--workers", 0, "--short-side", 36)
+    assert extracted["done"] == 24  # two clips of each of 12 videos
+    run("splits", "make", "ucf-crime-v2", "--root", "frames", "--allow-missing", tiny=False)
+    os.chdir(tmp_path)
+    run("prepare", "kinetics", kinetics(tmp_path), tiny=False)
+    os.chdir("kinetics")
+    run("extract-frames", "--workers", 0)
+    run("splits", "make", "cmn", "--classes", "4/0/1", "--per-class", 3, tiny=False)
+    trained = run("train")
+    found = run("eval", trained["run"], "--dataset", tmp_path / "ucf-crime-v2")
+    assert_evaluated(found, videos=24)

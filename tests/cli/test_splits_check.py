@@ -1,0 +1,269 @@
+"""`fsar splits check`: what it prints, writes and refuses."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from videos import make_video
+
+from fsar_cli.data.splits import Splits, Video
+from fsar_cli.data.splits.deviation import deviation
+
+FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()", "splits", "check"]
+COUNTS = ("wanted", "found", "missing", "ambiguous", "undecodable", "short", "spelling", "usable")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def videos(tmp_path) -> Path:
+    """6 classes of 12 empty files."""
+    root = tmp_path / "videos"
+    for c in range(6):
+        (root / f"act {c}").mkdir(parents=True)
+        for v in range(12):
+            (root / f"act {c}" / f"clip[{v}]_seq{v:02d}.avi").touch()
+    return root
+
+
+@pytest.fixture
+def file(fsar, videos) -> Path:
+    fsar("splits", "make", "arn", "--train", "act 0,act 1,act 2", "--test", "act 3,act 4,act 5")
+    return videos.parent / "splits.csv"
+
+
+def test_a_complete_tree(fsar, file):
+    result = fsar("splits", "check", "--way", "3")
+    assert (result.code, result.err) == (0, "")
+    assert "test: 3-way 5-shot, 1 query a class: can be drawn" in result.out
+    assert "not looked at: whether they decode and how long they are (--decode)" in result.out
+    document = fsar("splits", "check", "--way", "3", "--json").json
+    assert (document["ok"], document["listed"], document["found"], document["unlisted"]) == (True, 72, 72, 0)
+    assert (document["undecodable"], document["short"], document["problems"]) == (None, None, [])
+    assert [entry["share"] for entry in document["accuracy"]] == [0, 0]
+
+
+def test_missing_videos_are_told_everywhere(fsar, file, videos):
+    (videos / "act 3/clip[0]_seq00.avi").unlink()
+    (videos / "act 3/another.avi").touch()
+    result = fsar("splits", "check", "--way", "3", "--csv", "out/problems.csv")
+    assert result.code == 3
+    assert "act 3/clip[0]_seq00" in result.out and "1 videos of videos are not in the split file" in result.out
+    assert "error: of 72 listed videos in videos: 1 missing\n  complete the data" in result.err
+    with open("out/problems.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows == [
+        {"split": "test", "class": "act 3", "video": "act 3/clip[0]_seq00", "problem": "missing", "detail": ""}
+    ]
+    document = fsar("splits", "check", "--way", "3", "--json")
+    assert document.code == 3 and document.json["problems"] == rows
+    (entry,) = [entry for entry in document.json["classes"] if entry["missing"]]
+    assert [entry[key] for key in COUNTS] == [12, 11, 1, 0, None, None, 0, 11]
+
+
+def test_what_it_means_for_the_accuracy(fsar, file, videos):
+    for v in range(3):
+        (videos / f"act 3/clip[{v}]_seq{v:02d}.avi").unlink()
+    result = fsar("splits", "check", "--way", "2", "--shot", "1")
+    found = deviation([(12, 9), (12, 12), (12, 12)], 2, 1, 1)
+    assert "test, beside the split file: 3 of 36 videos missing or unusable (8.3 %)" in result.out
+    assert (
+        f"{100 * found.share:.0f} % of the listed 2-way 1-shot episodes hold one of them; if they are missing at random"
+        f" the accuracy moves by at most about {100 * found.at_random:.0f} points (95 %), at the very worst by"
+        f" {100 * found.share:.0f}"
+    ) in result.out
+    (entry,) = fsar("splits", "check", "--way", "2", "--shot", "1", "--json").json["accuracy"]
+    assert entry == {"split": "test", "way": 2, "shot": 1, "queries": 1} | {
+        "share": found.share,
+        "at_random": found.at_random,
+    }
+    measured = fsar("splits", "check", "--way", "2", "--shot", "1", "--episode-sd", "5", "--json").json["accuracy"]
+    assert measured[0]["at_random"] == deviation([(12, 9), (12, 12), (12, 12)], 2, 1, 1, 0.05).at_random
+    assert [e["shot"] for e in fsar("splits", "check", "--way", "2", "--json").json["accuracy"]] == [1, 5]
+
+
+def test_a_published_protocol_is_what_it_is_compared_with(fsar, tmp_path):
+    for name in ("fencing", "kick", "kick_ball", "pick", "pour"):
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        for v in range(30):
+            (tmp_path / "videos" / name / f"x{v}_{name}_f_cm_np1_ba_bad_1.avi").touch()
+    assert fsar("splits", "make", "hmdb51-arn", "--allow-missing").code == 0
+    result = fsar("splits", "check")
+    assert result.code == 0  # every listed video is there
+    assert "test, beside hmdb51-arn: 1142 of 1292 videos missing or unusable (88.4 %)" in result.out
+    assert "100 % of the published 5-way 1-shot episodes hold one of them; a class has too few" in result.out
+    (entry,) = [e for e in fsar("splits", "check", "--json").json["classes"] if e["class"] == "run"]
+    assert (entry["published"], entry["wanted"]) == (232, 0)
+
+
+def test_another_spelling_counts_as_found_and_has_a_remedy(fsar, file, videos):
+    (videos / "act 3").rename(videos / "Act_3")
+    result = fsar("splits", "check", "--way", "3", "--csv", "problems.csv")
+    assert result.code == 3
+    assert "12 under another spelling" in result.err
+    assert "`fsar splits make splits.csv --root videos --out NEW`" in result.err
+    assert "test: 3-way 5-shot, 1 query a class: can be drawn" in result.out
+    assert "beside" not in result.out
+    with open("problems.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["problem"] for row in rows} == {"spelling"}
+    assert {row["video"]: row["detail"] for row in rows}["act 3/clip[2]_seq02"] == "Act_3/clip[2]_seq02"
+
+
+def test_videos_found_by_their_names_alone_are_a_warning(fsar, file, videos):
+    for number, folder in enumerate(sorted(videos.iterdir())):
+        for path in folder.iterdir():
+            path.rename(folder / f"{number}{path.name}")
+        folder.rename(videos / f"other{number}")
+    result = fsar("splits", "check", "--way", "3")
+    assert "none of the classes has a folder of its name" in result.err and "72 missing" in result.err
+
+
+def test_the_csv_gives_odd_names_back(fsar, tmp_path):
+    odd = ["comma, quote \" and 'tick'", "two\nlines", "carriage\rreturn\r\n", " [bold]x[/bold] ", "=1+1;é\t%20"]
+    rows = [("test", Video(name, f"{name}/{name}")) for name in odd]
+    Splits(tuple(rows)).write(tmp_path / "odd.csv")
+    (tmp_path / "videos/run").mkdir(parents=True)
+    (tmp_path / "videos/run/a.avi").touch()
+    result = fsar("splits", "check", "odd.csv", "--csv", "problems.csv", "--json")
+    assert result.code == 3
+    with open("problems.csv", newline="", encoding="utf-8") as stream:
+        read = list(csv.DictReader(stream))
+    assert {(row["class"], row["video"]) for row in read} == {(name, f"{name}/{name}") for name in odd}
+    assert result.json["problems"] == read
+    assert fsar("splits", "check", "odd.csv").code == 3  # and the table does not take them for markup
+
+
+def test_brackets_in_paths_are_no_markup(fsar, file, videos):
+    videos.rename("[bold]v")
+    (Path("[bold]v") / "act 3/another.avi").touch()
+    result = fsar("splits", "check", "--way", "3", "--root", "[bold]v")
+    assert result.code == 0
+    assert "splits.csv in [bold]v" in result.out and "1 videos of [bold]v are not in" in result.out
+
+
+def test_what_can_be_drawn(fsar, videos):
+    fsar("splits", "make", "arn", "--classes", "3/0/3", "--group-by", r"seq(\d+)")
+    good = fsar("splits", "check", "--way", "3", "--shot", "5", "--queries", "1", "--group-disjoint")
+    assert good.code == 0 and "1 query a class, other groups than the support's: can be drawn" in good.out
+    bad = fsar("splits", "check", "--way", "3", "--shot", "12", "--queries", "1")
+    assert bad.code == 3 and "need 13 videos of each class" in bad.err and "shot up to 11 with 1 queries" in bad.err
+
+
+def test_an_edited_file_is_told(fsar, file):
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    assert "was changed after it was made" in fsar("splits", "check", "--way", "3").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["absent.csv"], 3, "cannot read the split file absent.csv"),
+        (["splits.csv", "--root", "absent"], 3, "no folder absent"),
+        (["splits.csv", "--way", "3", "--csv", "videos"], 3, "videos: Is a directory"),
+        (["splits.csv", "--config", "absent.yaml"], 2, "cannot read the configuration absent.yaml"),
+    ],
+)
+def test_refusals(fsar, file, arguments, code, message):
+    result = fsar("splits", "check", *arguments)
+    assert (result.code, result.out) == (code, "") and message in result.err
+
+
+def test_nothing_heavy_is_imported_with_the_command():
+    heavy = {"torch", "numpy", "pandas", "pydantic", "rich", "av", "PIL"}
+    code = f"import sys, fsar_cli.cli.splits_check; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_decode_finds_the_bad_and_the_short(fsar, tree, tmp_path):
+    shutil.copytree(tree, tmp_path / "videos")
+    (tmp_path / "videos/kick/kick_1.mp4").write_bytes(b"nothing")
+    assert fsar("splits", "make", "arn", "--train", "climb,fall", "--test", "kick,wave").code == 0
+    options = ("splits", "check", "--way", "2", "--shot", "1", "--queries", "1", "--decode", "--workers", "0")
+    result = fsar(*options, "--frames", "14", "--json")
+    assert result.code == 3 and "1 undecodable" in result.err
+    assert (result.json["undecodable"], result.json["short"], result.json["frames"]) == (1, 4, 14)
+    problems = {row["video"]: (row["problem"], row["detail"]) for row in result.json["problems"]}
+    assert problems["kick/kick_1"][0] == "undecodable" and "not a readable video" in problems["kick/kick_1"][1]
+    # 12 to 17 frames: the first of every class, and of those with an even count
+    assert problems["climb/climb_0"] == ("short", "12 frames of 14")
+    again = fsar(*options)
+    assert "12 of 12 videos were decoded before" in again.err
+    assert "need" not in again.err and "too short" in again.out and "not looked at" not in again.out
+    quiet = fsar(*options, "-q")
+    assert quiet.err.splitlines()[0].startswith("error: of 12 listed videos")
+
+
+def test_a_frame_store_knows_what_is_short(fsar, tree, tmp_path):
+    assert fsar("extract-frames", tree, "frames", "--short-side", "36", "--workers", "0").code == 0
+    assert fsar("splits", "make", "arn", "--train", "climb,fall", "--test", "kick,wave").code == 0
+    options = ("splits", "check", "--way", "2", "--shot", "1", "--queries", "1")
+    result = fsar(*options, "--frames", "13", "--json")
+    assert result.code == 0  # two or three videos are left in every class
+    assert (result.json["kind"], result.json["short"], result.json["undecodable"]) == ("frames", 2, None)
+    assert [(row["video"], row["detail"]) for row in result.json["problems"]] == [
+        ("climb/climb_0", "12 frames of 13"),
+        ("kick/kick_0", "12 frames of 13"),
+    ]
+    longer = fsar(*options, "--frames", "15")
+    assert longer.code == 3 and "too few: climb (1)" in longer.err and "whether they decode (--decode)" in longer.out
+    (tmp_path / "frames/fall/fall_0/00000001.jpg").write_bytes(b"")
+    decoded = fsar(*options, "--decode", "--workers", "0")
+    assert decoded.code == 3 and "decode: 12/12" in decoded.err and "1 undecodable" in decoded.err
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory) -> Path:
+    """Four short videos, then four that take about a second each, and their split file."""
+    root = tmp_path_factory.mktemp("long [x]")
+    short = make_video(root / "short.mp4", frames=8).read_bytes()
+    slow = make_video(root / "slow.mp4", 1500, 320, 240, content="motion", options={"preset": "ultrafast"}).read_bytes()
+    (root / "videos/a").mkdir(parents=True)
+    (root / "videos/b").mkdir()
+    for v in range(4):
+        (root / f"videos/a/{v}.mp4").write_bytes(short)
+        (root / f"videos/b/{v}.mp4").write_bytes(slow)
+    Splits(tuple(("test", Video(c, f"{c}/{v}")) for c in "ab" for v in range(4))).write(root / "splits.csv")
+    return root
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_goes_on(fsar, long, cache, number):
+    options = ["--decode", "--way", "2", "--shot", "1", "--workers", "2"]
+    process = subprocess.Popen(
+        [*FSAR, *options], cwd=long, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while len(rows := [r for f in cache.glob("fsar/decoded/*.csv") for r in f.read_text().splitlines()]) < 5:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to the workers as well
+    else:
+        process.kill()
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert re.search(
+            r"error: interrupted: \d+ of 8 videos were decoded\n  the same command goes on from there", err
+        )
+        assert "Traceback" not in err
+    again = subprocess.run([*FSAR, *options], cwd=long, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    before = int(re.search(r"(\d+) of 8 videos were decoded before", again.stderr)[1])
+    assert len(rows) - 1 <= before < 8
+    assert f"decode: {8 - before}/{8 - before}" in again.stderr

@@ -1,0 +1,164 @@
+"""The published list forms: read alike, and written so that a complete tree gives the published lines back."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from fsar_cli.data.naming import bare, fold
+from fsar_cli.data.splits import Splits, Video
+from fsar_cli.data.splits.lists import find_lists
+from fsar_cli.data.splits.making import make
+from fsar_cli.data.splits.protocols import SPLITS, protocol
+from fsar_cli.data.splits.published import FORMS, lines_of, read_list, write_lists
+from fsar_cli.data.splits.tree import Tree
+from fsar_cli.errors import DataError, UsageError
+
+FOLDERS = {
+    "kinetics100-cmn": "kinetics_CMN",
+    "ssv2-cmn": "ssv2_CMN",
+    "ssv2-otam": "ssv2_OTAM",
+    "hmdb51-arn": "hmdb_ARN",
+    "ucf101-arn": "ucf_ARN",
+}
+
+
+def lists_of(shared: Path, folder: str) -> dict[str, Path]:
+    return {s: path for s in SPLITS for path in (shared / "reference/splits" / folder).glob(f"{s}*")}
+
+
+def tree_of(ids) -> Tree:
+    classes: dict[str, list[str]] = {}
+    for video in sorted(ids):
+        classes.setdefault(video.rpartition("/")[0], []).append(video)
+    return Tree(Path("videos"), "videos", {name: tuple(videos) for name, videos in sorted(classes.items())})
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        ("air drumming/-VtLx-mcPds_000012_000022", ("air drumming", "-VtLx-mcPds_000012_000022")),
+        ("fencing/1899_(Hamlet) [the]_fencing_f_cm; !&'", ("fencing", "1899_(Hamlet) [the]_fencing_f_cm; !&'")),
+        ("train8/78687", ("train8", "78687")),
+        ("train0//videos/air_drumming/-VtLx-mcPds.mp4", ("air_drumming", "-VtLx-mcPds")),
+        ("val3//val_256/a b/c.d.MKV", ("a b", "c.d")),
+        ("ApplyLipstick/v_ApplyLipstick_g01_c01.avi", ("ApplyLipstick", "v_ApplyLipstick_g01_c01")),
+        ("Laying something, not upright/7", ("Laying something, not upright", "7")),
+    ],
+)
+def test_a_line_of_every_form(line, entry):
+    assert read_list(line.encode(), "list") == [entry]
+    around = f"\ufeff\r\n  \r\n{line}\r\n\r\nother/1\r\n"
+    assert read_list(around.encode(), "list") == [entry, ("other", "1")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "78687",
+        "a/b/c",
+        "/b",
+        "a/",
+        " /b",
+        "train0//b.avi",
+        "a/b//c/d.avi",
+        "//a/b.avi",
+        "train0//a//b.avi",
+        "a/b.avi 1",
+    ],
+)
+def test_a_line_of_no_form_is_named(line):
+    with pytest.raises(DataError, match=r"my\.list, line 3 is of no known form: '") as error:
+        read_list(f"a/b\n\n{line}\n".encode(), "my.list")
+    assert "class/video" in error.value.hint
+
+
+def test_other_files_are_refused():
+    with pytest.raises(DataError, match="x is not UTF-8 text"):
+        read_list(b"a/b\xff", "x")
+    with pytest.raises(DataError, match="x lists no video"):
+        read_list(b"\n \r\n", "x")
+    with pytest.raises(DataError, match="x lists a/b twice, in lines 1 and 3"):
+        read_list(b"a/b\nc/d\na/b.mp4\n", "x")
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_published_list_has_the_classes_of_its_protocol(shared, name):
+    for split, path in lists_of(shared, FOLDERS[name]).items():
+        entries = read_list(path.read_bytes(), path.name)
+        counts: dict[str, int] = {}
+        for cls, _ in entries:
+            counts[cls] = counts.get(cls, 0) + 1
+        assert counts == dict(protocol(name).classes[split])
+        assert [f"{cls}/{video}" for cls, video in entries] == path.read_text().splitlines()
+
+
+def test_hyrsm_lists_have_the_classes_of_cmn_and_other_clips(shared):
+    different = bare_names = 0
+    for split, path in lists_of(shared, "hyrsm_kinetics100").items():
+        theirs = read_list(path.read_bytes(), path.name)
+        cmn = read_list((lists_of(shared, "kinetics_CMN")[split]).read_bytes(), "cmn")
+        assert {fold(cls) for cls, _ in theirs} == {fold(cls) for cls in protocol("kinetics100-cmn").classes[split]}
+        different += len({video[:11] for _, video in theirs} - {video[:11] for _, video in cmn})
+        bare_names += sum(len(video) == 11 for _, video in theirs)
+    assert (different, bare_names) == (277, 579)
+    note = protocol("kinetics100-cmn").variants[0].note
+    assert str(different) in note and str(bare_names) in note
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_exported_lists_of_a_complete_tree_are_the_published_lines(shared, tmp_path, name):
+    published = {split: path.read_text().splitlines() for split, path in lists_of(shared, FOLDERS[name]).items()}
+    tree = tree_of(line for lines in published.values() for line in lines)
+    lists = find_lists(protocol(name), [shared / "reference" / "splits"])
+    made = make(name, tree, published=lists)
+    for form, names in FORMS.items():
+        files = write_lists(made.splits, form, tmp_path / "to" / form)
+        assert [path.name for path in files.values()] == list(names.values())
+        for split, lines in published.items():
+            assert files[split].read_text() == "".join(f"{line}\n" for line in sorted(lines))
+
+
+def test_exported_lists_are_read_as_the_same_videos(tmp_path):
+    rows = [("train", Video("kick it", f"Kick_It/{i}, [a] !&'", "g")) for i in range(3)]
+    splits = Splits((*rows, ("test", Video("run", "flat/x.avi")), ("test", Video("run", "flat/x.mp4"))))
+    files = write_lists(splits, "cmn", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.list", "train.list"] and len(files) == 2
+    assert read_list(files["train"].read_bytes(), "x") == [("kick it", f"{i}, [a] !&'") for i in range(3)]
+    assert lines_of(splits, "test") == ["run/x.avi", "run/x.mp4"]
+
+
+def test_lists_are_replaced_only_by_force(tmp_path):
+    splits = Splits((("test", Video("a", "a/1")),))
+    write_lists(splits, "trx", tmp_path)
+    with pytest.raises(UsageError, match=r"testlist03\.txt exists"):
+        write_lists(splits, "trx", tmp_path)
+    write_lists(Splits((("test", Video("a", "a/2")),)), "trx", tmp_path, force=True)
+    assert (tmp_path / "testlist03.txt").read_text() == "a/2\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([Video("a/b", "x/1")], "does not fit a line"),
+        ([Video("a", "x/1\n2")], "does not fit a line"),
+        ([Video("a", "x/1 ")], "does not fit a line"),
+        ([Video("a", "x/1"), Video("a", "y/1")], "x/1 and y/1 would both be the line 'a/1'"),
+    ],
+)
+def test_names_that_fit_no_line_are_refused_before_anything_is_written(tmp_path, rows, message):
+    with pytest.raises(DataError, match=message):
+        write_lists(Splits(tuple(("test", video) for video in rows)), "trx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_form(tmp_path):
+    with pytest.raises(UsageError, match="unknown form 'otam'") as error:
+        write_lists(Splits((("test", Video("a", "a/1")),)), "otam", tmp_path)
+    assert error.value.hint == "allowed: trx, cmn"
+
+
+def test_reading_does_not_depend_on_the_ending_of_names():
+    draw = random.Random(0)
+    names = [f"c/{draw.randrange(10**6)}.{ending}" for ending in ("avi", "x", "MP4", "webm", "0") for _ in range(20)]
+    assert read_list("\n".join(names).encode(), "x") == [("c", bare(name[2:])) for name in names]

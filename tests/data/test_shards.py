@@ -1,0 +1,296 @@
+"""Shards: whatever ends an extraction, and wherever, the next one makes of it what an undisturbed one gives."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import tarfile
+import time
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from videos import read_counter
+
+from fsar_cli.data.store import extraction, filling, shards
+from fsar_cli.data.store.extraction import extract
+from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.shards import Place, ShardWriter, read_index
+from fsar_cli.data.store.sources import find_videos
+from fsar_cli.errors import DataError
+
+LIMITS = {"packed": 48 << 10, "videos": 3 << 10}
+"""So small that the twelve videos of the tree take several shards."""
+
+
+def _run(tree: Path, out: Path, kind: str, **options):
+    return extract(find_videos([tree]).sources, out, Settings(32, store=kind), **options)
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """Every file of a store but the lock."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+@pytest.fixture(params=["packed", "videos"])
+def kind(request, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(shards, "LIMIT", LIMITS[request.param])
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    roots = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, limit in LIMITS.items():
+            patch.setattr(shards, "LIMIT", limit)
+            roots[kind] = tmp_path_factory.mktemp(kind)
+            _run(tree, roots[kind], kind)
+    return roots
+
+
+def test_shards_are_whole_tars_and_no_video_is_split(undisturbed: dict[str, Path], kind: str) -> None:
+    root, seen = undisturbed[kind], []
+    for path in sorted((root / "shards").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            members = tar.getmembers()
+        assert subprocess.run(["tar", "tf", path], capture_output=True, check=True).stderr == b""
+        assert path.stat().st_size <= LIMITS[kind] + 1024
+        videos = list(dict.fromkeys(member.name.rsplit("/", 1)[0] for member in members))
+        places = [place for place in read_index(root).values() if place.shard == int(path.stem)]
+        assert videos == [place.id for place in places]
+        tables = {m.offset_data: m.size for m in members if "/index." in m.name}
+        assert tables == {place.position: place.size for place in places}
+        seen.append(videos)
+    assert len(seen) >= 3
+    assert [video for videos in seen for video in videos] == FrameStore(root).ids
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _half(writer: ShardWriter, name: str, data: bytes) -> None:
+    """Write the first half of a member, then die."""
+    writer._file.write((b"\0" * 512 + data)[: len(data) // 2 + 200])
+    _die()
+
+
+def _torn_row(writer: ShardWriter, name: str, table: bytes, place: Place) -> None:
+    """Write the table and half a row of the index, then die."""
+    writer.add(name, table)
+    writer._index.write(f"{place.id},0,")
+    writer._index.flush()
+    _die()
+
+
+MOMENTS = {
+    "member": (shards.ShardWriter, "add", _half),
+    "row": (shards.ShardWriter, "finish", _torn_row),
+    "new shard": (shards.ShardWriter, "_close_shard", _die),
+    "listing": (filling.shutil, "rmtree", _die),
+    "end": (filling.StoreWriter, "close", _die),
+}
+
+
+def _until(moment: str, number: int, tree: Path, out: Path, kind: str) -> None:
+    """Extract, but die at the given time that a function is called."""
+    owner, name, deed = MOMENTS[moment]
+    honest, left = getattr(owner, name), [number]
+
+    def counting(*arguments, **options):
+        left[0] -= 1
+        return honest(*arguments, **options) if left[0] else deed(*arguments)
+
+    setattr(owner, name, counting)
+    _run(tree, out, kind)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("member", 1),
+        ("member", 10),
+        ("row", 1),
+        ("row", 5),
+        ("new shard", 1),
+        ("listing", 9),
+        ("listing", 22),
+        ("end", 1),
+    ],
+)
+def test_killed_at_any_moment_it_resumes_to_the_undisturbed_store(
+    tree: Path, tmp_path: Path, undisturbed: dict[str, Path], kind: str, moment: str, number: int
+) -> None:
+    for again in range(2):  # and killed once more at the same place of what was left
+        process = multiprocessing.get_context("fork").Process(
+            target=_until, args=(moment, number, tree, tmp_path, kind), daemon=True
+        )
+        process.start()
+        process.join(30)
+        assert process.exitcode == -signal.SIGKILL or again
+    whole = undisturbed[kind]
+    for video in FrameStore(tmp_path).ids if (tmp_path / "manifest.csv").exists() else ():
+        assert np.array_equal(FrameStore(tmp_path).read(video, [4]), FrameStore(whole).read(video, [4]))
+    _run(tree, tmp_path, kind)
+    assert snapshot(tmp_path) == snapshot(whole)
+
+
+def test_running_again_changes_nothing(tree: Path, tmp_path: Path, undisturbed: dict[str, Path], kind: str) -> None:
+    for stop in (3, 7, 12, 12):
+        extract(find_videos([tree]).sources[:stop], tmp_path, Settings(32, store=kind))
+    assert snapshot(tmp_path) == snapshot(undisturbed[kind])
+
+
+def test_what_no_row_leads_to_is_removed(tree: Path, tmp_path: Path, undisturbed: dict[str, Path], kind: str) -> None:
+    _run(tree, tmp_path, kind)
+    last = max((tmp_path / "shards").glob("*.tar"))
+    for garbage in (b"x" * 1024, b"x" * 5000):
+        end = last.stat().st_size - 1024
+        os.truncate(last, end)
+        with last.open("ab") as file:
+            file.write(garbage)
+        shards.shard_path(tmp_path, 99).write_bytes(garbage)
+        _run(tree, tmp_path, kind)
+        assert snapshot(tmp_path) == snapshot(undisturbed[kind])
+
+
+def test_worker_processes_give_the_same_videos(tree: Path, tmp_path: Path, undisturbed: dict[str, Path]) -> None:
+    _run(tree, tmp_path, "packed", workers=2)
+    one, other = FrameStore(undisturbed["packed"]), FrameStore(tmp_path)
+    assert other.ids == one.ids
+    assert all(np.array_equal(other.read(video, range(12)), one.read(video, range(12))) for video in one.ids)
+
+
+def test_lost_data_is_named_and_fetched_again(tree: Path, tmp_path: Path, kind: str) -> None:
+    _run(tree, tmp_path, kind)
+    shard, places = tmp_path / "shards/000001.tar", read_index(tmp_path)
+    lost = [place.id for place in places.values() if place.shard == 1]
+    cut = next(place for place in places.values() if place.shard == 2)
+    shard.unlink()
+    os.truncate(tmp_path / "shards/000002.tar", cut.position + 10)
+    lost += [place.id for place in places.values() if place.shard == 2]
+    for video in lost:
+        with pytest.raises(DataError, match=rf"'{video}' in .*00000[12]\.tar is missing or damaged") as caught:
+            FrameStore(tmp_path).read(video, [0])
+        assert "extract-frames" in caught.value.hint
+        with pytest.raises(DataError, match="missing or damaged"):
+            FrameStore(tmp_path).seconds(video)
+    result = _run(tree, tmp_path, kind)
+    assert (result.done, result.skipped) == (len(lost), 12 - len(lost))
+    store = FrameStore(tmp_path)
+    for video in store.ids:
+        first = read_counter(store.read(video, [0])[0])
+        assert [read_counter(p) for p in store.read(video, range(store.count(video)))] == list(
+            range(first, first + store.count(video))
+        )
+
+
+def test_damage_inside_a_shard_is_named(tree: Path, tmp_path: Path, kind: str) -> None:
+    _run(tree, tmp_path, kind)
+    place = read_index(tmp_path)["kick/kick_1"]
+    path = shards.shard_path(tmp_path, place.shard)
+    data = bytearray(path.read_bytes())
+    data[place.position : place.position + place.size] = os.urandom(place.size)
+    path.write_bytes(data)
+    for call in (lambda store: store.read("kick/kick_1", [0]), lambda store: store.seconds("kick/kick_1")):
+        with pytest.raises(DataError, match=r"'kick/kick_1' in .* is missing or damaged"):
+            call(FrameStore(tmp_path))
+
+
+def test_a_damaged_picture_in_a_shard_is_named(tree: Path, tmp_path: Path) -> None:
+    _run(tree, tmp_path, "packed")
+    path = tmp_path / "shards/000000.tar"
+    with tarfile.open(path) as tar:
+        member = tar.getmember("kick/kick_1/00000004.jpg")
+    with path.open("r+b") as file:
+        file.seek(member.offset_data)
+        file.write(bytes(member.size))
+    store = FrameStore(tmp_path)
+    assert len(store.read("kick/kick_1", [2, 4])) == 2
+    with pytest.raises(DataError, match=r"'kick/kick_1' in .* is missing or damaged \(its frame 3: no picture\)"):
+        store.read("kick/kick_1", [3])
+
+
+def test_a_lost_or_damaged_index_is_made_anew(tree: Path, tmp_path: Path, kind: str) -> None:
+    _run(tree, tmp_path, kind)
+    index = tmp_path / "shards/index.csv"
+    rows = index.read_text().splitlines(keepends=True)
+    index.write_text("".join([*rows[:3], "kick/kick_1,what,is,this\n", "\n", *rows[4:]]))
+    with pytest.raises(DataError, match=f"'{rows[3].split(',')[0]}' is not in .*index.csv"):
+        FrameStore(tmp_path).read(rows[3].split(",")[0], [0])
+    assert _run(tree, tmp_path, kind).done == 1
+    index.unlink()
+    assert _run(tree, tmp_path, kind).done == 12
+    assert len(FrameStore(tmp_path).read("kick/kick_1", range(12))) == 12
+
+
+def test_a_full_disk_leaves_a_store_that_goes_on(
+    tree: Path, tmp_path: Path, undisturbed: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, calls = ShardWriter.add, []
+
+    def full(writer: ShardWriter, name: str, data: bytes) -> int:
+        calls.append(name)
+        if len(calls) == 5:
+            writer._file.write(b"half of it" * 500)
+            raise OSError(28, "No space left on device")
+        return honest(writer, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardWriter, "add", full)
+        with pytest.raises(DataError, match="takes no more: No space left") as caught:
+            _run(tree, tmp_path, kind)
+    assert "run the same again" in caught.value.hint
+    for path in (tmp_path / "shards").glob("*.tar"):
+        with tarfile.open(path) as tar:
+            assert all(member.name.rsplit("/", 1)[0] in FrameStore(tmp_path).ids for member in tar)
+        ends = [place.end for place in read_index(tmp_path).values() if place.shard == int(path.stem)]
+        assert path.stat().st_size == max(ends, default=0) + 1024
+    _run(tree, tmp_path, kind)
+    assert snapshot(tmp_path) == snapshot(undisturbed[kind])
+
+
+def test_a_crashed_worker_costs_its_own_video(
+    tree: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_crash(function, jobs, workers):
+        for number, job in enumerate(jobs):
+            yield job, extraction.Crashed("SIGKILL") if number == 3 else function(job)
+
+    monkeypatch.setattr(extraction, "run_tasks", one_crash)
+    assert len(_run(tree, tmp_path, kind).failed) == 1
+    assert len(FrameStore(tmp_path)) == 11
+
+
+def test_overwrite_removes_nothing_of_others(tree: Path, tmp_path: Path, kind: str) -> None:
+    _run(tree, tmp_path, kind)
+    (tmp_path / "shards/notes.txt").write_text("mine")
+    (tmp_path / "shards/thesis.tar").write_text("mine too")
+    before = snapshot(tmp_path)
+    _run(tree, tmp_path, kind, overwrite=True)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_hundred_thousand_videos_open_in_a_moment(tree: Path, tmp_path: Path) -> None:
+    _run(tree, tmp_path, "packed")
+    place = read_index(tmp_path)["kick/kick_0"]
+    rows = [("video", "..."), *((f"kick/{i}", 0, place.position, place.size, 0, 0, "") for i in range(100_000))]
+    (tmp_path / "shards/index.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    begin = time.perf_counter()
+    assert len(read_index(tmp_path)) == 100_000
+    assert time.perf_counter() - begin < 5
+
+
+def test_positions_of_a_table_lead_to_its_pictures(undisturbed: dict[str, Path]) -> None:
+    root = undisturbed["packed"]
+    for place in read_index(root).values():
+        with tarfile.open(shards.shard_path(root, place.shard)) as tar:
+            members = [m for m in tar if m.name.startswith(f"{place.id}/") and m.name.endswith(".jpg")]
+        with shards.shard_path(root, place.shard).open("rb") as file:
+            table = np.load(BytesIO(shards.read_at(file, place.position, place.size)))
+        assert table["position"].tolist() == [member.offset_data for member in members]
+        assert table["size"].tolist() == [member.size for member in members]
+        assert all(a.offset < b.offset for a, b in pairwise(members))
