@@ -48,7 +48,7 @@ app.command("prepare", short_help="Downloaded archives -> project folder.")(prep
 app.command("annotations", short_help="What temporal annotations hold.")(annotations.annotations)
 app.command("extract-frames", short_help="Videos -> frame store; resumable.")(extract.extract_frames)
 splits.app.command("check")(splits_check.check)
-app.add_typer(splits.app, name="splits", short_help="Split lists: list, show, make, check.")
+app.add_typer(splits.app, name="splits", short_help="Split lists: list, show, make, check, export.")
 app.command("train", short_help="Train by episodes; Ctrl-C saves.")(train.train)
 app.command("eval", short_help="Accuracy with its confidence interval.")(evaluate.evaluate)
 app.command("visualize-regions", short_help="Draw the key regions of a video.")(visualize.visualize_regions)

@@ -133,6 +133,7 @@ def _show(result, out: Path, settings, json: bool, gaps: dict) -> None:
     from fsar_cli.data.video import printable
 
     rate = result.frames / result.seconds if result.frames else 0.0
+    noun = "video" if settings.clips == "whole" else "clip"
     if json:
         failed = [{"path": printable(path), "reason": reason} for path, reason in result.failed]
         counts = {"done": result.done, "skipped": result.skipped, "failed": failed, "frames": result.frames}
@@ -142,12 +143,12 @@ def _show(result, out: Path, settings, json: bool, gaps: dict) -> None:
         there = f", {result.skipped} were there already" if result.skipped else ""
         speed = f" in {result.seconds:.1f} s, {rate:.0f} frames/s" if result.frames else ""
         stdout.print(
-            f"{_count(result.done, 'video')}, {_count(result.frames, 'frame')}{speed}{there}: {printable(out)}",
+            f"{_count(result.done, noun)}, {_count(result.frames, 'frame')}{speed}{there}: {printable(out)}",
             markup=False,
         )
     if result.failed:
         total = result.done + len(result.failed) + result.skipped
         raise DataError(
-            f"{len(result.failed)} of {total} videos could not be extracted",
+            f"{len(result.failed)} of {_count(total, noun)} could not be extracted",
             f"reasons: {printable(out / 'failed.csv')}; repair or remove them and run again",
         )

@@ -91,7 +91,9 @@ def make(
         list[Path] | None,
         typer.Option(help="The protocol's published lists: files, or a folder that holds them (default: fetched)."),
     ] = None,
-    accept_lists: Annotated[bool, typer.Option(help="Take lists that are not the protocol's own.")] = False,
+    accept_lists: Annotated[
+        bool, typer.Option("--accept-lists", help="Take lists that are not the protocol's own.")
+    ] = False,
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -101,9 +103,10 @@ def make(
         ),
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option(help="Take what there is where classes or videos are missing or ambiguous.")
+        bool,
+        typer.Option("--allow-missing", help="Take what there is where classes or videos are missing or ambiguous."),
     ] = False,
-    force: Annotated[bool, typer.Option(help="Replace the split file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the split file.")] = False,
     config: ConfigFile = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -81,7 +81,7 @@ def test_the_store_knows_how_it_was_cut(fsar, crime: Path, tmp_path: Path) -> No
         "Abuse/Abuse001_x264_000005_000008"
     ]
     again = _extract(fsar, crime, *options, "--clips", "longest", code=3)
-    assert "0 videos, 0 frames, 3 were there already" in again.out
+    assert "0 clips, 0 frames, 3 were there already" in again.out
     other = _extract(fsar, crime, *options, "--clips", "whole", code=2)
     assert "error: out was made with clips longest (now whole)" in other.err
 

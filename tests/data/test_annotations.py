@@ -1,5 +1,6 @@
 """Temporal annotations: every form is read, every defect is named, and nothing disappears without a word."""
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fsar_cli.data.annotations import Annotations, Segment, read_annotations
+from fsar_cli.data.splits.protocols import protocol
 from fsar_cli.errors import DataError
 
 HEADER = "Filepath, 1.action start, 1.action end, 2.action start, 2.action end,,,"
@@ -268,3 +270,13 @@ def test_normal_videos_of_ucf_crime_are_dropped_by_name(published: Path) -> None
     found = read_annotations([published / "TemporalAnnotations/normal_abnormal"])
     assert found.videos == read_annotations([published]).videos
     assert sum(entry.kind == "normal video" and entry.dropped for entry in found.findings) == 948
+
+
+def test_the_protocol_states_what_is_published(published: Path) -> None:
+    entry = protocol("ucf-crime-v2")
+    videos = read_annotations([published]).videos
+    assert entry.classes["test"] == Counter(video.partition("/")[0] for video in videos)
+    for file in entry.files.values():
+        path = published / file.path
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        assert len(read_annotations([path]).videos) == file.videos

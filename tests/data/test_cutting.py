@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,9 +181,9 @@ def test_damage_and_cuts_are_met_as_in_a_whole_decode(tmp_path: Path) -> None:
 class _Packet(SimpleNamespace):
     """A packet whose decoding gives frames with these stamps."""
 
-    def __init__(self, pts: int | None, *stamps: int, **fault) -> None:
+    def __init__(self, pts: int | None, *stamps: int, pos: int = 0, **fault) -> None:
         frames = [SimpleNamespace(**{"pts": s, "is_corrupt": False, "key_frame": s == 100, **fault}) for s in stamps]
-        super().__init__(pts=pts, pos=0, size=1, is_discard=False, is_corrupt=False, decode=lambda: frames)
+        super().__init__(pts=pts, pos=pos, size=1, is_discard=False, is_corrupt=False, decode=lambda: frames)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +213,38 @@ def test_seeking_is_believed_while_every_packet_gives_its_frame(packets: list, s
     except cutting._Inexact:
         believed = False
     assert (got, believed) == (stamps, exact)
+
+
+COUNT = range(0, 400, 10)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "key", "exact"),
+    [
+        (COUNT, 250, True),
+        (COUNT, 390, True),
+        ([0, 30, 10, 20, 60, 40, 50, 90, 70, 80], 60, True),
+        ([*COUNT, *range(300, 600, 10)], 500, False),
+        ([*COUNT, 390, *range(400, 600, 10)], 500, False),
+        ([*range(0, 100, 10), None, *range(110, 600, 10)], 500, False),
+        ([*COUNT, *range(300, 600, 10)], 100, True),
+    ],
+    ids=["plain", "the last", "reordered", "set back", "repeated", "none", "set back later"],
+)
+def test_the_clock_before_the_stretch_must_run_forward(
+    monkeypatch: pytest.MonkeyPatch, stamps: list, key: int, exact: bool
+) -> None:
+    packets = [_Packet(stamp, pos=place) for place, stamp in enumerate(stamps)]
+    container = SimpleNamespace(demux=lambda _: iter(packets))
+    monkeypatch.setattr(cutting, "open_video", lambda *_, **__: nullcontext((container, None)))
+    first = max(place for place, stamp in enumerate(stamps) if stamp == key)
+    walk = cutting._walk(Path("a.mkv"), packets[first])
+    if not exact:
+        with pytest.raises(cutting._Inexact):
+            next(walk)
+        return
+    for packet in packets[first : first + 5]:
+        assert next(walk) == (packet.pts, packet.pos, 1)
 
 
 def test_an_indexed_file_is_not_read_up_to_the_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

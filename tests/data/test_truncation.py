@@ -134,6 +134,13 @@ def test_a_flv_cut_between_two_tags_is_known_by_its_header(tmp_path: Path) -> No
         count_frames(_cut(path, packet.pos))
 
 
+def test_a_fragment_cut_in_its_head(tmp_path: Path) -> None:
+    """No sample of it is known then; only its length tells that there is more."""
+    path = _make(tmp_path, "fragmented.mp4")
+    with pytest.raises(DataError, match="is cut off"):
+        count_frames(_cut(path, path.read_bytes().rindex(b"moof") + 20))
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_a_lost_index_alone_is_no_loss(tmp_path: Path, suffix: str) -> None:
     muxer = {"mkv": {}, "mp4": {"movflags": "frag_keyframe+empty_moov"}}[suffix]
