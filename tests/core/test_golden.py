@@ -48,7 +48,7 @@ def videos(arrays: Arrays) -> Tensor:
 def match(method: FewShotMethod, arrays: Arrays) -> Scores:
     support, query = episode(arrays)
     with torch.no_grad():
-        encoded = Encoded(method.eval().embed(videos(arrays)))
+        encoded = method.eval().embed(Encoded({"frames": videos(arrays)}))
         return method.match(encoded.take(support), encoded.take(query))
 
 
