@@ -304,7 +304,7 @@ def test_a_full_disk_stops_the_run(tree: Path, tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DataError, match="takes no more: No space left") as caught:
         _extract(tree, tmp_path)
     assert "run the same again" in caught.value.hint

@@ -1,28 +1,36 @@
-"""One stored frame: a picture as JPEG and back."""
+"""One stored frame: a picture as JPEG and back.
+
+Both ways lead through libjpeg-turbo: by simplejpeg to write, which takes a decoder's planes as they are, and to read at
+the size that is stored; by Pillow where a picture is scaled.
+"""
 
 from io import BytesIO
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-
-def encode(picture: np.ndarray, quality: int) -> bytes:
-    """uint8 RGB [h, w, 3] as a JPEG file of quality 1 to 100."""
-    data = BytesIO()
-    Image.fromarray(picture).save(data, "JPEG", quality=quality)
-    return data.getvalue()
+from fsar_cli.data.video.picture import Planes
 
 
-def decode(file: Path | BinaryIO, size: tuple[int, int]) -> np.ndarray:
-    """A JPEG as uint8 RGB [h, w, 3] of a size (w, h); decoded at a fraction of its own where that is large enough.
+def encode(picture: np.ndarray | Planes, quality: int) -> bytes:
+    """uint8 RGB [h, w, 3], or planes, as a JPEG file of quality 1 to 100 with colour at half the resolution."""
+    if isinstance(picture, Planes):
+        return simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality)
+    return simplejpeg.encode_jpeg(picture, quality, "RGB", "420")
+
+
+def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """A JPEG file's bytes as uint8 RGB [h, w, 3] of a size (w, h); decoded at a fraction of its own where that will do.
 
     Raises:
-        OSError, ValueError: it is missing or damaged.
+        ValueError, OSError: it is damaged.
     """
+    height, width, kind, _ = simplejpeg.decode_jpeg_header(data)
+    if (width, height) == size and kind == "YCbCr":
+        return simplejpeg.decode_jpeg(data)
     try:
-        with Image.open(file) as image:
+        with Image.open(BytesIO(data)) as image:
             if image.size != size:
                 image.draft("RGB", size)
             return resized(image.convert("RGB"), size)

@@ -94,7 +94,7 @@ class LooseFrames:
         for slot, index in enumerate(indices):
             path = self.root / record.id / frame_name(index)
             try:
-                pictures[slot] = jpeg.decode(path, size)
+                pictures[slot] = jpeg.decode(path.read_bytes(), size)
             except FileNotFoundError as error:
                 raise DataError(f"the frame {path} is missing", AGAIN) from error
             except (OSError, ValueError) as error:

@@ -80,7 +80,7 @@ class PackedFrames(ShardReader):
             rows = _rows(table, record)[list(indices)]
             for slot, (position, length) in enumerate(rows[["position", "size"]].tolist()):
                 try:
-                    pictures[slot] = jpeg.decode(BytesIO(read_at(file, position, length)), size)
+                    pictures[slot] = jpeg.decode(read_at(file, position, length), size)
                 except (OSError, ValueError) as error:
                     raise ValueError(f"its frame {indices[slot]}: {error}") from error
         return pictures

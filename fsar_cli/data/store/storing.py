@@ -102,7 +102,7 @@ def _plan(job: Job, counter: _Counter) -> tuple[LooseSink | PackedSink | LinkedS
         positions = Positions(path, start, end)
         return LinkedSink(job.folder, path, positions), positions.frames(counter)
     sink = {"files": LooseSink, "packed": PackedSink}[settings.store](job.folder)
-    pictures = iter_frames(path, settings.short_side, counter, 1, start, end)
+    pictures = iter_frames(path, settings.short_side, counter, 1, start, end, planes=True)
     return sink, ((seconds, jpeg.encode(picture, settings.quality)) for seconds, picture in pictures)
 
 

@@ -22,7 +22,7 @@ import av
 import numpy as np
 
 from fsar_cli.data.video.faults import video_error
-from fsar_cli.data.video.picture import Picture
+from fsar_cli.data.video.picture import Picture, Planes
 from fsar_cli.data.video.reading import WINDOW, Keep, cut_off, good_frames, open_video, timed_frames
 from fsar_cli.errors import DataError
 
@@ -43,7 +43,8 @@ def iter_frames(
     threads: int = 0,
     start: float = 0.0,
     end: float | None = None,
-) -> Iterator[tuple[float, np.ndarray]]:
+    planes: bool = False,
+) -> Iterator[tuple[float, np.ndarray | Planes]]:
     """Decode a video, or the stretch of it with start <= seconds < end; memory does not grow with its length.
 
     Args:
@@ -53,6 +54,7 @@ def iter_frames(
             from the first frame of the stretch.
         threads: decoder threads; 0: as many as suit the machine.
         start, end: seconds since the video's first frame.
+        planes: pictures are for a JPEG: they may come as its `Planes`, which costs less than RGB.
 
     Yields:
         Seconds since the video's first frame (strictly increasing) and the upright picture, uint8 RGB [h, w, 3].
@@ -67,7 +69,7 @@ def iter_frames(
             picture(next(good_frames(path, container, stream)))
     for index, (seconds, frame) in enumerate(frames_between(path, threads, start, end)):
         if keep is None or keep(index, seconds):
-            yield seconds, picture(frame)
+            yield seconds, picture.planes(frame) if planes else picture(frame)
 
 
 def frames_between(
