@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import sys
 import zipfile
 from pathlib import Path
@@ -15,7 +16,9 @@ from fsar_cli.errors import DataError
 
 NAME = "[Name]_(x)!_&_'quoted';_cartwheel_f_cm_np1_le_med_0.avi"
 
-FAKE = """#!{python}
+# For the shell a call of Python, whose path may hold spaces; for Python a text.
+FAKE = """#!/bin/sh
+''''exec {python} "$0" "$@" # '''
 import json, pathlib, sys
 tool, arguments, contents = pathlib.Path(sys.argv[0]).name, sys.argv[1:], {contents!r}
 with open({log!r}, "a") as log:
@@ -52,7 +55,7 @@ def program(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("PATH", str(folder))
 
     def add(name: str, contents: dict[str, bytes | None], fails: str = "") -> Path:
-        script = FAKE.format(python=sys.executable, log=str(log), contents=contents, fails=fails)
+        script = FAKE.format(python=shlex.quote(sys.executable), log=str(log), contents=contents, fails=fails)
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
         return log

@@ -26,7 +26,10 @@ def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError, OSError: it is damaged.
     """
-    height, width, kind, _ = simplejpeg.decode_jpeg_header(data)
+    try:
+        height, width, kind, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:  # its own text is for those who know libjpeg's functions
+        raise ValueError("no picture") from error
     if (width, height) == size and kind == "YCbCr":
         return simplejpeg.decode_jpeg(data)
     try:
