@@ -162,3 +162,18 @@ def test_wrong_lengths_in_real_clips_are_no_loss(shared: Path) -> None:
     named = {path: count_frames(path, threads=1) for path in paths if path.stem in ("set1_38_seq07", "set2_55_seq20")}
     assert len(named) == 2
     assert all(count > 50 for count in named.values())
+
+
+def test_an_avi_whose_header_counts_fields_is_whole_as_long_as_its_index_is_there(tmp_path: Path) -> None:
+    """As remuxed H.264 has it: twice the frames."""
+    path = _make(tmp_path, "plain.avi")
+    data = bytearray(path.read_bytes())
+    length = data.index(b"strh") + 40
+    data[length : length + 4] = (100).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert count_frames(path) == 50
+    assert count_frames(_cut(path, data.index(b"idx1") + 20)) == 50, "all frames lie before an index that begins"
+    with pytest.raises(DataError, match="50 of 100 frames are there"):
+        count_frames(_cut(path, data.index(b"idx1")))
+    with pytest.raises(DataError, match="of 100 frames are there"):
+        count_frames(_cut(path, len(data) // 2))

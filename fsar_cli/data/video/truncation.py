@@ -2,7 +2,8 @@
 
 Each container is asked what it promises and nothing is guessed, so a live recording without lengths or index is whole:
 - MP4, MOV: the bytes that the index places behind the end; in fragmented files a fragment cut in two.
-- AVI: a tenth of the frames that the header counts, or a frame cut in two; the lengths of lists are too often wrong.
+- AVI: a tenth of the frames that the header counts, unless the index behind them is there (some headers count fields),
+  or a frame cut in two; the lengths of lists are too often wrong.
 - Matroska, WebM: a cluster or block cut in two, or a segment that goes on behind the end.
 - FLV: a tag cut in two, or a header that counts two percent more bytes.
 - MPEG-TS: a packet cut in two.
@@ -37,9 +38,9 @@ def cut_off(container, stream, packets: int) -> str:
             end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
             return _bytes(size, end) or _bytes(size, _fragments_end(file, size))
         if kind == "avi":
-            if packets < 0.9 * stream.frames:
+            if packets < 0.9 * stream.frames and not any(name == b"idx1" for name, _ in _chunks(file, size)):
                 return f"{packets} of {stream.frames} frames are there"
-            return _bytes(size, _chunks_end(file, size))
+            return _bytes(size, _frames_end(file, size))
         if "matroska" in kind:
             return _bytes(size, _clusters_end(file, size))
         if kind == "flv":
@@ -67,9 +68,17 @@ def _fragments_end(file: BinaryIO, size: int) -> int:
     return position if fragmented and name in (b"moof", b"mdat") else 0
 
 
-def _chunks_end(file: BinaryIO, size: int) -> int:
-    """End of the last chunk where that is a frame or sound, stepping into lists of them longer than the file."""
-    position, name = 0, b""
+def _frames_end(file: BinaryIO, size: int) -> int:
+    """End of the last chunk where that is a frame or sound; else 0."""
+    name, end = b"", 0
+    for name, end in _chunks(file, size):  # noqa: B007 - the last one is wanted
+        pass
+    return end if name[:2].isdigit() else 0
+
+
+def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """(name, end) of an AVI's chunks, stepping into lists of frames that are longer than the file."""
+    position = 0
     while position + 12 <= size:
         file.seek(position)
         name, length, kind = struct.unpack("<4sI4s", file.read(12))
@@ -77,7 +86,7 @@ def _chunks_end(file: BinaryIO, size: int) -> int:
             position += 12
         else:
             position += 8 + length + length % 2
-    return position if name[:2].isdigit() else 0
+            yield name, position
 
 
 def _clusters_end(file: BinaryIO, size: int) -> int:
