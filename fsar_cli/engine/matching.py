@@ -14,8 +14,9 @@ from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.device import free_memory
 
 # Memory one call of `match` may take for gathered support and query; its temporaries are about as large again.
-# More than this gains no speed; where less is free, a share of that.
-BYTES_PER_MATCH = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
+# More gains no speed; on a CPU it costs some, as the system then gives and takes pages with every call. Where less is
+# free, a share of that.
+BYTES_PER_MATCH = {"cpu": 16 * 2**20, "cuda": 4 * 2**30}
 SHARE_OF_MEMORY = 0.125
 # A pair for an episode costs more than one of the table, whose products are larger; so the table may hold more pairs.
 PAIRS_WORTH_COMPUTING = 2.0
