@@ -115,15 +115,17 @@ def describe_clips(
 ) -> Features:
     """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before."""
     place(method, device, config.train.channels_last).eval()
+    statistics: list[RegionStatistics] = []
     if cache is None:
-        with tempfile.TemporaryDirectory(prefix="features-", dir=_spill_folder()) as folder:
-            _describe(method, clips, device, config, reporter, Path(folder))
-            return _read_features(Path(folder), cached=False)
+        parts = _described(method, clips, device, config, reporter, statistics)
+        encoded = _gathered(len(clips), parts, torch.device("cpu"), reporter)
+        return Features(encoded, RegionStatistics.mean(statistics) if statistics else None, cached=False)
     key = features_key(method, clips, device, config)
     entry = cache.find(key)
     if entry is None:
         with cache.make(key) as staging:
-            _describe(method, clips, device, config, reporter, staging)
+            parts = _described(method, clips, device, config, reporter, statistics)
+            _write(staging, len(clips), parts, statistics)
     return _read_features(cache.folder / key, cached=entry is not None)
 
 
@@ -148,9 +150,11 @@ def features_key(
     return digest.hexdigest()
 
 
-def _describe(method, clips, device: torch.device, config: Config, reporter: Reporter, folder: Path) -> None:
-    """Write what the backbones say of all clips."""
-    writer, statistics, normalize = TensorWriter(folder / FEATURES, len(clips)), [], normalizes(config.model)
+def _described(
+    method, clips, device: torch.device, config: Config, reporter: Reporter, statistics: list[RegionStatistics]
+) -> Iterator[Encoded]:
+    """What the backbones say of all clips, group by group, on the CPU; the groups' regions go to `statistics`."""
+    normalize = normalizes(config.model)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device)
     with reporter.track("encoding", len(clips), "clips") as task:
@@ -160,8 +164,14 @@ def _describe(method, clips, device: torch.device, config: Config, reporter: Rep
                 described = method.describe(to_float(pixels, normalize)).to(dtype=torch.float32)
             if "boxes" in described:
                 statistics.append(region_statistics(pixels, described["boxes"], described["saturated"]))
-            writer.add(described.to("cpu").tensors)
+            yield described.to("cpu")
             task.advance(len(some))
+
+
+def _write(folder: Path, rows: int, parts: Iterator[Encoded], statistics: list[RegionStatistics]) -> None:
+    writer = TensorWriter(folder / FEATURES, rows)
+    for part in parts:
+        writer.add(part.tensors)
     writer.close()
     if statistics:
         (folder / REGIONS).write_text(json.dumps(asdict(RegionStatistics.mean(statistics))), encoding="utf-8")
@@ -177,7 +187,7 @@ def _read_features(folder: Path, cached: bool) -> Features:
 def _embedded(
     method: FewShotMethod, features: Encoded, device: torch.device, config: Config, reporter: Reporter
 ) -> Encoded:
-    """Embed in small groups; into the device's memory where all of it fits, else into a memory-mapped file."""
+    """What the heads make of features, in small groups."""
 
     def embed(start: int) -> Encoded:
         chosen = torch.arange(start, min(start + VIDEOS_PER_EMBEDDING, len(features)))
@@ -185,12 +195,16 @@ def _embedded(
             return method.embed(features.take(chosen).to(device)).to(dtype=torch.float32)
 
     rows = len(features)
-    parts = map(embed, range(0, rows, VIDEOS_PER_EMBEDDING))
+    return _gathered(rows, map(embed, range(0, rows, VIDEOS_PER_EMBEDDING)), device, reporter)
+
+
+def _gathered(rows: int, parts: Iterator[Encoded], device: torch.device, reporter: Reporter) -> Encoded:
+    """Parts as one: in the device's memory where they fit, else in a memory-mapped file."""
     first = next(parts)
     size = rows * 4 * first.numel_per_video()
     if size <= SHARE_OF_MEMORY * free_memory(device):
         return _in_memory(rows, first, parts)
-    reporter.log(f"the bank takes {size / 2**30:.1f} GiB: it is read from disk while matching")
+    reporter.log(f"what was encoded takes {size / 2**30:.1f} GiB: it is read from disk")
     return _on_disk(rows, first, parts)
 
 

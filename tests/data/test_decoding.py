@@ -9,7 +9,7 @@ import pytest
 from videos import make_audio, make_video, truncate
 
 from fsar_cli.data.splits import decoding
-from fsar_cli.data.splits.decoding import decode, look, video_files
+from fsar_cli.data.splits.decoding import decode, look
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.splits.verdicts import Verdict, Verdicts
 from fsar_cli.data.store.extraction import extract
@@ -67,7 +67,7 @@ def test_the_files_are_those_of_the_tree(root: Path):
     (root / "kick/.hidden.mp4").touch()
     (root / "kick/notes.txt").touch()
     tree, sources = scan_tree(root), find_videos([root]).sources
-    files = video_files(tree)
+    files = tree.files
     assert files.keys() == tree.ids
     assert files == {source.id: source.path for source in sources}
 
@@ -147,7 +147,7 @@ def test_a_torn_last_row_costs_that_video_only(root: Path, tmp_path: Path, monke
     for cut in range(last, len(whole)):
         file.write_bytes(whole[:cut])
         with Verdicts(tmp_path / "cache", tree.root) as kept:
-            known = [kept.get(path) is not None for path in video_files(tree).values()]
+            known = [kept.get(path) is not None for path in tree.files.values()]
         assert sum(known) == len(tree.ids) - 1
     file.write_bytes(whole[: last + 9])
     seen = spy(monkeypatch)

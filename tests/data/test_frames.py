@@ -13,6 +13,7 @@ from videos import make_audio, make_video, read_counter, truncate
 from fsar_cli.data.store import extraction
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore, Settings, frame_name, read_manifest, write_manifest
+from fsar_cli.data.store.loose import LooseSink
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import read_frames
 from fsar_cli.errors import DataError, Interrupted, UsageError
@@ -304,7 +305,7 @@ def test_a_full_disk_stops_the_run(tree: Path, tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(LooseSink, "add", full)
     with pytest.raises(DataError, match="takes no more: No space left") as caught:
         _extract(tree, tmp_path)
     assert "run the same again" in caught.value.hint

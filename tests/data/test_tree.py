@@ -93,3 +93,16 @@ def test_a_broken_file_name_is_shown(tmp_path):
         pytest.skip("this file system takes UTF-8 names only")
     with pytest.raises(DataError, match=r"a/caf\\udce9 is not valid UTF-8"):
         scan_tree(tmp_path)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_every_video_has_its_file_in_a_flat_folder_too(tmp_path: Path, flat: bool) -> None:
+    root = tmp_path / "clips [1]"
+    names = ["a.avi", "b.mp4", "b.MKV"] if flat else ["kick/a.avi", "kick/b.mp4", "kick/b.MKV", "wave/a.avi"]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    tree = scan_tree(root)
+    assert tree.flat == flat
+    assert tree.files.keys() == tree.ids
+    assert {path.relative_to(root).as_posix() for path in tree.files.values()} == set(names)

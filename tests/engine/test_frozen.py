@@ -75,7 +75,7 @@ def test_the_second_run_asks_no_backbone(project, tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise AssertionError("a backbone was asked")
 
-    monkeypatch.setattr(bank, "_describe", refuse)
+    monkeypatch.setattr(bank, "_described", refuse)
     assert second.run().loss == result.loss
 
 

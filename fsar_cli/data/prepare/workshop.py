@@ -14,13 +14,8 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from fsar_cli.data.disk import complete_rows, kept_to_one, write_rows
 from fsar_cli.data.prepare.searching import Entry
-from fsar_cli.errors import UsageError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs into one folder are then not kept apart
-    fcntl = None
 
 FOLDER, DONE, LOCK = ".fsar-prepare", "done.csv", "lock"
 
@@ -54,22 +49,13 @@ class Workshop:
         self._rewrite()
 
     def _read(self) -> Iterator[Row]:
-        try:
-            with (self.root / DONE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                for row in csv.reader(file):
-                    if len(row) == len(fields(Row)) and row[0].isdecimal():  # a killed run may leave half a row
-                        number, origin, size, mtime, wish, files, size_unpacked = row
-                        yield Row(int(number), origin, int(size), int(mtime), wish, int(files), int(size_unpacked))
-        except FileNotFoundError:
-            return
+        for row in complete_rows(self.root / DONE):
+            if len(row) == len(fields(Row)) and row[0].isdecimal():
+                number, origin, size, mtime, wish, files, size_unpacked = row
+                yield Row(int(number), origin, int(size), int(mtime), wish, int(files), int(size_unpacked))
 
     def _rewrite(self) -> None:
-        new = self.root / f"{DONE}.new"
-        with new.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([column.name for column in fields(Row)])
-            writer.writerows(astuple(row) for row in self.rows.values())
-        os.replace(new, self.root / DONE)
+        write_rows(self.root / DONE, [column.name for column in fields(Row)], map(astuple, self.rows.values()))
 
     def is_done(self, archive: Entry) -> bool:
         """Whether this archive, as it is now, was unpacked before. One that has changed since is forgotten."""
@@ -129,12 +115,5 @@ def opened(out: Path, wish: str) -> Iterator[Workshop]:
     """
     root = out / FOLDER
     root.mkdir(parents=True, exist_ok=True)
-    with (root / LOCK).open("w") as file:
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another fsar prepare is at work in {out}", "wait for it, or name another --out"
-            ) from error
+    with kept_to_one(root / LOCK, f"another fsar prepare is at work in {out}", "wait for it, or name another --out"):
         yield Workshop(out, wish)

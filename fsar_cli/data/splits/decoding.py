@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
 from fsar_cli.data.splits.checking import Seen
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.data.splits.verdicts import Verdict, Verdicts
@@ -71,8 +70,8 @@ def _try_files(
     tree: Tree, ids: Sequence[str], verdicts: dict[str, Verdict], kept: Verdicts, workers: int, reporter: Reporter
 ) -> None:
     """Add a verdict on each video to `verdicts`: the one that was kept, or what decoding it now comes to."""
-    files = video_files(tree)
-    paths = {video: files.get(video, tree.root / video) for video in ids}  # gone since it was listed: decoding says so
+    # Of one that is gone since the tree was listed, decoding says so.
+    paths = {video: tree.files.get(video, tree.root / video) for video in ids}
     verdicts |= {video: verdict for video in ids if (verdict := kept.get(paths[video]))}
     if verdicts:
         reporter.log(f"{len(verdicts)} of {len(ids)} videos were decoded before: {printable(kept.file)}")
@@ -81,17 +80,6 @@ def _try_files(
         for path, verdict in outcomes:
             kept.add(path, verdict)
             verdicts[jobs[path]] = verdict
-
-
-def video_files(tree: Tree) -> dict[str, Path]:
-    """{id: file} of a tree of videos."""
-    files = {}
-    for cls in tree.classes:
-        folder = tree.root.resolve() / cls
-        names = (name for name in os.listdir(folder) if Path(name).suffix.lower() in VIDEO_EXTENSIONS)
-        visible = [name for name in names if not name.startswith(".") and (folder / name).is_file()]
-        files |= {video: folder / name for name, video in ids_of_files(cls, visible).items()}
-    return files
 
 
 def decode_file(path: Path) -> Verdict:

@@ -18,12 +18,12 @@ tree, rule and seed give the same bytes. The digest is the SHA-256 of the rows a
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from fsar_cli.data.disk import write_whole
 from fsar_cli.data.splits.protocols import SPLITS
 from fsar_cli.errors import DataError, did_you_mean
 
@@ -142,16 +142,6 @@ class Splits:
             return cls(*_parse(text))
         except DataError as error:
             raise DataError(f"{path}: {error.message}", error.hint) from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file in one step: readers see the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check(rows: Iterable[tuple[str, Video]]) -> None:

@@ -15,8 +15,9 @@ Blank lines, `\\r\\n`, a byte order mark and the ending of a video are no part o
 import re
 from pathlib import Path
 
+from fsar_cli.data.disk import write_whole
 from fsar_cli.data.naming import VIDEO_EXTENSIONS, bare
-from fsar_cli.data.splits.file import Splits, write_whole
+from fsar_cli.data.splits.file import Splits
 from fsar_cli.errors import DataError, UsageError
 
 FORMS = {

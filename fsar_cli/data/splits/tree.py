@@ -19,16 +19,29 @@ from fsar_cli.errors import DataError
 
 @dataclass(frozen=True)
 class Tree:
-    """Classes and video ids of a folder: `classes[name]` is a sorted tuple of ids; `kind` is `videos` or `frames`."""
+    """Classes and video ids of a folder: `classes[name]` is a sorted tuple of ids; `kind` is `videos` or `frames`.
+
+    `flat` says that the folder is itself the one class.
+    """
 
     root: Path
     kind: str
     classes: dict[str, tuple[str, ...]]
+    flat: bool = False
 
     @cached_property
     def ids(self) -> frozenset[str]:
         """All video ids."""
         return frozenset(video for videos in self.classes.values() for video in videos)
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """{id: file} of a tree of videos, listed when it is first asked for; paths are absolute."""
+        root, files = self.root.resolve(), {}
+        for cls in self.classes:
+            folder = root if self.flat else root / cls
+            files |= {video: folder / name for name, video in _ids(cls, _visible(folder)).items()}
+        return files
 
     @property
     def digest(self) -> str:
@@ -52,9 +65,9 @@ def scan_tree(root: Path) -> Tree:
         raise DataError(f"no folder {root}", "name the class/video tree with --root or data.videos in fsar.yaml")
     listed = _from_manifest(root)
     if listed is not None:
-        kind, classes = "frames", listed
+        kind, classes, flat = "frames", listed, False
     else:
-        kind, classes = _from_folders(root)
+        kind, classes, flat = _from_folders(root)
     classes = {name: tuple(sorted(videos)) for name, videos in sorted(classes.items()) if videos}
     if not classes:
         raise DataError(
@@ -62,7 +75,7 @@ def scan_tree(root: Path) -> Tree:
             "expected CLASS/VIDEO files, as in kick/clip_01.avi, or a frame store CLASS/VIDEO/00000001.jpg",
         )
     _refuse_broken_names(classes)
-    return Tree(root, kind, classes)
+    return Tree(root, kind, classes, flat)
 
 
 def _from_manifest(root: Path) -> dict[str, list[str]] | None:
@@ -85,7 +98,8 @@ def _visible(folder: Path) -> Iterator[os.DirEntry]:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
-def _from_folders(root: Path) -> tuple[str, dict[str, list[str]]]:
+def _from_folders(root: Path) -> tuple[str, dict[str, list[str]], bool]:
+    """Kind, ids by class, and whether the folder is itself the class."""
     files: dict[str, list[str]] = {}
     stores: dict[str, list[str]] = {}
     entries = list(_visible(root))
@@ -93,18 +107,19 @@ def _from_folders(root: Path) -> tuple[str, dict[str, list[str]]]:
         if not cls.is_dir():
             continue
         inside = list(_visible(Path(cls.path)))
-        files[cls.name] = _ids(cls.name, inside)
+        files[cls.name] = list(_ids(cls.name, inside).values())
         stores[cls.name] = [f"{cls.name}/{e.name}" for e in inside if e.is_dir() and _has_picture(Path(e.path))]
     # A tree of both would be a mistake somewhere; the videos are the source, so they win.
     if any(files.values()) or any(stores.values()):
-        return ("videos", files) if any(files.values()) else ("frames", stores)
+        return ("videos", files, False) if any(files.values()) else ("frames", stores, False)
     name = root.resolve().name
-    return "videos", {name: _ids(name, entries)}
+    return "videos", {name: list(_ids(name, entries).values())}, True
 
 
-def _ids(cls: str, entries: Iterable[os.DirEntry]) -> list[str]:
+def _ids(cls: str, entries: Iterable[os.DirEntry]) -> dict[str, str]:
+    """{file name: id} of the videos among the entries of a class's folder."""
     names = [e.name for e in entries if Path(e.name).suffix.lower() in VIDEO_EXTENSIONS and e.is_file()]
-    return list(ids_of_files(cls, names).values())
+    return ids_of_files(cls, names)
 
 
 def _has_picture(folder: Path) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
 
+from fsar_cli.data.disk import kept_to_one
 from fsar_cli.data.store.linked import LinkedWriter
 from fsar_cli.data.store.loose import LooseWriter
 from fsar_cli.data.store.packed import PackedWriter
@@ -27,11 +28,6 @@ from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError
 
-try:
-    import fcntl
-except ImportError:  # Windows: two extractions into one store are then not kept apart
-    fcntl = None
-
 PARTIAL, LOCK, FAILED = ".partial", ".lock", "failed.csv"
 WRITERS = {"files": LooseWriter, "packed": PackedWriter, "videos": LinkedWriter}
 """What each kind of store does with a finished video: whole, open, place, close."""
@@ -46,14 +42,7 @@ def locked(out: Path) -> Iterator[None]:
             "OUT is the last argument; name a new folder or one that extract-frames made",
         )
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as file:
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another extraction is at work in {out}", "wait for it, or choose another folder"
-            ) from error
+    with kept_to_one(out / LOCK, f"another extraction is at work in {out}", "wait for it, or choose another folder"):
         yield
 
 

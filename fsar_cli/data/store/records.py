@@ -1,13 +1,12 @@
 """What a frame store says about itself: its settings, and a row of facts for every video."""
 
-import csv
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from fsar_cli.data.disk import complete_rows, write_rows, write_whole
 from fsar_cli.errors import DataError, UsageError
 
 Clips = Literal["segment", "longest", "whole"]
@@ -97,30 +96,8 @@ def read_settings(root: Path) -> Settings | None:
 
 def write_settings(root: Path, settings: Settings) -> None:
     """Store the settings, at once or not at all."""
-    partial = root / f".{SETTINGS}"
-    partial.write_text(json.dumps({"schema": 1, **asdict(settings)}, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, root / SETTINGS)
-
-
-def complete_rows(file: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file without its heading; a last one that a killed process left unfinished is passed over."""
-    try:
-        # newline="": names may hold line breaks, which stand quoted in the file.
-        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            lines = [line for line in stream if line.endswith(("\n", "\r"))]
-    except FileNotFoundError:
-        return
-    yield from csv.reader(lines[1:])
-
-
-def write_rows(file: Path, heading: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a whole CSV file, at once or not at all."""
-    partial = file.with_name(f".{file.name}")
-    with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(heading)
-        writer.writerows(rows)
-    os.replace(partial, file)
+    text = json.dumps({"schema": 1, **asdict(settings)}, indent=2) + "\n"
+    write_whole(root / SETTINGS, text.encode())
 
 
 def manifest_rows(root: Path) -> Iterator[list[str]]:

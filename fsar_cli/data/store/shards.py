@@ -21,7 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from fsar_cli.data.store.records import Record, complete_rows, write_rows
+from fsar_cli.data.disk import complete_rows, write_rows
+from fsar_cli.data.store.records import Record
 from fsar_cli.errors import DataError
 
 SHARDS, INDEX = "shards", "index.csv"
