@@ -8,7 +8,7 @@ import pytest
 import torch
 from core_parts import random_index, relative_error, seeded
 
-from fsar_cli.core.attention import CrossTransformer, dropout, tuple_distance
+from fsar_cli.core.attention import CrossTransformer, TupleAttention, dropout
 from fsar_cli.core.encoded import Encoded
 from fsar_cli.errors import UsageError
 
@@ -77,20 +77,64 @@ def test_distances_are_those_of_the_loop_over_episodes_queries_and_classes() -> 
         assert found[e, q, n].item() == pytest.approx(expected, rel=1e-5)
 
 
+def attended(card: TupleAttention, frames: torch.Tensor, support: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """What each query tuple of an episode attends to in each class, by the plain formula: [Q,N,L,D_k]."""
+    keys, values = card.key_norm(card.key(frames)), card.value(frames)  # [V,L,D_k]
+    logits = torch.einsum("qid,nkjd->qnikj", keys[query], keys[support]) / math.sqrt(keys.shape[-1])
+    weights = logits.flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:])
+    return torch.einsum("qnikj,nkjd->qnid", weights, values[support])
+
+
+def plain_distance(
+    card: TupleAttention, frames: torch.Tensor, support: torch.Tensor, query: torch.Tensor
+) -> torch.Tensor:
+    """[Q,N] of an episode by the plain formula."""
+    missed = card.value(frames)[query].unsqueeze(1) - attended(card, frames, support, query)
+    return missed.square().sum(-1).mean(-1)
+
+
+@pytest.mark.parametrize("cardinality", [1, 2, 3, 5])
+def test_inner_products_give_distances_and_gradients_of_the_plain_formula(cardinality: int) -> None:
+    transformer, frames = head(cardinalities=(cardinality,)).double(), features(12).double().requires_grad_()
+    support, query = random_index(1, 3, 2, 4, 12)
+    card = transformer.cards[f"card{cardinality}"]
+    inputs = [frames, *card.parameters()]
+    found = distances(transformer, frames, support, query)[0]
+    expected = plain_distance(card, frames + transformer.position, support[0], query[0])
+    assert relative_error(found, expected) < 1e-12
+    outward = torch.randn(found.shape, generator=seeded(1)).double()
+    for a, b in zip(*(torch.autograd.grad((d * outward).sum(), inputs) for d in (found, expected)), strict=True):
+        assert (a - b).abs().max() <= 1e-11 * max(1.0, float(b.abs().max()))
+
+
+@pytest.mark.parametrize("common", [0.0, 1.0, 100.0])
+def test_what_all_frames_share_costs_no_digits(common: float) -> None:
+    """Features of trained networks are alike: the distance is then a small difference of large numbers."""
+    torch.manual_seed(0)
+    transformer = CrossTransformer("head", 64, 8, key_dim=48, dropout=0.0).eval()
+    frames = common + torch.rand(12, 8, 64, generator=seeded(0))
+    support, query = random_index(2, 3, 2, 4, 12)
+    with torch.no_grad():
+        found = distances(transformer, frames, support, query)
+        exact = transformer.double()
+        cards = [[plain_distance(c, frames.double() + exact.position, s, q) for c in exact.cards.values()]
+                 for s, q in zip(support, query, strict=True)]  # fmt: skip
+    expected = torch.stack([sum(pair) / 2 for pair in cards])
+    assert relative_error(found, expected) < 1e-5
+
+
 def test_two_heads_add_up_to_the_distance_of_the_concatenated_attention() -> None:
     """Eq. 10: ||concat(S_g, S_l) - concat(q_g, q_l)||^2 is the sum over the halves."""
-    keys = [torch.randn(2, 1, 3, 2, 5, 4, generator=seeded(s)) for s in (1, 2)]
-    asked = [torch.randn(2, 1, 4, 5, 4, generator=seeded(s)) for s in (3, 4)]
-    values, found = [k + 1 for k in keys], [a - 1 for a in asked]
-    separate = sum(
-        tuple_distance(k[0], v[0], a[0], f[0]) for k, v, a, f in zip(keys, values, asked, found, strict=True)
-    )
-    attended = []
-    for k, v, a in zip(keys, values, asked, strict=True):
-        weights = torch.einsum("eqtd,enkld->eqntkl", a[0], k[0]) / 2.0  # sqrt of the key dimension 4
-        weights = weights.flatten(-2).softmax(-1).unflatten(-1, (2, 5))
-        attended.append(torch.einsum("eqntkl,enkld->eqntd", weights, v[0]))
-    joined = torch.cat([f[0] for f in found], -1).unsqueeze(2) - torch.cat(attended, -1)
+    torch.manual_seed(0)
+    halves = [CrossTransformer(name, D, T, cardinalities=(2,), key_dim=4, dropout=0.0).eval() for name in ("g", "l")]
+    frames, (support, query) = [features(9, seed) for seed in (0, 1)], random_index(1, 3, 2, 3, 9)
+    separate = sum(distances(half, f, support, query)[0] for half, f in zip(halves, frames, strict=True))
+    seen, asked = [], []
+    for half, f in zip(halves, frames, strict=True):
+        card, x = half.cards["card2"], f + half.position
+        seen.append(attended(card, x, support[0], query[0]))
+        asked.append(card.value(x)[query[0]].unsqueeze(1))
+    joined = torch.cat(seen, -1) - torch.cat(asked, -1)
     assert relative_error(separate, joined.square().sum(-1).mean(-1)) < 1e-5
 
 

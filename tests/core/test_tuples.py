@@ -6,7 +6,7 @@ import pytest
 import torch
 from core_parts import relative_error, seeded
 
-from fsar_cli.core.tuples import TupleLinear, frame_tuples, position_encoding
+from fsar_cli.core.tuples import TupleLinear, frame_tuples, position_encoding, tuple_sums
 
 
 @pytest.mark.parametrize(("frames", "cardinality"), [(8, 2), (8, 3), (5, 1), (6, 4), (4, 4)])
@@ -16,6 +16,17 @@ def test_tuples_are_all_the_ordered_ones(frames: int, cardinality: int) -> None:
     assert len({tuple(t) for t in tuples.tolist()}) == len(tuples)
     assert (tuples[:, 1:] > tuples[:, :-1]).all()
     assert tuples.min() == 0 and tuples.max() == frames - 1
+
+
+@pytest.mark.parametrize(("frames", "cardinality"), [(8, 2), (8, 3), (5, 1), (6, 4), (4, 4)])
+def test_every_tuple_is_the_sum_of_its_frames_each_in_its_position(frames: int, cardinality: int) -> None:
+    each = frames - cardinality + 1
+    rows = [(position, frame) for position in range(cardinality) for frame in range(position, position + each)]
+    sums = tuple_sums(frames, cardinality)
+    assert sums.shape == (math.comb(frames, cardinality), len(rows))
+    for line, chosen in zip(sums.tolist(), frame_tuples(frames, cardinality).tolist(), strict=True):
+        assert [rows[i] for i, one in enumerate(line) if one] == list(enumerate(chosen))
+        assert sum(line) == cardinality
 
 
 @pytest.mark.parametrize("dim", [6, 7, 1])
