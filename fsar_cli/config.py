@@ -9,13 +9,33 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from fsar_cli.errors import UsageError
 
 FilePath = Annotated[Path, PlainSerializer(str)]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+SMALLEST_SIDE = 16
+# YAML reads a bare `off` as false, and `on` as true, which would pass for the number 1.
+Off = BeforeValidator(lambda value: {False: "off", True: "on"}[value] if isinstance(value, bool) else value)
+
+
+def _sides(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    sides = (value,) if isinstance(value, int) else value
+    if not sides or len(set(sides)) < len(sides) or min(sides) < SMALLEST_SIDE:
+        given = list(sides) if isinstance(value, tuple) else value
+        raise ValueError(f"must be at least {SMALLEST_SIDE}, or a list of different such numbers, not {given}")
+    return value
 
 
 class Section(BaseModel):
@@ -87,10 +107,14 @@ class RelationConfig(Section):
 class RegionConfig(Section):
     """Key-region selection, section 3.3 (eq. 4-8)."""
 
-    enabled: bool = True
-    """Off: global features only (the baseline row of Table 2)."""
-    side: Annotated[int, Field(ge=16)] = 128
-    """P: side of the key region in pixels of the input crop."""
+    enabled: bool | None = None
+    """Off: global features only (the baseline row of Table 2); on: for any method; null: for keyregion alone."""
+    side: Annotated[int | tuple[int, ...], AfterValidator(_sides)] = 128
+    """P: side of the key region in pixels of the input crop; a list: regions of several sides around each centre, whose
+    features are averaged, and the first of which is the one that is drawn and measured."""
+    selector: Literal["paper", "adafocus"] = "paper"
+    """Eq. 4-7 on cell weights, which has no parameters, or AdaFocus V2's policy network on the map; it takes `side`,
+    `stop_gradient` and `random_probability` alone."""
     source: Literal["relation", "difference"] = "relation"
     """Cell weights from the relation module (paper) or from differences between neighbouring frames' maps."""
     weights: Literal["raw", "softmax", "l1"] = "raw"
@@ -105,6 +129,11 @@ class RegionConfig(Section):
     """Trick 2: share of training forwards whose region comes from a random mask."""
     random_kind: Literal["mask", "uniform_centre"] = "mask"
     """Random cell weights U(0,1) (paper), or a centre drawn uniformly from the valid area."""
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """P of all regions of a frame."""
+        return (self.side,) if isinstance(self.side, int) else self.side
 
 
 class MatchConfig(Section):
@@ -133,6 +162,25 @@ class MatchConfig(Section):
         return self
 
 
+class AtaConfig(Section):
+    """ATA: adaptation of the prototypes at test time, and its classifier in training."""
+
+    steps: Annotated[int, Field(ge=0)] = 50
+    """Adam steps on the support of each test episode; 0: prototypes are the means over shots."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Of frame features before the classifier, in training."""
+
+
+class ArnConfig(Section):
+    """ARN: descriptors and self-supervision."""
+
+    channels: Annotated[int, Field(ge=16, le=512)] = 64
+    """R: channels that are pooled to R x R numbers for each video."""
+    alignment: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the alignment of temporal attention in the loss."""
+
+
 class ModelConfig(Section):
     """The method and its parts."""
 
@@ -148,9 +196,27 @@ class ModelConfig(Section):
     """Train only what follows the backbones (which then stay in evaluation mode)."""
     freeze_batchnorm: bool = False
     """Keep batch statistics of the pretrained weights."""
+    classes: Positive | None = None
+    """Training classes, for methods with a classifier of them; `fsar train` counts them in the split file."""
+    class_weight: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the classifier's loss (hyrsm, molo); null: the authors' on Kinetics, 0.4 and 0.1."""
     relation: RelationConfig = RelationConfig()
     region: RegionConfig = RegionConfig()
     match: MatchConfig = MatchConfig()
+    ata: AtaConfig = AtaConfig()
+    arn: ArnConfig = ArnConfig()
+
+    @property
+    def selects_regions(self) -> bool:
+        """Whether the features of a frame are global and local: `region.enabled`, or what the method's default is."""
+        return self.method == "keyregion" if self.region.enabled is None else self.region.enabled
+
+    @property
+    def label(self) -> str:
+        """The method in a word, with key regions where they are not its default: `trx`, `trx+region`."""
+        if self.region.enabled in (None, self.method == "keyregion"):
+            return self.method
+        return self.method + ("+region" if self.region.enabled else "-noregion")
 
 
 class OptimConfig(Section):
@@ -173,9 +239,14 @@ class TrainConfig(Section):
     loss_reduction: Literal["sum", "mean"] = "sum"
     """Cross-entropy over the queries of an episode (TRX sums)."""
     seed: int = 0
-    amp: Literal["auto", "off", "bf16"] = "auto"
+    amp: Annotated[Literal["auto", "off", "bf16"], Off] = "auto"
     """`auto`: bf16 on CUDA, float32 on a CPU."""
     channels_last: bool = True
+    compile: bool = False
+    """Compile the backbones' forward and backward (torch.compile); without a working compiler they run as they are."""
+    frame_cache: Annotated[Literal["auto", "off"] | Annotated[float, Field(gt=0)], Off] = "auto"
+    """Keep decoded training frames in memory shared by all loader processes: a number of GiB, or `auto`: all of them
+    where they fit into a part of the free memory, else none."""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Loader processes; null: as many as there are cores, at most 8."""
     log_every: Positive = 20
@@ -214,10 +285,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _region_fits(self) -> "Config":
-        if self.model.region.enabled and self.model.region.side >= self.clip.size:
-            raise ValueError(
-                f"model.region.side {self.model.region.side} must be smaller than clip.size {self.clip.size}"
-            )
+        side = max(self.model.region.sides)
+        if self.model.selects_regions and side >= self.clip.size:
+            raise ValueError(f"model.region.side {side} must be smaller than clip.size {self.clip.size}")
         if max(self.model.match.cardinalities) > self.clip.frames:
             raise ValueError(
                 f"model.match.cardinalities {self.model.match.cardinalities} exceed clip.frames {self.clip.frames}"

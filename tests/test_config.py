@@ -214,3 +214,16 @@ def test_unknown_preset_gets_a_suggestion():
 def test_the_configuration_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Config().optim.lr = 1.0
+
+
+def test_off_is_a_word_wherever_yaml_takes_it_for_false(tmp_path):
+    (tmp_path / "fsar.yaml").write_text("train: {amp: off, frame_cache: off}\n")
+    for found in (
+        resolve(assignments=["train.amp=off", "train.frame_cache=off"], environ={}).config.train,
+        resolve(path=tmp_path / "fsar.yaml", environ={}).config.train,
+    ):
+        assert (found.amp, found.frame_cache) == ("off", "off")
+    assert resolve(assignments=["train.frame_cache=2.5"], environ={}).config.train.frame_cache == 2.5
+    for wrong in ("0", "-1", "on", "some"):
+        with pytest.raises(UsageError, match=r"train\.frame_cache"):
+            resolve(assignments=[f"train.frame_cache={wrong}"], environ={})

@@ -13,6 +13,8 @@ import typer
 from fsar_cli import __version__
 from fsar_cli.cli import (
     annotations,
+    bench,
+    compare,
     config,
     demo,
     doctor,
@@ -51,6 +53,8 @@ splits.app.command("check")(splits_check.check)
 app.add_typer(splits.app, name="splits", short_help="Split lists: list, show, make, check, export.")
 app.command("train", short_help="Train by episodes; Ctrl-C saves.")(train.train)
 app.command("eval", short_help="Accuracy with its confidence interval.")(evaluate.evaluate)
+app.command("compare", short_help="Which differences between runs are real?")(compare.compare)
+app.command("bench", short_help="How fast is fsar here?")(bench.bench)
 app.command("visualize-regions", short_help="Draw the key regions of a video.")(visualize.visualize_regions)
 app.command("methods", short_help="The methods and their papers.")(methods.methods)
 app.add_typer(config.app, name="config", short_help="Settings, their origins, presets.")

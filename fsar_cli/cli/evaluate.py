@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
+from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose
+from fsar_cli.errors import UsageError
 
 
 def evaluate(
@@ -27,6 +28,7 @@ def evaluate(
     untrained: Annotated[
         bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
     ] = False,
+    region: Region = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: RUN/eval, RUN/eval-NAME).")] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither read nor keep the features of the videos (FSAR_CACHE).")
@@ -53,20 +55,23 @@ def evaluate(
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.evaluate import evaluate as evaluate_method
     from fsar_cli.engine.evaluate import write_results
+    from fsar_cli.engine.results import result_cache
 
+    if region is not None and not untrained:
+        raise UsageError("--region and --no-region go with --untrained", "a run has the features it was trained with")
     reporter = ConsoleReporter(quiet or as_json, verbose)
     flags = {
         "eval.shots": shots or None, "eval.way": way, "eval.queries": queries, "eval.episodes": episodes,
         "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
-        "data.splits": splits,
+        "data.splits": splits, "model.region.enabled": region,
     }  # fmt: skip
     source = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
     target = resolve_device(device, reporter)
     name = f"eval-{source.config.data.name}" if dataset else "eval"
     folder = out or (source.run.path / name if source.run else Path(name))
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
-    cache = None if no_cache else feature_cache()
-    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter, cache=cache)
+    caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
+    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter, **caches)
     write_results(result, source.config, folder)
     _show(result, source, folder, as_json)
 

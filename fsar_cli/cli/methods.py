@@ -5,13 +5,20 @@ from fsar_cli.cli.output import print_json, stdout, table
 
 
 def methods(as_json: Json = False) -> None:
-    """List the methods with what they are and where they were published."""
+    """List the methods with what they are, where they were published and whether key regions are their default."""
+    from fsar_cli.config import ModelConfig
     from fsar_cli.core.methods import METHODS
 
     found = [
-        {"name": name, "title": (kind.__doc__ or "").strip().partition("\n")[0], "paper": kind.paper}
+        {
+            "name": name,
+            "title": (kind.__doc__ or "").strip().partition("\n")[0],
+            "paper": kind.paper,
+            "region": ModelConfig(method=name).selects_regions,
+        }
         for name, kind in METHODS.items()
     ]
     if as_json:
         return print_json({"methods": found})
-    stdout.print(table("", ["method", "what", "paper"], [list(entry.values()) for entry in found]))
+    rows = [[m["name"], m["title"], m["paper"], "yes" if m["region"] else "with --region"] for m in found]
+    stdout.print(table("", ["method", "what", "paper", "key regions"], rows))

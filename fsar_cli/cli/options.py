@@ -15,4 +15,8 @@ Set = Annotated[
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration file (default: ./fsar.yaml where there is one).")
 ]
+Region = Annotated[
+    bool | None,
+    typer.Option("--region/--no-region", help="Add the key region's features, to any method (default: to keyregion)."),
+]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Start from a shipped preset.")]

@@ -5,15 +5,16 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
+from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose
 
 VIEWS = 4
 
 
 def train(
-    method: Annotated[str | None, typer.Option(help="keyregion, trx, prototype (`fsar methods`).")] = None,
+    method: Annotated[str | None, typer.Option(help="keyregion, trx, otam, ... (`fsar methods`).")] = None,
     backbone: Annotated[str | None, typer.Option(help="A torchvision classification network.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, none, demo or a path to a state dict.")] = None,
+    region: Region = None,
     frames: Annotated[Path | None, typer.Option(help="Frame store.")] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file.")] = None,
     way: Annotated[int | None, typer.Option(help="Classes per episode.")] = None,
@@ -26,6 +27,9 @@ def train(
     memory_budget: Annotated[
         float | None, typer.Option(metavar="GIB", help="Make an episode fit: checkpointing, then micro-batches.")
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the backbones (torch.compile); for long runs on a GPU.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, episodes and augmentation.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
@@ -50,13 +54,16 @@ def train(
     from fsar_cli.settings import resolve
 
     flags = {
-        "model.method": method, "model.backbone": backbone, "model.weights": weights, "data.frames": frames,
+        "model.method": method, "model.backbone": backbone, "model.weights": weights,
+        "model.region.enabled": region, "data.frames": frames,
         "data.splits": splits, "episode.way": way, "episode.shot": shot, "episode.queries": queries,
         "train.iterations": iterations, "train.seed": seed, "train.workers": workers,
         "train.memory_budget": memory_budget,
     }  # fmt: skip
     if freeze_backbone:
         flags["model.freeze_backbone"] = True
+    if compiled:
+        flags["train.compile"] = True
     reporter = ConsoleReporter(quiet or as_json, verbose)
     base = _run_values(resume, out, preset, config)
     resolved = resolve(preset, config, flags, assignments, base=base)
@@ -66,7 +73,7 @@ def train(
         if origin != "run":
             reporter.log(f"{key} comes from {origin} and not from the run")
     if dry_run:
-        _show_plan(resolved.config, as_json)
+        _show_plan(resolved.config, device, reporter, as_json)
     else:
         _train(resolved.config, resume, out, device, reporter, as_json)
 
@@ -110,11 +117,12 @@ def _train(config, resume: Path | None, out: Path | None, device: str, reporter,
     reporter.log(f"next: fsar eval '{result.run}' --shots 5")
 
 
-def _show_plan(config, as_json: bool) -> None:
+def _show_plan(config, device: str, reporter, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
+    from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.memory import plan
 
-    found = plan(config)
+    found = plan(config, resolve_device(device, reporter))
     if as_json:
         print_json({"command": "train", "dry_run": True, **found})
         return

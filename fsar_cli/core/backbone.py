@@ -3,11 +3,16 @@
 The only user of torchvision in the core.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.ops import Permute
 
 from fsar_cli.core.checkpointing import checkpointed
 from fsar_cli.errors import DataError, UsageError, did_you_mean
@@ -34,6 +39,16 @@ class Rescale(nn.Module):
         return frames * self.scale + self.shift
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The last map of one resolution."""
+
+    end: int
+    """Parts of the trunk (`parts`) that have run when it is there."""
+    channels: int
+    side: int
+
+
 class Backbone(nn.Module):
     """Frames -> feature map; the vector of a frame is the mean of its map (global average pooling)."""
 
@@ -47,11 +62,15 @@ class Backbone(nn.Module):
         self.trunk, self.dim, self.name = trunk, dim, name
         self.checkpointing = False
         """Training keeps the inputs of blocks only and runs them again in the backward pass (`checkpointing`)."""
+        self.compiled: Callable[[Tensor], Tensor] | None = None
+        """The trunk as a compiler made it, for training only; None: there is none."""
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B,3,h,w] -> map [B,C,H,W]."""
         if self.checkpointing and self.training and torch.is_grad_enabled():
             return checkpointed(self.trunk, frames)
+        if self.compiled is not None and torch.is_grad_enabled():
+            return self.compiled(frames)
         return self.trunk(frames)
 
     def map_side(self, input_side: int) -> int:
@@ -60,12 +79,56 @@ class Backbone(nn.Module):
         Raises:
             UsageError: an input too small for the network.
         """
+        with self._tried(input_side) as frame:
+            return self(frame).shape[-1]
+
+    def stages(self, input_side: int, count: int = 4) -> list[Stage]:
+        """The last `count` stages of the trunk (fewer where it has fewer), found with a square input.
+
+        A stage ends where the side of the map falls by a quarter or more; a convolution without padding, which takes
+        off a cell or two, ends none.
+
+        Raises:
+            UsageError: an input too small for the network.
+        """
+        with self._tried(input_side) as x:
+            found = [
+                Stage(end, *self._plain(x, end).shape[1:3])
+                for end, part in enumerate(parts(self.trunk), 1)
+                if (x := part(x)).ndim == 4
+            ]
+        last = [stage for stage, following in pairwise(found) if 4 * following.side <= 3 * stage.side]
+        return [*last, found[-1]][-count:]
+
+    def maps(self, frames: Tensor, stages: Sequence[Stage]) -> list[Tensor]:
+        """[B,3,h,w] -> the maps [B,C,H,W] at the ends of `stages`, which may have been found with another input side.
+
+        What a compiler made of the trunk gives the last map alone; it has no part in this.
+        """
+        steps, x, start, found = parts(self.trunk), frames, 0, []
+        thrifty = self.checkpointing and self.training and torch.is_grad_enabled()
+        for stage in stages:
+            segment = nn.Sequential(*steps[start : stage.end])
+            x = checkpointed(segment, x) if thrifty else segment(x)
+            found.append(self._plain(x, stage.end))
+            start = stage.end
+        return found
+
+    def _plain(self, x: Tensor, end: int) -> Tensor:
+        """What is there after `end` parts, as a map [B,C,H,W]; Swin transformers work on [B,H,W,C] up to their end."""
+        steps = parts(self.trunk)
+        return steps[-1](x) if isinstance(steps[-1], Permute) and end < len(steps) else x
+
+    @contextmanager
+    def _tried(self, input_side: int) -> Iterator[Tensor]:
+        """What runs inside, on a black frame, finds the network in evaluation mode and leaves it as it was."""
         modes = {module: module.training for module in self.modules()}
         parameter = next(self.parameters())
         frame = torch.zeros(1, 3, input_side, input_side, device=parameter.device, dtype=parameter.dtype)
         try:
+            self.eval()
             with torch.no_grad():
-                return self.eval()(frame).shape[-1]
+                yield frame
         except RuntimeError as error:
             raise UsageError(
                 f"{input_side} x {input_side} pixels are too few for the backbone '{self.name}'",
@@ -74,6 +137,13 @@ class Backbone(nn.Module):
         finally:
             for module, mode in modes.items():
                 module.training = mode
+
+
+def parts(trunk: nn.Module) -> list[nn.Module]:
+    """A trunk as modules that run one after the other, all sequences inside it taken apart."""
+    if type(trunk).forward is not nn.Sequential.forward:
+        return [trunk]
+    return [part for module in trunk for part in parts(module)]
 
 
 def backbone_names() -> list[str]:

@@ -86,6 +86,8 @@ class Scores:
     """[E,Q,N]: the prediction is its argmax."""
     parts: dict[str, Tensor] = field(default_factory=dict)
     """Further logits [E,Q,N] by name: what the loss is made of, and what is reported beside the prediction."""
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    """What only the training loss needs, of any shape [E,...]; empty in evaluation."""
 
     def everything(self) -> dict[str, Tensor]:
         """The prediction under `logits`, and the parts under their names."""

@@ -3,14 +3,17 @@
 Any method takes either, so the key region is plug-and-play: the method sees wider frame features, nothing else.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.core.backbone import Backbone
 from fsar_cli.core.encoded import at_least_float32
-from fsar_cli.core.regions import KeyRegionSelector, Regions, crop_regions
+from fsar_cli.core.regions import Regions, Selector, crop_regions
 
 
 @dataclass
@@ -19,11 +22,33 @@ class FrameFeatures:
 
     frames: Tensor
     """[B,T,D] features of the frames: global, or global and local side by side."""
-    mean_maps: Tensor
-    """[B,T,H,W] channel means of the global maps, before any relation."""
+    maps: Tensor
+    """[B,T,C,H,W] global maps."""
+    local_maps: Tensor | None = None
+    """[B,T,C',H',W'] maps of the key regions; of several sides: their mean, cell by cell, at the first one's size."""
     cells: Tensor | None = None
-    """[B,T,H,W] cell weights of the relation; they chose the regions unless a training forward drew random ones."""
+    """[B,T,H,W] cell weights of the relation; they chose the regions unless a training forward drew random ones. None
+    where nothing weighs cells."""
     regions: Regions | None = None
+
+    @property
+    def mean_maps(self) -> Tensor:
+        """[B,T,H,W] channel means of the global maps, before any relation."""
+        return self.maps.detach().mean(2)
+
+    def pooled(self, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """[B,T,D,h,w]: the maps [B*T,C,H,W], and those of the regions, brought to one size, channels side by side.
+
+        Args:
+            pool: makes maps of any side into maps [...,h,w].
+        """
+        lead = self.maps.shape[:2]
+        found = [pool(m.flatten(0, 1)).unflatten(0, lead) for m in (self.maps, self.local_maps) if m is not None]
+        return torch.cat(found, 2)
+
+    def joined(self) -> Tensor:
+        """[B,T,D,H,W]: the global maps, and those of the regions brought to their size, channels side by side."""
+        return self.pooled(lambda maps: F.adaptive_avg_pool2d(maps, self.maps.shape[-2:]))
 
 
 class Features(nn.Module):
@@ -39,8 +64,8 @@ class Features(nn.Module):
         self.freeze_backbone, self.freeze_batchnorm = freeze_backbone, freeze_batchnorm
 
     def backbones(self) -> list[Backbone]:
-        """The backbones of this branch."""
-        return [m for m in self.children() if isinstance(m, Backbone)]
+        """The backbones of this branch: the global one, then the local one."""
+        return [m for m in self.modules() if isinstance(m, Backbone)]
 
     def freeze(self) -> None:
         """Apply the freezing that was asked for; call once after construction."""
@@ -62,7 +87,11 @@ class Features(nn.Module):
 class GlobalFeatures(Features):
     """The whole frame through one backbone."""
 
-    def __init__(self, backbone: Backbone, **freezing: bool) -> None:
+    def __init__(self, backbone: nn.Module, **freezing: bool) -> None:
+        """
+        Args:
+            backbone: a `Backbone`, or a module around one (`stages`) with its `dim` and its form.
+        """
         super().__init__(**freezing)
         self.global_backbone = backbone
         self.dim = self.global_dim = backbone.dim
@@ -71,7 +100,7 @@ class GlobalFeatures(Features):
     def forward(self, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
         """Clips [B,T,3,S,S] -> frame features."""
         maps = self.global_backbone(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])  # [B,T,C,H,W]
-        return FrameFeatures(maps.mean((3, 4)), maps.detach().mean(2))
+        return FrameFeatures(maps.mean((3, 4)), maps)
 
 
 class KeyRegionFeatures(Features):
@@ -79,10 +108,10 @@ class KeyRegionFeatures(Features):
 
     def __init__(
         self,
-        global_backbone: Backbone,
-        local_backbone: Backbone,
-        relation: nn.Module,
-        selector: KeyRegionSelector,
+        global_backbone: nn.Module,
+        local_backbone: nn.Module,
+        relation: nn.Module | None,
+        selector: Selector,
         *,
         stop_gradient: bool = True,
         random_probability: float = 0.5,
@@ -91,10 +120,13 @@ class KeyRegionFeatures(Features):
     ) -> None:
         """
         Args:
-            relation: maps [B,T,C,H,W] -> cell weights [B,T,H,W].
+            global_backbone, local_backbone: a `Backbone`, or a module around one, for whole frames and for regions.
+            relation: maps [B,T,C,H,W] -> cell weights [B,T,H,W]; None: the selector reads the maps themselves.
+            selector: cell weights, or maps -> regions. Where it has several sides, the local feature is the mean over
+                them, so methods see features of the same width.
             stop_gradient: trick 1 of section 3.5: the local loss does not reach the global backbone.
             random_probability: trick 2: share of training forwards with random regions.
-            random_kind: `mask` (cell weights U(0,1)) or `uniform_centre`.
+            random_kind: `mask` (cell weights U(0,1), where there are any) or `uniform_centre`.
         """
         super().__init__(**freezing)
         self.global_backbone, self.local_backbone = global_backbone, local_backbone
@@ -110,26 +142,47 @@ class KeyRegionFeatures(Features):
         lead = clips.shape[:2]
         frames = clips.flatten(0, 1)
         maps = self.global_backbone(frames)  # [B*T,C,H,W]
-        cells = self._cells((maps.detach() if self.stop_gradient else maps).unflatten(0, lead))
-        regions = self._regions(cells, generator)
-        crops = crop_regions(frames, regions.centres.flatten(0, 1), self.selector.region_side)
-        local = self.local_backbone(crops).mean((2, 3))
-        vectors = torch.cat([maps.mean((2, 3)), local], dim=-1).unflatten(0, lead)
-        return FrameFeatures(vectors, maps.detach().mean(1).unflatten(0, lead), cells, regions)
+        read = (maps.detach() if self.stop_gradient else maps).unflatten(0, lead)
+        cells = None if self.relation is None else self._cells(read)
+        regions = self._regions(read if cells is None else cells, generator)
+        local = [self._local(frames, regions, side) for side in self.selector.sides]  # [B*T,C',H',W'] each
+        vectors = torch.cat([maps.mean((2, 3)), _mean([m.mean((2, 3)) for m in local])], dim=-1).unflatten(0, lead)
+        found = _mean([m if m.shape == local[0].shape else _resized(m, local[0]) for m in local])
+        return FrameFeatures(vectors, maps.unflatten(0, lead), found.unflatten(0, lead), cells, regions)
+
+    def _local(self, frames: Tensor, regions: Regions, side: int) -> Tensor:
+        """Maps of the regions of one side of the frames [B*T,3,S,S]."""
+        return self.local_backbone(crop_regions(frames, self.selector.centres(regions, side).flatten(0, 1), side))
 
     def _cells(self, maps: Tensor) -> Tensor:
         # In bfloat16 the sum of eq. 6 would move a centre by pixels: the relation is cheap, it stays in float32.
         with torch.autocast(maps.device.type, enabled=False):
             return self.relation(at_least_float32(maps))
 
-    def _regions(self, cells: Tensor, generator: torch.Generator | None) -> Regions:
+    def _regions(self, seen: Tensor, generator: torch.Generator | None) -> Regions:
+        """Regions from what the selector sees: cell weights [B,T,H,W], or maps [B,T,C,H,W]."""
         if not (self.training and self._chance(generator) < self.random_probability):
-            return self.selector(cells)
-        if self.random_kind == "uniform_centre":
-            return self.selector.uniform(cells.shape[:2], cells.device, generator)
-        return self.selector(torch.rand(cells.shape, device=cells.device, generator=generator))
+            return self.selector(seen)
+        if self.random_kind == "uniform_centre" or self.relation is None:
+            return self.selector.uniform(seen.shape[:2], seen.device, generator)
+        return self.selector(torch.rand(seen.shape, device=seen.device, generator=generator))
 
     @staticmethod
     def _chance(generator: torch.Generator | None) -> float:
-        device = generator.device if generator is not None else "cpu"
-        return torch.rand((), device=device, generator=generator).item()
+        """U(0,1), known at once: a number drawn on a GPU would be waited for until all work before it is done.
+
+        There the generator's state, which lies on the host, seeds the draw, and the generator moves on by one.
+        """
+        if generator is None or generator.device.type == "cpu":
+            return torch.rand((), generator=generator).item()
+        chance = Random(bytes(generator.get_state().tolist())).random()
+        torch.rand((), device=generator.device, generator=generator)
+        return chance
+
+
+def _mean(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(0)
+
+
+def _resized(maps: Tensor, like: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(maps, like.shape[-2:])

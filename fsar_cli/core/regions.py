@@ -3,8 +3,13 @@
 No parameters (unless the gain is learnt), differentiable, and usable alone: anything with one weight per map cell can
 be cropped. Coordinates: pixels of the S x S input crop; pixel k of a region samples image pixel x_c - P/2 + k, so a
 region covers the edges [x_c - P/2, x_c + P/2] and its box is that interval divided by S.
+
+Regions of several sides P share what was selected, and each has the centre that eq. 4-7 give with its own P. The
+distance from the middle is proportional to S - P there, before and after the clamp, so the centre for one side says
+where it is for another: a smaller region reaches further out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +26,7 @@ LEAST_SUM = 1e-6
 
 @dataclass
 class Regions:
-    """Key regions of frames; the leading axes are those of the cell weights."""
+    """Key regions of frames, of the first side where there are several; the leading axes are those of the cells."""
 
     centres: Tensor
     """[...,2] (x, y) in pixels of the input crop."""
@@ -68,34 +73,24 @@ def crop_regions(frames: Tensor, centres: Tensor, side: int) -> Tensor:
     return crops.to(frames.dtype)
 
 
-class KeyRegionSelector(nn.Module):
-    """Cell weights -> key regions (eq. 6-7)."""
+class Selector(nn.Module):
+    """Base of what chooses regions: their sides, and regions from centres."""
 
-    def __init__(
-        self, input_side: int, region_side: int, *, weights: str = "raw", gain: float | str = 1.0, clamp: str = "hard"
-    ) -> None:
+    def __init__(self, input_side: int, region_side: int | Sequence[int]) -> None:
         """
         Args:
-            input_side, region_side: S and P in pixels, P < S.
-            weights: `raw` (paper), `softmax` over the cells, or `l1`: divided by the sum of their magnitudes (of at
-                least LEAST_SUM).
-            gain: factor on the summed offset, or `learnt` (starts at 1).
-            clamp: `hard` (paper), `straight_through` (hard, identity gradient) or `tanh`.
+            input_side: S in pixels.
+            region_side: P in pixels, P < S, or several; boxes are those of the first.
         """
         super().__init__()
-        self.input_side, self.region_side = input_side, region_side
-        self.weights, self.clamp = weights, clamp
-        self.gain = nn.Parameter(torch.ones(())) if gain == "learnt" else float(gain)
+        self.input_side = input_side
+        self.sides = (region_side,) if isinstance(region_side, int) else tuple(region_side)
+        self.region_side = self.sides[0]
 
-    def forward(self, cells: Tensor) -> Regions:
-        """Cell weights [...,H,W] -> regions of the same leading axes; at least float32, whatever autocast says."""
-        cells = at_least_float32(cells)
-        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side, cells.device, cells.dtype)
-        cell_weights = self._weigh(cells.flatten(-2)).unsqueeze(-1)  # [...,H*W,1]
-        # Not a matrix product: in TF32 or bfloat16 that would move a centre by pixels.
-        total = self.gain * (cell_weights * offsets).sum(-2)  # [...,2], eq. 6
-        half = (self.input_side - self.region_side) / 2
-        return self.regions(self.input_side / 2 + self._limit(total, half), self._saturated(total, half))
+    @property
+    def reach(self) -> float:
+        """How far a centre may lie from the middle, on both axes, in pixels."""
+        return (self.input_side - self.region_side) / 2
 
     def regions(self, centres: Tensor, saturated: Tensor | None = None) -> Regions:
         """The regions of given centres [...,2]."""
@@ -109,6 +104,47 @@ class KeyRegionSelector(nn.Module):
         """Regions whose centres are uniform over the valid area (`region.random_kind: uniform_centre`)."""
         spread = self.input_side - self.region_side
         return self.regions(self.region_side / 2 + spread * torch.rand(*lead, 2, device=device, generator=generator))
+
+    def centres(self, regions: Regions, side: int) -> Tensor:
+        """Centres [...,2] of the regions of another of the sides."""
+        if side == self.region_side:
+            return regions.centres
+        middle = self.input_side / 2
+        return middle + (regions.centres - middle) * ((self.input_side - side) / (2 * self.reach))
+
+
+class KeyRegionSelector(Selector):
+    """Cell weights -> key regions (eq. 6-7)."""
+
+    def __init__(
+        self,
+        input_side: int,
+        region_side: int | Sequence[int],
+        *,
+        weights: str = "raw",
+        gain: float | str = 1.0,
+        clamp: str = "hard",
+    ) -> None:
+        """
+        Args:
+            input_side, region_side: S and P in pixels, P < S; or several P.
+            weights: `raw` (paper), `softmax` over the cells, or `l1`: divided by the sum of their magnitudes (of at
+                least LEAST_SUM).
+            gain: factor on the summed offset, or `learnt` (starts at 1).
+            clamp: `hard` (paper), `straight_through` (hard, identity gradient) or `tanh`.
+        """
+        super().__init__(input_side, region_side)
+        self.weights, self.clamp = weights, clamp
+        self.gain = nn.Parameter(torch.ones(())) if gain == "learnt" else float(gain)
+
+    def forward(self, cells: Tensor) -> Regions:
+        """Cell weights [...,H,W] -> regions of the same leading axes; at least float32, whatever autocast says."""
+        cells = at_least_float32(cells)
+        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side, cells.device, cells.dtype)
+        cell_weights = self._weigh(cells.flatten(-2)).unsqueeze(-1)  # [...,H*W,1]
+        # Not a matrix product: in TF32 or bfloat16 that would move a centre by pixels.
+        total = self.gain * (cell_weights * offsets).sum(-2)  # [...,2], eq. 6
+        return self.regions(self.input_side / 2 + self._limit(total, self.reach), self._saturated(total, self.reach))
 
     def _weigh(self, cells: Tensor) -> Tensor:
         if self.weights == "softmax":

@@ -1,11 +1,14 @@
 """From a frame store to batches: single clips for encoding, whole episodes for training, and their loaders.
 
-Augmentation of episode i is drawn from (seed, i) alone, so workers and resuming cannot change it.
+    store or shared memory -- frames [T,h,w,3] and a Crop -- one flat buffer an episode (`uncut`) -- device: crop, flip
+
+What is evaluated is cut by the loader's processes, since less then travels between them. Augmentation of episode i is
+drawn from (seed, i) alone, so workers and resuming cannot change it.
 """
 
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -17,14 +20,20 @@ from fsar_cli.config import ClipConfig
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.sampling import even_indices, jittered_indices
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.transforms import centre_crop, random_crop
+from fsar_cli.data.store.shared import SharedFrames
+from fsar_cli.data.transforms import Crop, centre_crop, random_crop
+from fsar_cli.data.uncut import UncutClips
 
 
 class ClipReader:
     """Reads the clip of a video: samples T frames, brings them to the short side, crops."""
 
-    def __init__(self, store: FrameStore, clip: ClipConfig) -> None:
-        self.store, self.clip = store, clip
+    def __init__(self, store: FrameStore, clip: ClipConfig, shared: SharedFrames | None = None) -> None:
+        """
+        Args:
+            shared: frames kept in memory, at the clip's short side; None: every frame is read from the store.
+        """
+        self.store, self.clip, self.shared = store, clip, shared
 
     def evaluation(self, video: str) -> np.ndarray:
         """The deterministic clip, uint8 [T,S,S,3]."""
@@ -33,26 +42,40 @@ class ClipReader:
 
     def training(self, video: str, rng: np.random.Generator) -> np.ndarray:
         """A randomly sampled, cropped and flipped clip, uint8 [T,S,S,3]."""
+        frames, crop = self.uncut(video, rng)
+        return crop.apply(frames)
+
+    def uncut(self, video: str, rng: np.random.Generator) -> tuple[np.ndarray, Crop]:
+        """What `training` cuts, uint8 [T,h,w,3], and where; the same draws."""
         clip = self.clip
         frames = self._frames(video, jittered_indices(self.store.count(video), clip.frames, clip.jitter, rng))
-        return random_crop(frames.shape[2], frames.shape[1], clip.size, clip.flip, rng).apply(frames)
+        return frames, random_crop(frames.shape[2], frames.shape[1], clip.size, clip.flip, rng)
 
     def _frames(self, video: str, indices: np.ndarray) -> np.ndarray:
+        if self.shared is not None:
+            return self.shared.read(video, indices)
         return self.store.read(video, indices, self.clip.short_side)
 
 
-@dataclass
+@dataclass(frozen=True)
 class EpisodeBatch:
     """One training episode on its way to the device."""
 
     index: int
-    support: Tensor
-    """uint8 [N,K,T,S,S,3]."""
-    query: Tensor
-    """uint8 [N,Q,T,S,S,3]; the class of query [n,q] is n."""
+    clips: UncutClips
+    """[N*K + N*Q]: the support class by class, then the queries class by class."""
+    way: int
+    shot: int
+    classes: Tensor
+    """int64 [N]: which of the split's classes are the episode's."""
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        return len(self.clips) // self.way - self.shot
 
     def pin_memory(self) -> "EpisodeBatch":
-        return EpisodeBatch(self.index, self.support.pin_memory(), self.query.pin_memory())
+        return replace(self, clips=self.clips.pin_memory(), classes=self.classes.pin_memory())
 
 
 class TrainingEpisodes(Dataset):
@@ -64,11 +87,9 @@ class TrainingEpisodes(Dataset):
     def __getitem__(self, index: int) -> EpisodeBatch:
         episode = self.sampler(index)
         rng = np.random.default_rng([self.seed, crc32(b"augment"), index])
-        return EpisodeBatch(index, self._clips(episode.support, rng), self._clips(episode.query, rng))
-
-    def _clips(self, videos: np.ndarray, rng: np.random.Generator) -> Tensor:
-        clips = [self.reader.training(self.sampler.videos[i], rng) for i in videos.reshape(-1)]
-        return torch.from_numpy(np.stack(clips)).unflatten(0, videos.shape)
+        order = np.concatenate([episode.support.reshape(-1), episode.query.reshape(-1)])
+        clips = UncutClips.pack([self.reader.uncut(self.sampler.videos[i], rng) for i in order])
+        return EpisodeBatch(index, clips, *episode.support.shape, torch.from_numpy(episode.classes))
 
 
 class EvaluationClips(Dataset):
@@ -103,7 +124,8 @@ class AugmentedClips(Dataset):
 
 
 def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)  # a worker decodes; the cores belong to the training process
+    # A worker decodes, in one thread: so do the decoders of JPEGs and videos. The cores belong to the training process.
+    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 

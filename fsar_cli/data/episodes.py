@@ -162,12 +162,27 @@ class EpisodeSampler:
 
         Two evaluations with the same digest saw the same episodes.
         """
-        total = hashlib.sha256(f"{self.way}/{self.shot}/{self.queries}".encode())
+        total = EpisodeDigest(self)
         for start in range(0, count, _CHUNK):
-            part = self.batch(start, min(_CHUNK, count - start))
-            ids = np.concatenate([part.support, part.query], axis=-1).ravel().tolist()
-            total.update("".join(f"\0{self.videos[i]}" for i in ids).encode())
-        return total.hexdigest()[:16]
+            total.add(self.batch(start, min(_CHUNK, count - start)))
+        return total.text()
+
+
+class EpisodeDigest:
+    """`EpisodeSampler.digest` of episodes as they are drawn: added in order, in parts of any size."""
+
+    def __init__(self, sampler: EpisodeSampler) -> None:
+        self._total = hashlib.sha256(f"{sampler.way}/{sampler.shot}/{sampler.queries}".encode())
+        self._names = [f"\0{video}".encode() for video in sampler.videos]
+
+    def add(self, part: Episodes) -> None:
+        """Take the next episodes."""
+        ids = np.concatenate([part.support, part.query], axis=-1).ravel().tolist()
+        self._total.update(b"".join(map(self._names.__getitem__, ids)))
+
+    def text(self) -> str:
+        """16 hex digits."""
+        return self._total.hexdigest()[:16]
 
 
 def distinct(uniform: np.ndarray, size: np.ndarray) -> np.ndarray:

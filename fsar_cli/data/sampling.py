@@ -7,6 +7,8 @@
 The rule is TRX's, which the paper follows: int(linspace(1, n-2, T)); the whole range where the video is too short.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 
@@ -35,7 +37,23 @@ def jittered_indices(count: int, frames: int, jitter: int, rng: np.random.Genera
     Returns:
         int64 [T], non-decreasing in [0, n-1].
     """
-    spare = min(jitter, max(count - frames, 0) // 2)
+    spare = _spare(count, frames, jitter)
     start = int(rng.integers(0, spare + 1))
     end = int(rng.integers(count - 1 - spare, count))
     return _spread(start, end, count, frames)
+
+
+def _spare(count: int, frames: int, jitter: int) -> int:
+    return min(jitter, max(count - frames, 0) // 2)
+
+
+@lru_cache(maxsize=4096)
+def reachable_indices(count: int, frames: int, jitter: int) -> np.ndarray:
+    """Every index that `jittered_indices` can give: int64, ascending, read only; a part of a long video's frames."""
+    spare = _spare(count, frames, jitter)
+    spreads = [
+        _spread(start, end, count, frames) for start in range(spare + 1) for end in range(count - 1 - spare, count)
+    ]
+    found = np.unique(spreads)
+    found.flags.writeable = False
+    return found

@@ -1,9 +1,11 @@
-"""Frames -> the square clip a network sees: crop and flip on uint8, scaling and normalisation on the device.
+"""Frames -> the square clip a network sees: crop and flip on uint8, then scaling and normalisation, on any device.
 
 Coordinates: a `Crop` is in pixels of the resized frame; boxes in [0,1] are relative to the crop.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Frames = TypeVar("Frames", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,19 @@ class Crop:
     side: int
     flip: bool = False
 
+    def window(self, frames: Frames) -> Frames:
+        """[T,h,w,3] -> the view [T,side,side,3] inside the crop, not yet mirrored."""
+        return frames[:, self.y : self.y + self.side, self.x : self.x + self.side]
+
     def apply(self, frames: np.ndarray) -> np.ndarray:
         """uint8 [T,h,w,3] -> contiguous uint8 [T,side,side,3]."""
-        cut = frames[:, self.y : self.y + self.side, self.x : self.x + self.side]
+        cut = self.window(frames)
         return np.ascontiguousarray(cut[:, :, ::-1] if self.flip else cut)
+
+    def copy_to(self, clip: Tensor, frames: Tensor) -> None:
+        """`apply` for tensors on one device: frames uint8 [T,h,w,3] into a clip uint8 [T,side,side,3]."""
+        cut = self.window(frames)
+        clip.copy_(cut.flip(2) if self.flip else cut)
 
     def in_source(self, resized: tuple[int, int], source: tuple[int, int]) -> tuple[float, float, float, float]:
         """The crop as xyxy in source pixels.
@@ -53,9 +66,17 @@ def to_float(clips: Tensor, normalize: bool) -> Tensor:
 
     The memory stays channels-last, which is what convolutions want.
     """
-    floats = clips.permute(0, 1, 4, 2, 3).float().div_(255)
-    if not normalize:
-        return floats
-    mean = torch.tensor(IMAGENET_MEAN, device=clips.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=clips.device).view(3, 1, 1)
-    return floats.sub_(mean).div_(std)
+    side = clips.shape[-2]
+    rows = clips.flatten(-2).float().div_(255)  # [B,T,S,S*3]: arithmetic on long rows, not on three numbers at a time
+    if normalize:
+        mean, deviation = _statistics(clips.device, side)
+        rows.sub_(mean).div_(deviation)
+    return rows.unflatten(-1, (side, 3)).permute(0, 1, 4, 2, 3)
+
+
+@lru_cache(maxsize=64)
+def _statistics(device: torch.device, side: int) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and deviation along a row of pixels, [S*3]; kept, since numbers sent to a GPU make it wait."""
+    with torch.inference_mode(False):
+        pairs = [torch.tensor(values).repeat(side).to(device) for values in (IMAGENET_MEAN, IMAGENET_STD)]
+    return pairs[0], pairs[1]

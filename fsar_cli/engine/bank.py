@@ -136,9 +136,9 @@ def features_key(
     model, clip = config.model, clips.reader.clip
     plain = {
         "fsar": __version__, "torch": torch.__version__, "device": device.type, "amp": config.train.amp,
-        "features": type(method.features).__name__, "describe": type(method).describe.__qualname__,
+        "features": type(method.features).__name__, "keep": type(method).keep.__qualname__,
         "normalize": normalizes(model), "backbone": model.backbone, "relation": model.relation.model_dump(),
-        "region": model.region.model_dump(), "clip": [clip.frames, clip.size, clip.short_side],
+        "region": model.region.model_dump(exclude={"enabled"}), "clip": [clip.frames, clip.size, clip.short_side],
         "views": [clips.views, clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else None,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())

@@ -49,7 +49,7 @@ def load_weights(method: FewShotMethod, path: Path, config: Config) -> None:
 
 
 def _identity(config: Config) -> str:
-    return f"method {config.model.method}, backbone {config.model.backbone}, {config.clip.frames} frames"
+    return f"method {config.model.label}, backbone {config.model.backbone}, {config.clip.frames} frames"
 
 
 def _why(wrong: list[str], own: dict, given: dict) -> str:
@@ -64,7 +64,7 @@ def _why(wrong: list[str], own: dict, given: dict) -> str:
 def _hint(wrong: list[str]) -> str:
     if any(".temporal.mix" in name for name in wrong) and all(".temporal.mix" in name for name in wrong):
         return "the relation module (eq. 1) is tied to the number of frames it was trained with: keep clip.frames"
-    return "method, backbone, cardinalities and clip.frames are part of a checkpoint: use the run's own configuration"
+    return "a checkpoint fixes method, regions, backbone, cardinalities, clip.frames: use the run's own configuration"
 
 
 def load_method(run: Run, config: Config | None = None) -> FewShotMethod:

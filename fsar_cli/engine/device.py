@@ -1,13 +1,20 @@
-"""Which device a run uses, and what that implies."""
+"""Which device a run uses, and what that implies.
 
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+On CUDA training runs in bfloat16 autocast, with channels-last backbones, cuDNN's fastest algorithms for the sizes at
+hand and fused optimisers. What stays float32 there is either small (the relation, region centres) or differences of
+nearly equal numbers (distances), so matrix products keep full float32: TF32 is left as torch sets it, on for
+convolutions alone. Branches are not spread over streams: a convolution over an episode's frames fills a GPU by itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError
-from fsar_cli.machine import cores
+from fsar_cli.machine import available_memory, cores
 from fsar_cli.reporting import SILENT, Reporter
 
 MAX_WORKERS = 8
@@ -53,11 +60,7 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        return 4 * 2**30
+    return available_memory()
 
 
 def loader_workers(asked: int | None, device: torch.device) -> int:
@@ -80,3 +83,19 @@ def place(method: FewShotMethod, device: torch.device, channels_last: bool) -> F
     for backbone in method.features.backbones():
         backbone.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return method
+
+
+@contextmanager
+def constant_sizes(device: torch.device) -> Iterator[None]:
+    """On CUDA cuDNN times its algorithms once for each size of input and keeps the fastest: pays where sizes recur."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, without waiting for what the device does."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -1,7 +1,6 @@
 """Evaluation: episodes drawn by (seed, split, index), matched in batches against a bank, mean accuracy with 95 % CI."""
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,82 +9,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fsar_cli.config import Config
+from fsar_cli.config import Config, EvalConfig
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader
-from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.episodes import EpisodeDigest, EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import RegionStatistics
+from fsar_cli.engine.results import ShotResult, keep_result, result_key
 from fsar_cli.reporting import SILENT, Reporter
-
-
-def mean_and_ci(values: np.ndarray) -> tuple[float, float]:
-    """Mean and half width of the 95 % confidence interval, 1.96 s / sqrt(n), of at least two values."""
-    return float(values.mean()), float(1.96 * values.std(ddof=1) / math.sqrt(len(values)))
-
-
-@dataclass
-class ShotResult:
-    """Evaluation at one number of shots."""
-
-    way: int
-    shot: int
-    queries: int
-    accuracies: np.ndarray
-    """float64 [episodes]: share of the episode's queries that were right."""
-    parts: dict[str, float]
-    """Accuracy of each part of the score alone (for the paper's method: spatial, temporal)."""
-    classes: tuple[str, ...]
-    confusion: np.ndarray
-    """int64 [classes, classes]: true class by row, predicted by column."""
-    digest: str
-    """Of the list of episodes: equal digests mean equal episodes."""
-    seconds: float
-
-    @property
-    def accuracy(self) -> tuple[float, float]:
-        """Mean and half width of its 95 % CI."""
-        return mean_and_ci(self.accuracies)
-
-    def per_class(self) -> dict[str, float]:
-        """Share of right predictions by true class; NaN for a class that was never asked for."""
-        asked = self.confusion.sum(1)
-        right = np.diag(self.confusion)
-        return {name: float(r / n) if n else math.nan for name, r, n in zip(self.classes, right, asked, strict=True)}
-
-    def confusions(self) -> dict[str, str]:
-        """For each class the class it is most often taken for, with its share of the queries; `-` for none."""
-        found = {}
-        for i, name in enumerate(self.classes):
-            wrong = self.confusion[i].copy()
-            wrong[i] = 0
-            share = wrong.max() / max(self.confusion[i].sum(), 1)
-            found[name] = f"{self.classes[int(wrong.argmax())]} {100 * share:.0f} %" if wrong.any() else "-"
-        return found
-
-    def summary(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        mean, ci = self.accuracy
-        return {
-            "way": self.way,
-            "shot": self.shot,
-            "queries": self.queries,
-            "episodes": len(self.accuracies),
-            "accuracy": mean,
-            "ci95": ci,
-            "chance": 1 / self.way,
-            "parts": self.parts,
-            "per_class": {name: None if math.isnan(v) else v for name, v in self.per_class().items()},
-            "classes": list(self.classes),
-            "confusion": self.confusion.tolist(),
-            "episode_digest": self.digest,
-            "seconds": round(self.seconds, 3),
-            "seconds_per_episode": self.seconds / len(self.accuracies),
-        }
 
 
 @dataclass
@@ -119,21 +54,22 @@ def evaluate_bank(
     """
     started, matcher = time.monotonic(), Matcher(method, bank, sampler, episodes, device)
     batch = batch or matcher.batch
-    right, parts = [], {}
+    right, parts, digest = [], {}, EpisodeDigest(sampler)
     confusion = np.zeros((len(sampler.classes), len(sampler.classes)), dtype=np.int64)
-    label = f"{sampler.way}-way {sampler.shot}-shot"
+    label, truth, done = f"{sampler.way}-way {sampler.shot}-shot", np.repeat(np.arange(sampler.way), sampler.queries), 0
     with reporter.track(label, episodes, "episodes") as task:
         for start in range(0, episodes, batch):
             drawn = sampler.batch(start, min(batch, episodes - start))
+            digest.add(drawn)
             scores = matcher(drawn)
             predicted = {name: part.argmax(-1).cpu().numpy() for name, part in scores.everything().items()}
-            truth = np.repeat(np.arange(sampler.way), sampler.queries)
             answers = predicted.pop("logits")
-            right.append((answers == truth).mean(1))
+            right.append(answers == truth)
             _count(confusion, drawn.classes, truth, answers)
             for name, prediction in predicted.items():
                 parts.setdefault(name, []).append((prediction == truth).mean(1))
-            task.advance(len(drawn.classes), accuracy=float(np.concatenate(right).mean()))
+            done += int(right[-1].sum())
+            task.advance(len(drawn.classes), accuracy=done / (len(truth) * (start + len(drawn.classes))))
     return ShotResult(
         sampler.way,
         sampler.shot,
@@ -142,7 +78,7 @@ def evaluate_bank(
         {name: float(np.concatenate(values).mean()) for name, values in parts.items()},
         sampler.classes,
         confusion,
-        sampler.digest(episodes),
+        digest.text(),
         time.monotonic() - started,
     )
 
@@ -160,11 +96,13 @@ def evaluate(
     *,
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
+    results: Cache | None = None,
 ) -> tuple[Evaluation, Bank]:
     """Encode the videos of `eval.split` once, then evaluate every number of shots of `eval.shots` on them.
 
     Args:
         cache: where the backbones' features are kept between evaluations; None: nowhere.
+        results: where what was right is kept for comparisons (`engine.results`); None: nowhere.
 
     Returns:
         the results, and the bank they were matched in.
@@ -172,9 +110,26 @@ def evaluate(
     Raises:
         DataError: missing split, too few classes or videos, unreadable frames.
     """
-    settings = config.eval
-    splits = Splits.read(config.data.splits)
-    samplers = [
+    draws = samplers(config.eval, Splits.read(config.data.splits))
+    reader = ClipReader(FrameStore(config.data.frames), config.clip)
+    started = time.monotonic()
+    bank = encode_videos(method, reader, draws[0].videos, device, config, reporter, cache)
+    seconds = time.monotonic() - started
+    found = []
+    for sampler in draws:
+        found.append(evaluate_bank(method, bank, sampler, config.eval.episodes, device=device, reporter=reporter))
+        if results is not None:
+            keep_result(results, result_key(method, reader, sampler, device, config, found[-1].digest), found[-1])
+    return Evaluation(found, bank.regions, len(bank.videos), seconds, bank.cached), bank
+
+
+def samplers(settings: EvalConfig, splits: Splits) -> list[EpisodeSampler]:
+    """The episodes of each number of shots.
+
+    Raises:
+        DataError: missing split, too few classes or videos.
+    """
+    return [
         EpisodeSampler(
             splits,
             settings.split,
@@ -186,15 +141,6 @@ def evaluate(
         )
         for shot in settings.shots
     ]
-    reader = ClipReader(FrameStore(config.data.frames), config.clip)
-    started = time.monotonic()
-    bank = encode_videos(method, reader, samplers[0].videos, device, config, reporter, cache)
-    seconds = time.monotonic() - started
-    results = [
-        evaluate_bank(method, bank, sampler, settings.episodes, device=device, reporter=reporter)
-        for sampler in samplers
-    ]
-    return Evaluation(results, bank.regions, len(bank.videos), seconds, bank.cached), bank
 
 
 def document(result: Evaluation, config: Config) -> dict[str, object]:

@@ -19,6 +19,7 @@ from fsar_cli.data.clips import AugmentedClips, ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.bank import describe_clips
 from fsar_cli.engine.cache import Cache
+from fsar_cli.engine.device import send
 from fsar_cli.reporting import Reporter
 
 
@@ -31,6 +32,8 @@ class DescribedEpisode:
     """[N,K]."""
     query: Encoded
     """[N,Q]; the class of query [n,q] is n."""
+    classes: torch.Tensor
+    """int64 [N]: which of the training classes are the episode's."""
 
 
 def freeze_features(method: FewShotMethod, reporter: Reporter) -> None:
@@ -62,11 +65,13 @@ class FrozenFeatures:
     def __call__(self, index: int) -> DescribedEpisode:
         episode = self.sampler(index)
         rng = np.random.default_rng([self.seed, crc32(b"views"), index])
-        return DescribedEpisode(index, self._take(episode.support, rng), self._take(episode.query, rng))
+        classes = send(torch.from_numpy(episode.classes), self.device)
+        return DescribedEpisode(index, self._take(episode.support, rng), self._take(episode.query, rng), classes)
 
     def _take(self, videos: np.ndarray, rng: np.random.Generator) -> Encoded:
         positions = videos * self.views + rng.integers(0, self.views, videos.shape)
-        return self.features.take(torch.from_numpy(positions)).to(self.device)
+        picked = self.features.take(torch.from_numpy(positions))
+        return Encoded({name: send(tensor, self.device) for name, tensor in picked.tensors.items()}, picked.lead)
 
     def episodes(self, start: int, end: int) -> Iterator[DescribedEpisode]:
         """The episodes start .. end - 1."""

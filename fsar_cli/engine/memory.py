@@ -24,7 +24,7 @@ from fsar_cli.core.checkpointing import blocks
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine.device import autocast
-from fsar_cli.engine.steps import training_sampler
+from fsar_cli.engine.steps import training_sampler, with_classes
 from fsar_cli.errors import UsageError
 
 GIB = 2**30
@@ -172,7 +172,7 @@ def plan_memory(method: FewShotMethod, config: Config, device: torch.device, bud
 def _checkpointed(method: FewShotMethod, config: Config, amp: str) -> tuple[int, int]:
     """(bytes kept of a clip, bytes of the most expensive block of a clip) with checkpointing."""
     backbones = method.features.backbones()
-    sides = [config.clip.size, config.model.region.side]
+    sides = [config.clip.size, max(config.model.region.sides)]
     before = [backbone.checkpointing for backbone in backbones]
     for backbone in backbones:
         backbone.checkpointing = True
@@ -191,6 +191,7 @@ def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
     """
     episode, splits = config.episode, Splits.read(config.data.splits)
     sampler = training_sampler(config, splits)
+    config = with_classes(config, sampler)
     method = build_method(config, pretrained=False)
     chosen = plan_memory(method, config, device, config.train.memory_budget)
     gib = {name: round(getattr(chosen.memory, name) / GIB, 2) for name in (*vars(chosen.memory), "total")}

@@ -1,6 +1,13 @@
-"""What training writes while it runs: metrics.csv and, with the extra installed, TensorBoard."""
+"""What training writes while it runs: metrics.csv and, with the extra installed, TensorBoard.
 
+`waiting` is the share of time that training waited for the loader. On a GPU it is an upper bound of the time that the
+GPU was idle for want of frames: the host waits while the GPU still computes.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 from torch import Tensor
@@ -9,6 +16,19 @@ from fsar_cli.core.encoded import Encoded
 from fsar_cli.engine.motion import region_statistics
 
 Row = dict[str, float]
+Item = TypeVar("Item")
+
+
+def waits(items: Iterable[Item]) -> Iterator[tuple[Item, float]]:
+    """Each item, and the seconds that getting it took."""
+    iterator = iter(items)
+    while True:
+        started = time.monotonic()
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        yield item, time.monotonic() - started
 
 
 class TrainingLog:
@@ -21,13 +41,15 @@ class TrainingLog:
         self._board = None
 
     def add(self, figures: Row) -> None:
-        """The figures of one episode; not every episode needs all of them."""
+        """The figures of one episode; not every episode needs all of them. `seconds` and `waited` of it are a share."""
         self.window.append(figures)
 
     def close_window(self, step: int) -> None:
         """Average what was added since the last call into the row of `step`."""
-        means = pd.DataFrame(self.window).mean()
+        means = pd.DataFrame(self.window).mean().to_dict()
         self.window.clear()
+        if "waited" in means:
+            means["waiting"] = means.pop("waited") / means["seconds"]
         self.put(step, {name: float(value) for name, value in means.items()})
 
     def put(self, step: int, figures: Row) -> None:

@@ -6,6 +6,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from fsar_cli import __version__
 from fsar_cli.config import Config, dump, flatten, load
 from fsar_cli.errors import DataError, UsageError
@@ -25,7 +27,28 @@ class Run:
 
     def config(self) -> Config:
         """The resolved configuration the run was made with."""
-        return load(self.config_file.read_text(encoding="utf-8"))
+        config = load(self.config_file.read_text(encoding="utf-8"))
+        if config.model.method == "keyregion" or not config.model.region.enabled or self._has_local_backbone():
+            return config
+        # Written when only keyregion had regions and `enabled: true`, then the default, meant nothing to others.
+        region = config.model.region.model_copy(update={"enabled": None})
+        return config.model_copy(update={"model": config.model.model_copy(update={"region": region})})
+
+    def _has_local_backbone(self) -> bool:
+        """Whether the weights do; True where there are none that can be read."""
+        try:
+            with safe_open(self.model_file, framework="numpy") as weights:
+                names = weights.keys()
+            return any(name.startswith("features.local_backbone.") for name in names)
+        except (SafetensorError, OSError):
+            return True
+
+    def keep_classes(self, classes: int | None) -> None:
+        """Write the number of training classes, which a run gets to know as it starts, where it is not yet known."""
+        config = self.config()
+        if config.model.classes != classes:
+            model = config.model.model_copy(update={"classes": classes})
+            self.config_file.write_text(dump(config.model_copy(update={"model": model})), encoding="utf-8")
 
     def values(self) -> dict[str, object]:
         """The same as dotted keys: the base that flags and --set are laid over."""
@@ -38,12 +61,12 @@ class Run:
 
 
 def create_run(config: Config, path: Path | None = None) -> Run:
-    """Make `runs/<time>-<dataset>-<method>-<way>w<shot>s/`, or `path`, with config.yaml and env.json.
+    """Make `runs/<time>-<dataset>-<method>[+region]-<way>w<shot>s/`, or `path`, with config.yaml and env.json.
 
     Raises:
         UsageError: `path` holds a run already.
     """
-    name = f"{config.data.name}-{config.model.method}-{config.episode.way}w{config.episode.shot}s"
+    name = f"{config.data.name}-{config.model.label}-{config.episode.way}w{config.episode.shot}s"
     target = path or _unused(RUNS / f"{datetime.now():%Y%m%d-%H%M%S}-{name}")
     if (target / "config.yaml").exists():
         raise UsageError(f"{target} holds a run already", f"--resume {target} continues it; --out takes a new folder")

@@ -1,7 +1,11 @@
 """Episodic training (section 4.1): one episode a forward, gradients accumulated, best weights on the val split kept.
 
-What flows where: loader (uint8 episodes) -> device -> encode support, encode query -> match -> loss -> backward; every
-`accumulate` episodes an optimiser step. All randomness of step i comes from (seed, i): a resumed run is the same run.
+What flows where: loader processes (uint8 frames, from shared memory where they are known) -> one pinned buffer an
+episode -> device: crop, flip, normalise -> encode support and query -> match -> loss -> backward; every `accumulate`
+episodes an optimiser step. All randomness of step i comes from (seed, i): a resumed run is the same run.
+
+A GPU is never waited for inside an episode. Its loss is read after the next one has been sent, and always before
+anything is written: a loss that is not finite stops training before weights are saved.
 """
 
 import time
@@ -21,14 +25,26 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
-from fsar_cli.engine.device import loader_workers, place
+from fsar_cli.engine.compiling import compile_backbones
+from fsar_cli.engine.device import constant_sizes, loader_workers, place
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures, freeze_features
 from fsar_cli.engine.interrupt import stop_on_interrupt
 from fsar_cli.engine.memory import plan_memory
-from fsar_cli.engine.metrics import TrainingLog, region_figures
+from fsar_cli.engine.metrics import TrainingLog, region_figures, waits
+from fsar_cli.engine.outcomes import Outcomes
 from fsar_cli.engine.runs import Run
-from fsar_cli.engine.steps import build_optimizer, episode_loss, step_seed, training_sampler, validation_sampler
+from fsar_cli.engine.sharing import share_frames
+from fsar_cli.engine.steps import (
+    build_optimizer,
+    episode_loss,
+    load_optimizer,
+    statistics_kept,
+    step_seed,
+    training_sampler,
+    validation_sampler,
+    with_classes,
+)
 from fsar_cli.errors import DataError, Interrupted
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -45,6 +61,8 @@ class TrainingResult:
     best_accuracy: float | None
     seconds: float
     seconds_per_episode: float
+    waiting: float
+    """Share of the episodes' time that was spent waiting for the loader."""
 
 
 class Trainer:
@@ -66,10 +84,11 @@ class Trainer:
             pretrained: load `model.weights`; False where `resume` follows.
             cache: where features are kept that do not change in training (`train.views`); None: nowhere.
         """
-        self.config, self.device, self.reporter, self.cache = config, device, reporter, cache
         splits = Splits.read(config.data.splits)
-        self.reader = ClipReader(FrameStore(config.data.frames), config.clip)
         self.sampler = training_sampler(config, splits)
+        config = with_classes(config, self.sampler)
+        self.config, self.device, self.reporter, self.cache = config, device, reporter, cache
+        self.reader = ClipReader(FrameStore(config.data.frames), config.clip)
         self.validation = validation_sampler(config, splits, reporter)
         self.method = build_method(config, pretrained=pretrained, seed=config.train.seed)
         if config.train.views:
@@ -77,20 +96,21 @@ class Trainer:
         if config.train.memory_budget is not None:
             self._fit(config.train.memory_budget)
         place(self.method, device, config.train.channels_last).train()
+        if config.train.compile and not config.train.views:
+            compile_backbones(self.method, config, device, reporter)
         self.optimizer = build_optimizer(self.method, config.optim)
         self.folder = run() if callable(run) else run
+        self.folder.keep_classes(config.model.classes)
         self.step = 0
         self.best: tuple[int, float] | None = None
         self.log = TrainingLog(self.folder.path)
-        self._running: dict[str, float] = {}
+        self.outcomes = Outcomes(self.log, late=device.type == "cuda")
         self._saved = 0
 
     def _fit(self, budget: float) -> None:
         """Set the method up for the budget; measuring must not count for batch statistics."""
-        buffers = {name: buffer.clone() for name, buffer in self.method.named_buffers()}
-        plan = plan_memory(self.method, self.config, self.device, budget)
-        for name, buffer in self.method.named_buffers():
-            buffer.copy_(buffers[name])
+        with statistics_kept(self.method):
+            plan = plan_memory(self.method, self.config, self.device, budget)
         plan.apply(self.method)
         self.reporter.log(f"memory: {plan}")
         if plan.micro_batch and any(isinstance(m, NORMS) and m.training for m in self.method.modules()):
@@ -105,7 +125,7 @@ class Trainer:
         state = load_state(self.folder.state_file)
         try:
             self.method.load_state_dict(state["method"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
@@ -129,15 +149,17 @@ class Trainer:
         try:
             with (
                 stop_on_interrupt(self.reporter) as stop,
+                constant_sizes(self.device),
                 self.reporter.track("training", train.iterations - first, "episodes") as task,
             ):
-                for batch in self._batches():
-                    self._train_on(batch)
+                for batch, waited in waits(self._batches()):
+                    self._train_on(batch, waited)
                     self._housekeeping()
-                    task.advance(1, **self._running)
+                    task.advance(1, **self.outcomes.running)
                     if stop.asked and self.step < train.iterations:
                         self.save()
                         raise self._interrupted(self.step)
+                self.outcomes.read()
         except KeyboardInterrupt:
             raise self._interrupted(self._saved) from None
         finally:
@@ -162,19 +184,22 @@ class Trainer:
             )
             self.method.train()
             return frozen.episodes(self.step, train.iterations)
+        self.reader.shared = share_frames(
+            self.reader, self.sampler.videos, train.frame_cache, self.device, self.reporter
+        )
         episodes = TrainingEpisodes(self.reader, self.sampler, train.seed)
         workers = loader_workers(train.workers, self.device)
         return iter(episode_loader(episodes, range(self.step, train.iterations), workers, self.device.type == "cuda"))
 
-    def _train_on(self, batch: EpisodeBatch | DescribedEpisode) -> None:
+    def _train_on(self, batch: EpisodeBatch | DescribedEpisode, waited: float = 0.0) -> None:
+        """An episode: forward, backward and, where it is due, the optimiser's step.
+
+        Args:
+            waited: seconds that the loader took for it.
+        """
         started, optim = time.monotonic(), self.config.optim
         generator = torch.Generator(self.device).manual_seed(step_seed(self.config.train.seed, batch.index))
         loss, accuracy, seen = episode_loss(self.method, batch, self.config, self.device, generator)
-        if not torch.isfinite(loss):
-            raise DataError(
-                f"the loss became {loss.item()} at episode {batch.index}",
-                "lower optim.lr, set optim.clip_norm=10, or train.amp=off",
-            )
         (loss / optim.accumulate).backward()
         self.step = batch.index + 1
         if self.step % optim.accumulate == 0 or self.step == self.config.train.iterations:
@@ -182,19 +207,22 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self._trained(), optim.clip_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-        row = {"loss": loss.item(), "accuracy": accuracy, "seconds": time.monotonic() - started}
-        self._running = {"loss": row["loss"], "accuracy": accuracy}
-        if self.step % self.config.train.log_every == 0:
-            row |= region_figures(seen)
-        self.log.add(row)
+        row = region_figures(seen) if self.step % self.config.train.log_every == 0 else {}
+        row |= {"seconds": waited + time.monotonic() - started, "waited": waited}
+        self.outcomes.add(batch.index, loss, accuracy, row)
 
     def _housekeeping(self) -> None:
         train, last = self.config.train, self.step == self.config.train.iterations
-        if self.step % train.log_every == 0 or last:
+        logs = self.step % train.log_every == 0 or last
+        validates = self.validation is not None and (self.step % train.val_every == 0 or last)
+        saves = self.step % train.checkpoint_every == 0 or last
+        if logs or validates or saves:
+            self.outcomes.read()
+        if logs:
             self.log.close_window(self.step)
-        if self.validation is not None and (self.step % train.val_every == 0 or last):
+        if validates:
             self._validate()
-        if self.step % train.checkpoint_every == 0 or last:
+        if saves:
             self.save()
 
     def _validate(self) -> None:
@@ -218,6 +246,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write model.safetensors where no validation chooses it, then state.pt: whoever resumes finds weights."""
+        self.outcomes.read()
         if self.best is None:
             save_weights(self.method, self.folder.model_file)
         gradients = [None if p.grad is None else p.grad.detach().cpu() for p in self._trained()]
@@ -238,7 +267,9 @@ class Trainer:
     def _finish(self, seconds: float, episodes: int) -> TrainingResult:
         loss, accuracy = self.log.recent("loss"), self.log.recent("accuracy")
         step, best = self.best or (None, None)
-        self._say(f"trained {episodes} episodes in {seconds:.0f} s, {seconds / max(episodes, 1):.2f} s an episode")
-        return TrainingResult(
-            self.folder.path, self.step, loss, accuracy, step, best, seconds, seconds / max(episodes, 1)
+        each, waiting = seconds / max(episodes, 1), self.outcomes.waiting
+        self._say(
+            f"trained {episodes} episodes in {seconds:.0f} s, {each:.2f} s an episode, {100 * waiting:.0f} % of it "
+            "waiting for frames"
         )
+        return TrainingResult(self.folder.path, self.step, loss, accuracy, step, best, seconds, each, waiting)

@@ -114,7 +114,7 @@ def visualize(
     if not isinstance(method.features, KeyRegionFeatures):
         raise UsageError(
             f"method '{config.model.method}' of this run selects no key regions",
-            "train with --method keyregion and model.region.enabled=true",
+            "train with --region",
         )
     if not window > 0:
         raise UsageError(f"--window must be longer than 0 seconds, not {window}")

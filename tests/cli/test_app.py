@@ -70,7 +70,18 @@ except SystemExit:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    for name in ("extract-frames", "splits", "train", "eval", "visualize-regions", "demo", "doctor", "config", "init"):
+    for name in (
+        "extract-frames",
+        "splits",
+        "train",
+        "eval",
+        "compare",
+        "visualize-regions",
+        "demo",
+        "doctor",
+        "config",
+        "init",
+    ):
         assert name in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1]
 

@@ -20,6 +20,8 @@ SMALL = {
     "model.region.random_probability": 0.0,
     "model.match.key_dim": 12,
     "model.match.dropout": 0.0,
+    "model.classes": 6,
+    "model.arn.channels": 16,
 }
 
 

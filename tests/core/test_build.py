@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
-from core_parts import FRAMES, random_clips, relative_error, seeded, small_config, split_episode, tiny_backbone
+from core_parts import FRAMES, SIZE, random_clips, relative_error, seeded, small_config, split_episode, tiny_backbone
 from torch import Tensor
 
 from fsar_cli.config import KEYS, Config
 from fsar_cli.core import build
-from fsar_cli.core.build import build_method, normalizes
+from fsar_cli.core.build import BUILDERS, build_method, normalizes
+from fsar_cli.core.features import KeyRegionFeatures
+from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.errors import UsageError
 
@@ -183,6 +185,62 @@ def test_an_unlike_method_is_refused_with_the_list() -> None:
     assert "keyregion" in caught.value.hint and "trx" in caught.value.hint
 
 
+def test_every_method_has_a_builder_and_every_builder_a_method() -> None:
+    assert list(BUILDERS) == list(METHODS)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("reduction", ["sum", "mean", "dim"])
+def test_the_hausdorff_reduction_reaches_bimhm(reduction: str) -> None:
+    changes = {"model.method": "bimhm", "model.match.hausdorff": reduction}
+    plain, other = build_method(small_config(**{"model.method": "bimhm"})), build_method(small_config(**changes))
+    ratio = observe(other)["logits"] / observe(plain)["logits"]
+    expected = {"sum": 1, "mean": 1 / FRAMES, "dim": 1 / plain.features.dim}[reduction]
+    torch.testing.assert_close(ratio, torch.full_like(ratio, expected))
+
+
+# Key regions for any method
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("enabled", [None, False, True])
+def test_regions_are_the_default_of_the_papers_method_and_an_option_of_all(method: str, enabled: bool | None) -> None:
+    config = small_config(**{"model.method": method, "model.region.enabled": enabled})
+    wanted = method == "keyregion" if enabled is None else enabled
+    assert config.model.selects_regions is wanted
+    assert isinstance(build_method(config).features, KeyRegionFeatures) is wanted
+
+
+@pytest.mark.usefixtures("tiny")
+def test_settings_of_the_region_reach_it_under_any_method() -> None:
+    changes = {"model.method": "otam", "model.region.enabled": True}
+    assert changed_by({"model.region.side": 20}, changes) == BOXES
+    assert changed_by({"model.region.source": "difference"}, changes) == CELLS | {"parameters"}
+
+
+def test_a_region_as_large_as_the_crop_is_refused_where_there_is_one() -> None:
+    small_config(**{"model.method": "trx", "model.region.side": SIZE})
+    for changes in ({"model.method": "trx", "model.region.enabled": True}, {}):
+        with pytest.raises(UsageError, match=f"model.region.side {SIZE} must be smaller than clip.size {SIZE}"):
+            small_config(**changes | {"model.region.side": SIZE})
+
+
+@pytest.mark.parametrize(
+    ("method", "enabled", "label"),
+    [
+        ("trx", None, "trx"),
+        ("trx", False, "trx"),
+        ("trx", True, "trx+region"),
+        ("keyregion", True, "keyregion"),
+        ("keyregion", None, "keyregion"),
+        ("keyregion", False, "keyregion-noregion"),
+    ],
+)
+def test_the_label_names_regions_that_are_not_the_default(method: str, enabled: bool | None, label: str) -> None:
+    assert small_config(**{"model.method": method, "model.region.enabled": enabled}).model.label == label
+
+
 @pytest.mark.parametrize(("size", "side"), [(32, 16), (224, 16)])
 def test_inputs_too_small_for_the_backbone_are_refused_before_any_work(size: int, side: int) -> None:
     changes = {"model.backbone": "squeezenet1_0", "clip.size": size, "model.region.side": side}
@@ -273,8 +331,12 @@ def test_every_parameter_learns_in_every_row_of_the_tables(row: str) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_the_baseline_as_a_setting_is_trx() -> None:
-    trx, setting = (build_method(paper(**ROWS[f"table 2, baseline{s}"])) for s in ("", " as a setting"))
+@pytest.mark.parametrize("region", [False, True])
+def test_the_baseline_as_a_setting_is_trx(region: bool) -> None:
+    """With regions too, but for the auxiliary losses."""
+    changes = {"model.region.enabled": region, "model.region.random_probability": 0.0}
+    trx = build_method(paper(**changes | {"model.method": "trx"}))
+    setting = build_method(paper(**changes | BASELINE_LOSS | {"model.match.auxiliary": False}))
     weights = {n.replace("head.", "heads.joint."): t for n, t in trx.state_dict().items()}
     setting.load_state_dict(weights)
     assert torch.allclose(observe(trx)["logits"], observe(setting)["logits"])

@@ -13,13 +13,18 @@ import torch
 from core_parts import relative_error
 from torch import Tensor, nn
 
-from fsar_cli.core.alignment import hausdorff
+from fsar_cli.core.alignment import otam
 from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.core.enrichment import FrameEnrichment, PatchEnrichment
 from fsar_cli.core.features import Features
 from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.keyregion import KeyRegion
+from fsar_cli.core.methods.otam import OTAM
+from fsar_cli.core.methods.strm import STRM
 from fsar_cli.core.methods.trx import TRX
+from fsar_cli.core.nearest import NearestTuples
 from fsar_cli.core.regions import KeyRegionSelector, crop_regions
 from fsar_cli.core.relation import Relation
 
@@ -83,12 +88,55 @@ def check_trx(arrays: Arrays, facts: dict[str, Any]) -> None:
 
 
 def check_bimhm(arrays: Arrays, facts: dict[str, Any]) -> None:
+    method = BiMHM(Features(), str(facts.get("reduction", "sum")).split()[0])
+    assert relative_error(match(method, arrays).logits[0], torch.from_numpy(arrays["logits"])) < PEERS
+
+
+def check_otam(arrays: Arrays, facts: dict[str, Any]) -> None:
+    method = OTAM(Features())
+    smoothing, epsilon = facts.get("lam", 0.1), facts.get("cosine_eps", 0.01)
+    if (smoothing, epsilon) != (0.1, 0.01):
+        method.distance = lambda query, support: otam(query, support, smoothing, epsilon)
+    assert relative_error(match(method, arrays).logits[0], torch.from_numpy(arrays["logits"])) < PEERS
+
+
+STRM_NAMES = {
+    "patch_enrich": {"query": "query_proj", "key": "key_proj", "value": "value_conv"},
+    "patch_enrich.mix": {"0": "Bot_MLP.inp_fc", "2": "Bot_MLP.hid_fc", "4": "Bot_MLP.out_fc"},
+    "frame_enrich.over_frames": {"0": "Tok_MLP.inp_fc", "2": "Tok_MLP.out_fc"},
+    "frame_enrich.over_channels": {"0": "Bot_MLP.inp_fc", "2": "Bot_MLP.out_fc"},
+}
+
+
+def check_strm(arrays: Arrays, facts: dict[str, Any]) -> None:
+    named = dict(arrays)
+    for ours, parts in STRM_NAMES.items():
+        for part, theirs in parts.items():
+            for kind in ("weight", "bias"):
+                named[f"{ours}.{part}.{kind}"] = arrays[f"{ours.split('.')[0]}.{theirs}.{kind}"]
+    named |= {key.replace(".proj.", "."): value for key, value in arrays.items()}
+    _, frames, patches, dim = arrays["support"].shape
+    head = cross_transformer(arrays, "main")
+    cardinalities = tuple(int(card.removeprefix("card")) for card in head.cards)
+    width = len(arrays[f"aux.card{cardinalities[0]}.proj.weight"])
+    parts = {
+        "patch_enrich": PatchEnrichment(patches, dim),
+        "frame_enrich": FrameEnrichment(frames, dim),
+        "aux": NearestTuples("similarity", dim, frames, out_dim=width, cardinalities=cardinalities),
+    }
+    for name, part in parts.items():
+        fill(part, named, f"{name}.")
+    method = STRM(Features(), parts["patch_enrich"], parts["frame_enrich"], head, parts["aux"]).eval()
     support, query = episode(arrays)
-    frames, reduction = videos(arrays), str(facts.get("reduction", "sum")).split()[0]
-    found = (
-        -hausdorff(frames[query], frames[support].flatten(1, 2), reduction).unflatten(-1, support.shape[1:3]).mean(-1)
-    )
-    assert relative_error(found[0], torch.from_numpy(arrays["logits"])) < PEERS
+    with torch.no_grad():
+        enriched = method.frames(method.patches(tensor(arrays["query"])).mean(2))
+        encoded = method.embed(Encoded({"patches": videos(arrays)}))
+        scores = method.match(encoded.take(support), encoded.take(query))
+    found = {"main": scores.parts["main"][0], "aux": scores.parts["similarity"][0]}
+    for name, logits in found.items():
+        assert relative_error(logits, torch.from_numpy(arrays[f"{name}_logits"])) < PEERS, name
+    assert relative_error(enriched, torch.from_numpy(arrays["enriched_query"])) < PEERS
+    assert relative_error(scores.logits[0], torch.from_numpy(arrays["logits"])) < PEERS
 
 
 def check_keyregion_match(arrays: Arrays, facts: dict[str, Any]) -> None:
@@ -138,6 +186,8 @@ def select(arrays: Arrays, facts: dict[str, Any], dtype: torch.dtype) -> None:
 CHECKS: dict[str, Callable[[Arrays, dict[str, Any]], None]] = {
     "trx": check_trx,
     "bimhm": check_bimhm,
+    "otam": check_otam,
+    "strm": check_strm,
     "keyregion_match": check_keyregion_match,
     "keyregion_select": check_keyregion_select,
 }
@@ -149,7 +199,7 @@ def kind_of(file_name: str) -> str | None:
 
 
 def test_the_kind_is_the_beginning_of_the_file_name() -> None:
-    assert [kind_of(n) for n in ("trx.npz", "trx_7.npz", "trx-3way.npz", "keyregion_match.2.npz", "otam.npz")] == [
+    assert [kind_of(n) for n in ("trx.npz", "trx_7.npz", "trx-3way.npz", "keyregion_match.2.npz", "other.npz")] == [
         "trx",
         "trx",
         "trx",

@@ -1,5 +1,7 @@
 """Sampling, crops and clips: the indices of TRX's rule, the same crop for all frames, purity by seed."""
 
+from zlib import crc32
+
 import numpy as np
 import pytest
 import torch
@@ -8,13 +10,14 @@ from videos import read_counter
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.data.sampling import even_indices, jittered_indices
+from fsar_cli.data.sampling import even_indices, jittered_indices, reachable_indices
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore, Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Crop, centre_crop, random_crop, to_float
+from fsar_cli.data.uncut import UncutClips
 
 
 @pytest.mark.parametrize(
@@ -90,16 +93,60 @@ def test_the_evaluation_clip_shows_the_sampled_frames(store):
     np.testing.assert_array_equal(clip, wide[:, :, 8:56])
 
 
-def test_a_training_episode_is_a_pure_function_of_seed_and_index(store):
+@pytest.fixture(scope="module")
+def sampler(store):
     lists = {"train": ["climb", "fall", "kick"], "val": [], "test": ["wave"]}
     splits = make("arn", scan_tree(store.root), lists=lists).splits
-    sampler = EpisodeSampler(splits, "train", way=2, shot=1, queries=2)
+    return EpisodeSampler(splits, "train", way=2, shot=1, queries=2)
+
+
+def test_a_training_episode_is_a_pure_function_of_seed_and_index(store, sampler):
     reader = ClipReader(store, ClipConfig(frames=4, size=32, short_side=40))
     episodes = TrainingEpisodes(reader, sampler, seed=0)
     first, other, again = episodes[3], episodes[4], episodes[3]
-    assert first.support.shape == (2, 1, 4, 32, 32, 3)
-    assert first.query.shape == (2, 2, 4, 32, 32, 3)
-    assert torch.equal(first.support, again.support)
-    assert torch.equal(first.query, again.query)
-    assert not torch.equal(first.support, other.support)
-    assert not torch.equal(first.support, TrainingEpisodes(reader, sampler, seed=1)[3].support)
+    assert (first.way, first.shot, first.queries) == (2, 1, 2)
+    assert first.clips.cut().shape == (6, 4, 32, 32, 3)
+    assert torch.equal(first.clips.cut(), again.clips.cut())
+    assert not torch.equal(first.clips.cut(), other.clips.cut())
+    assert not torch.equal(first.clips.cut(), TrainingEpisodes(reader, sampler, seed=1)[3].clips.cut())
+
+
+def test_clips_cut_on_the_device_are_those_cut_as_they_are_read(store, sampler):
+    """One clip after the other from the same draws, support first: to the bit, also as the network sees them."""
+    clip = ClipConfig(frames=4, size=32, short_side=40)
+    episodes, mirrored = TrainingEpisodes(ClipReader(store, clip), sampler, seed=0), 0
+    for index in range(4):
+        episode, rng = sampler(index), np.random.default_rng([0, crc32(b"augment"), index])
+        expected = []
+        for video in [*episode.support.flat, *episode.query.flat]:
+            count = store.count(sampler.videos[video])
+            frames = store.read(sampler.videos[video], jittered_indices(count, 4, 5, rng), 40)
+            crop = random_crop(frames.shape[2], frames.shape[1], 32, True, rng)
+            pixels = frames[:, crop.y : crop.y + 32, crop.x : crop.x + 32]
+            expected.append(pixels[:, :, ::-1] if crop.flip else pixels)
+            mirrored += crop.flip
+        found = episodes[index].clips.to(torch.device("cpu")).cut()
+        np.testing.assert_array_equal(found.numpy(), np.stack(expected))
+        floats = torch.from_numpy(np.stack(expected)).permute(0, 1, 4, 2, 3).float() / 255
+        mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        assert torch.equal(to_float(found, True), (floats - mean) / deviation)
+    assert 0 < mirrored < 24
+
+
+def test_frames_of_any_widths_and_heights_share_one_buffer():
+    rng = np.random.default_rng(0)
+    sizes = [(9, 12), (12, 9), (10, 10), (9, 30)]
+    clips = [rng.integers(0, 256, (3, h, w, 3), dtype=np.uint8) for h, w in sizes]
+    crops = [Crop(2, 1, 8), Crop(1, 4, 8, flip=True), Crop(0, 0, 8), Crop(22, 1, 8, flip=True)]
+    packed = UncutClips.pack(list(zip(clips, crops, strict=True)))
+    assert packed.pixels.ndim == 1 and packed.pixels.numel() == sum(clip.size for clip in clips)
+    np.testing.assert_array_equal(
+        packed.cut().numpy(), [crop.apply(clip) for clip, crop in zip(clips, crops, strict=True)]
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 12, 20, 300])
+def test_the_frames_training_can_ask_for_are_exactly_those_it_asks_for(count):
+    rng = np.random.default_rng(0)
+    asked = np.unique([jittered_indices(count, 8, 5, rng) for _ in range(1000)])
+    assert reachable_indices(count, 8, 5).tolist() == asked.tolist()

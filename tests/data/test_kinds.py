@@ -200,7 +200,7 @@ def test_loader_workers_and_kinds_give_the_same_batches(stores: dict[str, FrameS
         episodes, clips = TrainingEpisodes(reader, sampler, seed=0), EvaluationClips(reader, sampler.videos)
         batches[kind] = [
             [
-                *(b.support for b in episode_loader(episodes, range(3), workers, False)),
+                *(b.clips.cut() for b in episode_loader(episodes, range(3), workers, False)),
                 *clip_loader(clips, 4, workers, False),
             ]
             for workers in (0, 2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fsar_cli.engine.device import loader_workers, resolve_device
+from fsar_cli.engine.device import constant_sizes, loader_workers, resolve_device
 from fsar_cli.errors import DeviceError, UsageError
 
 
@@ -33,6 +33,16 @@ def test_auto_says_what_it_chose():
     device = resolve_device("auto", Listener())
     assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert said[0].startswith(f"device: {device.type}")
+
+
+def test_cudnn_may_choose_by_time_on_a_gpu_while_training_runs_and_not_after():
+    before = torch.backends.cudnn.benchmark
+    with constant_sizes(torch.device("cpu")):
+        assert torch.backends.cudnn.benchmark is before
+    with pytest.raises(KeyError), constant_sizes(torch.device("cuda")):
+        assert torch.backends.cudnn.benchmark
+        raise KeyError
+    assert torch.backends.cudnn.benchmark is before
 
 
 def test_workers_are_as_asked_or_leave_cores_to_the_network(monkeypatch):

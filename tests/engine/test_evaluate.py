@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,10 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine import matching
 from fsar_cli.engine.bank import Bank, encode_videos
-from fsar_cli.engine.evaluate import evaluate, evaluate_bank, mean_and_ci, write_results
+from fsar_cli.engine.evaluate import evaluate, evaluate_bank, write_results
+from fsar_cli.engine.results import mean_and_ci
 from fsar_cli.errors import DataError
+from fsar_cli.reporting import Silent
 
 CPU = torch.device("cpu")
 
@@ -46,7 +49,7 @@ def logits_episode_by_episode(method, config, sampler, episodes) -> torch.Tensor
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("name", ["keyregion", "trx", "prototype"])
+@pytest.mark.parametrize("name", ["keyregion", "trx", "otam", "bimhm", "prototype"])
 def test_encoding_once_and_matching_in_batches_equals_episode_by_episode(project, name):
     config = small(project, **{"model.method": name})
     method, sampler = lively(config), sampler_of(config)
@@ -70,9 +73,28 @@ def test_the_number_of_episodes_a_call_changes_nothing(project, batch):
     method, sampler = lively(config), sampler_of(config, queries=2)
     reader = ClipReader(FrameStore(config.data.frames), config.clip)
     bank = encode_videos(method, reader, sampler.videos, CPU, config)
-    expected, result = (evaluate_bank(method, bank, sampler, 30, batch=b) for b in (None, batch))
-    np.testing.assert_array_equal(result.accuracies, expected.accuracies)
+    reporter = Watched()
+    expected = evaluate_bank(method, bank, sampler, 30)
+    result = evaluate_bank(method, bank, sampler, 30, batch=batch, reporter=reporter)
+    np.testing.assert_array_equal(result.right, expected.right)
     np.testing.assert_array_equal(result.confusion, expected.confusion)
+    assert result.right.shape == (30, 6)
+    assert result.digest == sampler.digest(30), "drawn once, digested on the way"
+    assert reporter.shown[-1] == pytest.approx(result.accuracy[0]), "the running figure ends at the result"
+
+
+class Watched(Silent):
+    """Remembers the accuracy shown beside the bar."""
+
+    def __init__(self) -> None:
+        self.shown: list[float] = []
+
+    @contextmanager
+    def track(self, label, total, unit=""):
+        yield self
+
+    def advance(self, steps=1, **metrics):
+        self.shown.append(metrics["accuracy"])
 
 
 class Oracle(FewShotMethod):

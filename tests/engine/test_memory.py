@@ -10,6 +10,7 @@ from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import UsageError
 from fsar_cli.reporting import SILENT
+from fsar_cli.settings import resolve
 
 
 def kept_by(method, clips: int, config) -> int:
@@ -85,3 +86,13 @@ def test_training_within_a_budget_is_training(project, tmp_path):
     assert again == pytest.approx(loss, rel=1e-3)
     for a, b in zip(weights, thrifty, strict=True):
         assert torch.allclose(a.float(), b.float(), atol=2e-3 * float(a.float().abs().max() + 1e-6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "budget"), [("keyregion", 24.0), ("trx", 12.0)])
+def test_the_episode_of_the_paper_fits_the_gpus_that_people_have(method, budget):
+    """resnet50, 5-way 5-shot, 3 queries, 224 and 128 px, bfloat16, by means that leave the gradients as they are."""
+    config = resolve(base={"model.method": method, "model.weights": "none", "train.amp": "bf16"}, environ={}).config
+    plan = plan_memory(build_method(config), config, CPU, budget)
+    assert plan.memory.total <= budget * GIB
+    assert plan.micro_batch is None

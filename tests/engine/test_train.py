@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pandas as pd
 import pytest
@@ -14,8 +15,10 @@ from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.engine.checkpoint import load_method
+from fsar_cli.engine import train as train_module
+from fsar_cli.engine.checkpoint import load_method, load_state, save_state
 from fsar_cli.engine.evaluate import ShotResult
+from fsar_cli.engine.metrics import TrainingLog
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.steps import build_optimizer, episode_loss
 from fsar_cli.engine.train import Trainer
@@ -129,10 +132,10 @@ def test_ctrl_c_finishes_the_episode_saves_and_names_the_command(project, tmp_pa
     trainer = Trainer(config, create_run(config, tmp_path / "a run [1]"), CPU)
     original = trainer._train_on
 
-    def interrupted_at_two(batch):
+    def interrupted_at_two(batch, waited):
         if batch.index == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        original(batch)
+        original(batch, waited)
 
     trainer._train_on = interrupted_at_two
     with pytest.raises(Interrupted, match="up to 2 of 6") as caught:
@@ -152,6 +155,76 @@ def test_a_loss_that_is_not_finite_stops_with_advice(project, tmp_path, monkeypa
     with pytest.raises(DataError, match="the loss became nan at episode 0") as caught:
         trainer.run()
     assert "optim.lr" in caught.value.hint
+
+
+def test_losses_read_an_episode_late_give_the_same_run(project, tmp_path):
+    """As on a GPU, where nobody waits for the loss of the episode that is being computed."""
+    config = small(project, **{"train.iterations": 5})
+    plain, late = trained(config, tmp_path / "plain"), Trainer(config, create_run(config, tmp_path / "late"), CPU)
+    late.outcomes.late, lags = True, []
+    housekeeping = late._housekeeping
+    late._housekeeping = lambda: (lags.append(len(late.outcomes.unread)), housekeeping())
+    late.run()
+    assert lags == [1] * 5 and not late.outcomes.unread
+    assert same(plain.method.state_dict(), late.method.state_dict())
+    columns = ["step", "loss", "accuracy", "val_accuracy", "saturated"]
+    metrics = [pd.read_csv(tmp_path / name / "metrics.csv")[columns] for name in ("plain", "late")]
+    pd.testing.assert_frame_equal(*metrics)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_is_written_after_a_loss_that_is_not_finite(project, tmp_path, monkeypatch, late):
+    """Episode 3 goes wrong; weights would be saved after it, at 4."""
+    config = small(project, **{"train.val_every": 4, "train.log_every": 100, "model.method": "trx"})
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), CPU)
+    trainer.outcomes.late = late
+
+    def wrong_at_three(method, batch, *arguments):
+        loss, accuracy, seen = episode_loss(method, batch, *arguments)
+        return (loss * float("inf") if batch.index == 3 else loss), accuracy, seen
+
+    monkeypatch.setattr(train_module, "episode_loss", wrong_at_three)
+    with pytest.raises(DataError, match="the loss became inf at episode 3"):
+        trainer.run()
+    state = load_state(tmp_path / "run" / "state.pt")
+    assert state["step"] == 2
+    assert all(t.isfinite().all() for t in load_file(tmp_path / "run" / "model.safetensors").values())
+
+
+def test_what_is_saved_knows_the_losses_of_all_episodes_sent(project, tmp_path):
+    config = small(project, **{"model.method": "trx"})
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), CPU)
+    trainer.outcomes.late = True
+    trainer._train_on(next(iter(trainer._batches())))
+    assert trainer.log.window == []
+    trainer.save()
+    assert [row["loss"] > 0 for row in load_state(tmp_path / "run" / "state.pt")["window"]] == [True]
+
+
+def test_the_share_of_waiting_is_that_of_the_whole_window(tmp_path):
+    log = TrainingLog(tmp_path)
+    for seconds, waited in ((2.0, 1.0), (6.0, 1.0)):
+        log.add({"loss": 1.0, "seconds": seconds, "waited": waited})
+    log.close_window(2)
+    log.close()
+    assert log.rows == [{"step": 2, "loss": 1.0, "seconds": 4.0, "waiting": 0.25}]
+
+
+def test_the_share_of_time_spent_waiting_for_frames_is_told(project, tmp_path):
+    config = small(project, **{"train.val_every": 0, "train.iterations": 4, "train.frame_cache": "off"})
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), CPU)
+    read = trainer.reader.store.read
+
+    def slowly(*arguments):
+        time.sleep(0.05)  # 9 clips an episode
+        return read(*arguments)
+
+    trainer.reader.store.read = slowly
+    result = trainer.run()
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert 0.3 < result.waiting < 1
+    assert (metrics["waiting"] * metrics["seconds"]).mean() == pytest.approx(0.45, rel=0.3)
+    assert f"{100 * result.waiting:.0f} % of it waiting for frames" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_nothing_to_train_is_an_error(project):
@@ -183,6 +256,30 @@ def test_every_method_trains_and_its_run_loads(project, tmp_path, method):
     assert same(loaded.state_dict(), trainer.method.state_dict())
     assert any(not torch.equal(before[k], v) for k, v in loaded.state_dict().items() if v.is_floating_point())
     assert not loaded.training
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_resuming_keeps_what_the_optimiser_has_gathered_and_takes_the_settings_given(project, tmp_path, name):
+    """Settings such as `fused` belong to the device at hand, and the learning rate to the configuration."""
+    changes = {"optim.name": name, "optim.momentum": 0.9, "model.method": "trx", "train.val_every": 0}
+    changes |= {"train.iterations": 2}
+    first = trained(small(project, **changes), tmp_path / "run")
+    state = load_state(tmp_path / "run" / "state.pt")
+    for group in state["optimizer"]["param_groups"]:
+        group |= {"fused": None, "foreach": True}  # as saved on another device
+    save_state(tmp_path / "run" / "state.pt", state)
+    config = small(project, **changes | {"optim.lr": 5e-4, "train.iterations": 4})
+    second = Trainer(config, Run(tmp_path / "run"), CPU, pretrained=False)
+    fresh = dict(second.optimizer.param_groups[0])
+    second.resume()
+    found = second.optimizer.param_groups[0]
+    assert {k: v for k, v in found.items() if k != "params"} == {k: v for k, v in fresh.items() if k != "params"}
+    assert found["lr"] == 5e-4
+    before, after = first.optimizer.state_dict()["state"], second.optimizer.state_dict()["state"]
+    assert len(after) == len(before) > 0
+    for index, gathered in before.items():
+        assert all(torch.equal(torch.as_tensor(v), torch.as_tensor(after[index][k])) for k, v in gathered.items())
+    second.run()
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fsar_cli.core.checkpointing import in_micro_batches
 from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.features import Features
+from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.losses import episode_cross_entropy
 
 
@@ -18,6 +18,10 @@ class FewShotMethod(nn.Module):
     """Citation."""
     pair_tensors: ClassVar[tuple[str, ...]] = ()
     """What of an Encoded only `pairs` reads."""
+    fuses_stages: ClassVar[bool] = False
+    """Whether the maps it gets are learnt fusions of the backbone's stages (`stages`)."""
+    classifies: ClassVar[bool] = False
+    """Whether its training loss tells the training classes apart: it is then built for `model.classes` of them."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
@@ -28,14 +32,18 @@ class FewShotMethod(nn.Module):
     def describe(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
         """Clips [B,T,3,S,S] -> what the feature branches say of them, [B]: all that costs a backbone.
 
-        `frames` [B,T,D]; with `boxes` [B,T,4] and `saturated` [B,T] where regions were selected. It depends on
-        `features` alone, so methods that share backbones share it.
+        What the method keeps of it; with `boxes` [B,T,4] and `saturated` [B,T] where regions were selected. It depends
+        on `features` alone, so methods that share backbones and keep the same share it.
         """
         found = self.features(clips, generator)
-        tensors = {"frames": found.frames}
+        tensors = self.keep(found)
         if found.regions is not None:
             tensors |= {"boxes": found.regions.boxes.detach(), "saturated": found.regions.saturated}
         return Encoded(tensors)
+
+    def keep(self, found: FrameFeatures) -> dict[str, Tensor]:
+        """What `embed` needs of the features, by name, [B,...]; no parameters take part, so that it can be cached."""
+        return {"frames": found.frames}
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
         """What `describe` gave -> what `match` needs, [B]."""
@@ -78,6 +86,14 @@ class FewShotMethod(nn.Module):
         found = self.pairs(query, support.reshape(episodes, way * shot))
         return {name: distance.unflatten(-1, (way, shot)) for name, distance in found.items()}
 
-    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum") -> Tensor:
-        """Training loss of episodes; labels int64 [E,Q]."""
+    def loss(
+        self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None
+    ) -> Tensor:
+        """Training loss of episodes.
+
+        Args:
+            labels: int64 [E,Q], positions of the queries' classes in the episode.
+            reduction: over the queries of an episode, `sum` or `mean`.
+            classes: int64 [E,N], which of the training classes those of the episode are, for methods that classify.
+        """
         return episode_cross_entropy(scores.logits, labels, reduction)

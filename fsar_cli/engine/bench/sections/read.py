@@ -1,0 +1,62 @@
+"""Frame store -> clips for the network: how long does a clip take, and how many a second do the loaders give?"""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
+from fsar_cli.data.store.shards import SHARDS
+from fsar_cli.data.transforms import to_float
+from fsar_cli.engine.bench.measurement import Measurement
+from fsar_cli.engine.bench.plain_frames import read_plainly
+from fsar_cli.engine.bench.timing import in_turn, once
+from fsar_cli.engine.bench.workbench import Workbench
+from fsar_cli.engine.device import loader_workers
+
+CPU = torch.device("cpu")
+PER_ROUND = 16
+
+
+def read(bench: Workbench) -> Iterator[Measurement]:
+    """A clip from JPEGs to the float tensor of a network, and the loader, against Pillow in one process."""
+    config = bench.sizes.config(bench.sizes.methods[0])
+    reader, videos = ClipReader(bench.test_set.store, config.clip), bench.test_set.store.ids[: bench.sizes.clips]
+    side, short = config.clip.size, config.clip.short_side
+    files = _unpacked(bench, videos[:PER_ROUND])
+
+    def ours() -> None:
+        for video in videos[:PER_ROUND]:
+            to_float(torch.from_numpy(reader.evaluation(video)).unsqueeze(0), True)
+
+    def plain() -> None:
+        for clip in files:
+            read_plainly(clip, short, side)
+
+    found = in_turn({"ours": ours, "plain": plain}, CPU, bench.sizes.repeats)
+    one, by_pillow = (1000 * found[name].median / len(files) for name in ("ours", "plain"))
+    sizes = f"{config.clip.frames} JPEGs of short side {short}, crop {side}"
+    against = "Pillow, picture by picture, one process"
+    yield Measurement("read", "a clip, ready for the network", sizes, "ms", one, by_pillow, against,
+                      found["ours"].spread)  # fmt: skip
+    workers = loader_workers(None, bench.device)
+    seconds = once(lambda: _load(reader, tuple(videos), workers), CPU)
+    yield Measurement(
+        "read", f"clips by loaders ({workers} processes)", sizes, "clips/s", len(videos) / seconds, 1000 / by_pillow,
+        against, details={"clips": len(videos), "start_included": True},
+    )  # fmt: skip
+
+
+def _load(reader: ClipReader, videos: tuple[str, ...], workers: int) -> None:
+    for _ in clip_loader(EvaluationClips(reader, videos), 8, workers, pin=False):
+        pass
+
+
+def _unpacked(bench: Workbench, videos: list[str]) -> list[list[Path]]:
+    """The very JPEGs of the store as files, as scripts have them; by video."""
+    root, out = bench.test_set.store.root, bench.scratch("unpacked")
+    for shard in sorted((root / SHARDS).glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            tar.extractall(out, [m for m in tar if m.name.rpartition("/")[0] in set(videos)], filter="data")
+    return [sorted((out / video).glob("*.jpg")) for video in videos]

@@ -1,0 +1,101 @@
+"""Any method, with and without key regions, through training, run folders, cache and evaluation."""
+
+import pytest
+import torch
+import yaml
+from small_project import lively, small
+
+from fsar_cli.core.build import build_method
+from fsar_cli.core.features import GlobalFeatures, KeyRegionFeatures
+from fsar_cli.data.clips import ClipReader
+from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.splits import Splits
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.engine import matching
+from fsar_cli.engine.bank import encode_videos
+from fsar_cli.engine.cache import Cache
+from fsar_cli.engine.checkpoint import load_method, save_weights
+from fsar_cli.engine.evaluate import evaluate
+from fsar_cli.engine.runs import Run, create_run
+from fsar_cli.engine.train import Trainer
+from fsar_cli.errors import DataError
+
+CPU = torch.device("cpu")
+
+
+def config_of(project, method, region=None, **changes):
+    return small(project, **{"model.method": method, "model.region.enabled": region, "train.iterations": 4} | changes)
+
+
+@pytest.mark.parametrize(("method", "region"), [("otam", None), ("otam", True), ("bimhm", None), ("trx", True)])
+def test_it_trains_its_run_loads_and_evaluates(project, tmp_path, method, region):
+    config = config_of(project, method, region)
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), CPU)
+    before = {name: tensor.clone() for name, tensor in trainer.method.state_dict().items()}
+    assert trainer.run().best_step is not None
+    moved = {
+        name.rsplit(".", 1)[0] for name, t in trainer.method.named_parameters() if not torch.equal(t, before[name])
+    }
+    assert any(name.startswith("features.global_backbone") for name in moved)
+    assert any(name.startswith("features.local_backbone") for name in moved) == bool(region)
+    run = Run(tmp_path / "run")
+    assert run.config() == trainer.folder.config() and run.config().model.region.enabled is region
+    result, bank = evaluate(load_method(run), run.config(), CPU)
+    assert [shot.shot for shot in result.shots] == [1, 2]
+    assert (bank.boxes is not None) == (result.regions is not None) == bool(region)
+
+
+@pytest.mark.parametrize("method", ["otam", "bimhm"])
+def test_a_table_of_all_pairs_gives_the_logits_of_the_episodes(project, monkeypatch, method):
+    config = config_of(project, method, region=True)
+    built = lively(config)
+    sampler = EpisodeSampler(Splits.read(config.data.splits), "test", way=3, shot=2, queries=1)
+    bank = encode_videos(built, ClipReader(FrameStore(config.data.frames), config.clip), sampler.videos, CPU, config)
+    drawn, found = sampler.batch(0, 40), []
+    for worth in (0.0, 1e9):
+        monkeypatch.setattr(matching, "PAIRS_WORTH_COMPUTING", worth)
+        matcher = matching.Matcher(built, bank, sampler, 40)
+        assert bool(matcher.table) == (worth > 0)
+        with torch.inference_mode():
+            found.append(matcher(drawn).logits)
+    assert (found[0] - found[1]).abs().max() <= 1e-5 * found[0].abs().max()
+    assert found[0].std() > 0
+
+
+def test_methods_with_regions_share_what_their_backbones_said(project, tmp_path, monkeypatch):
+    """keyregion has them by default, trx when asked; without them nothing is shared."""
+    cache = Cache(tmp_path / "cache")
+    cached = []
+    for method, region in (("keyregion", None), ("trx", True), ("otam", True), ("otam", None), ("trx", False)):
+        config = config_of(project, method, region, **{"eval.episodes": 5})
+        cached.append(evaluate(build_method(config).eval(), config, CPU, cache=cache)[0].cached)
+    assert cached == [False, True, True, False, True]
+
+
+def test_a_run_from_before_regions_for_any_method_still_loads_as_it_was(project, tmp_path):
+    """Then every run held `enabled: true`, which trx and prototype did not read."""
+    config = config_of(project, "trx")
+    run = create_run(config, tmp_path / "old")
+    save_weights(build_method(config), run.model_file)
+    written = yaml.safe_load(run.config_file.read_text())
+    written["model"]["region"]["enabled"] = True
+    run.config_file.write_text(yaml.safe_dump(written))
+    assert isinstance(load_method(run).features, GlobalFeatures)
+    assert run.values()["model.region.enabled"] is None
+
+
+def test_a_run_with_regions_keeps_them_and_does_not_load_without(project, tmp_path):
+    config = config_of(project, "otam", region=True)
+    run = create_run(config, tmp_path / "new")
+    assert run.config().model.region.enabled is True  # before its first checkpoint
+    save_weights(build_method(config), run.model_file)
+    assert isinstance(load_method(run).features, KeyRegionFeatures)
+    with pytest.raises(DataError, match="does not fit method otam, backbone") as caught:
+        load_method(run, config_of(project, "otam"))
+    assert "use the run's own configuration" in caught.value.hint
+
+
+def test_run_folders_are_named_by_method_and_region(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [create_run(config_of(project, "trx", region)).path.name for region in (None, True)]
+    assert [name.split("-small-")[1] for name in names] == ["trx-3w2s", "trx+region-3w2s"]
