@@ -23,8 +23,10 @@ from fsar_cli.cli import (
     init,
     methods,
     prepare,
+    reproduce,
     splits,
     splits_check,
+    support,
     train,
     visualize,
 )
@@ -54,7 +56,9 @@ app.add_typer(splits.app, name="splits", short_help="Split lists: list, show, ma
 app.command("train", short_help="Train by episodes; Ctrl-C saves.")(train.train)
 app.command("eval", short_help="Accuracy with its confidence interval.")(evaluate.evaluate)
 app.command("compare", short_help="Which differences between runs are real?")(compare.compare)
+app.command("reproduce", short_help="A table or figure of the paper, made anew.")(reproduce.reproduce)
 app.command("bench", short_help="How fast is fsar here?")(bench.bench)
+app.add_typer(support.app, name="support", short_help="Are the example clips good ones?")
 app.command("visualize-regions", short_help="Draw the key regions of a video.")(visualize.visualize_regions)
 app.command("methods", short_help="The methods and their papers.")(methods.methods)
 app.add_typer(config.app, name="config", short_help="Settings, their origins, presets.")

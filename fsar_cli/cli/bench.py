@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import Device, Json, Quiet, Verbose
+from fsar_cli.cli.options import Device, Json, Quiet, Set, Verbose
 
 
 def bench(
@@ -28,11 +28,12 @@ def bench(
     ] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Side of the input. Default: 224, quick: 112.")] = None,
     episodes: Annotated[
-        int | None, typer.Option(min=4, help="Episodes evaluated. Default: 10,000, quick: 400.")
+        int | None, typer.Option(min=4, help="Episodes evaluated. Default: 10,000, quick: 200.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results; earlier ones in it are replaced.")] = Path("bench"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, pictures and episodes.")] = 0,
     device: Device = "auto",
+    assignments: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -41,7 +42,7 @@ def bench(
 
     The plain forms compute the same numbers as is customary: tuples concatenated, loops over classes and queries,
     every episode encoded anew, float32. Both are measured in this run, on synthetic pictures and random weights, which
-    cost what real ones do. Without a GPU a full run takes about half an hour on two cores, and --quick a few minutes.
+    cost what real ones do. On two idle cores a full run takes about half an hour and --quick about a minute.
 
     Writes bench.json, bench.md (a table to paste) and bench.png. Ctrl-C keeps what was measured so far.
     """
@@ -57,7 +58,14 @@ def bench(
     chosen = chosen_sections(sections or ())
     target = resolve_device(device, reporter)
     sizes = choose_sizes(
-        target, quick, backbone=backbone, side=size, episodes=episodes, seed=seed, methods=tuple(method or ()) or None
+        target,
+        quick,
+        backbone=backbone,
+        side=size,
+        episodes=episodes,
+        seed=seed,
+        methods=tuple(method or ()) or None,
+        assignments=tuple(assignments or ()),
     )
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
     report = Report(describe_machine(target), shlex.join(["fsar", *sys.argv[1:]]), chosen, quick)
@@ -69,7 +77,7 @@ def bench(
             _print(report, files, as_json)
     if report.interrupted:
         raise Interrupted(
-            f"stopped; {len(report.measurements)} measurements are in {out}" if report.measurements else "stopped",
+            f"stopped; what was measured so far is in {out}" if report.measurements else "stopped",
             "to measure the rest, name its sections",
         )
 

@@ -23,7 +23,7 @@ class MotionBranch(nn.Module):
         self.widen = nn.Conv2d(self.width, dim, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps [B,T,D,h,w] -> motion [B,T-1,D/8,h,w]: each frame's map, shifted by a convolution, minus the last one's."""
+        """Maps [B,T,D,h,w] -> motion [B,T-1,D/8,h,w]: each map, shifted by a convolution, minus the one before."""
         reduced = self.reduce(maps.transpose(1, 2)).transpose(1, 2)  # [B,T,D/8,h,w]
         following = reduced[:, 1:]
         return self.shift(following.flatten(0, 1)).view_as(following) - reduced[:, :-1]

@@ -16,14 +16,14 @@ from fsar_cli.core.encoded import Encoded, at_least_float32, check_frames
 from fsar_cli.core.tuples import TupleLinear
 
 # A square of a distance below so many rounding errors of its terms is a zero.
-ROUNDING = 8
+ROUNDING = 32
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances of vectors [E,n,D] and [E,m,D], in float32 or better whatever the inputs: [E,n,m]."""
     a, b = _centred(a, b)
     with torch.autocast(a.device.type, enabled=False):
-        own = a.square().sum(-1, keepdim=True)
+        own = _squared_length(a)
         return _root(own + _without_own(a, b), own)
 
 
@@ -39,7 +39,11 @@ def _centred(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _without_own(a: Tensor, b: Tensor) -> Tensor:
     """Centred [E,n,D] and [E,m,D] -> |b|^2 - 2ab: [E,n,m]."""
-    return torch.baddbmm(b.square().sum(-1).unsqueeze(1), a, b.transpose(1, 2), alpha=-2)
+    return torch.baddbmm(_squared_length(b).transpose(1, 2), a, b.transpose(1, 2), alpha=-2)
+
+
+def _squared_length(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square()  # makes no temporary of the size of x
 
 
 def _root(squared: Tensor, own: Tensor) -> Tensor:
@@ -94,6 +98,6 @@ def nearest_distance(support: Tensor, query: Tensor) -> Tensor:
     way, (queries, tuples) = support.shape[1], query.shape[1:3]
     a, b = _centred(query.flatten(1, 2), support.flatten(1, 3))
     with torch.autocast(a.device.type, enabled=False):
-        own = a.square().sum(-1, keepdim=True)  # the same for all of the support: added to the smallest alone
+        own = _squared_length(a)  # the same for all of the support: added to the smallest alone
         nearest = _root(own + _without_own(a, b).unflatten(2, (way, -1)).amin(-1), own)  # [E,Q*L,N]
         return nearest.unflatten(1, (queries, tuples)).mean(2)

@@ -1,6 +1,6 @@
 """Self-attention within a set of vectors: the frames of a video, or the videos of a task (HyRSM, MoLo).
 
-    Vaswani et al., Attention Is All You Need, NeurIPS 2017.
+Vaswani et al., Attention Is All You Need, NeurIPS 2017.
 """
 
 import torch

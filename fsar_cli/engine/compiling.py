@@ -6,6 +6,7 @@ Evaluation, whose batches have other sizes, runs the plain network. Names of par
 """
 
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +31,15 @@ def compile_backbones(
     if method.micro_batch or any(backbone.checkpointing for backbone in backbones):
         reporter.warn("train.compile: not with activations that are computed twice (train.memory_budget)")
         return False
-    sides = [config.clip.size, config.model.region.side]
+    if method.fuses_stages:
+        reporter.warn(f"train.compile: not with {config.model.method}, which takes backbones apart into stages")
+        return False
+    sides = [(config.clip.size,), config.model.region.sides]
     reporter.log("compiling the backbones")
     try:
-        for backbone, side in zip(backbones, sides, strict=False):
+        for backbone, own in zip(backbones, sides, strict=False):
             backbone.compiled = _compiled(backbone.trunk, backend)
-            for clips in clips_per_call(method, config):
+            for clips, side in product(clips_per_call(method, config), own):
                 frames = torch.rand(clips * config.clip.frames, 3, side, side, device=device)
                 _try(method, backbone, frames, config)
     except Exception as error:  # of many kinds: no compiler, an operation it does not know, a bug of its own

@@ -90,7 +90,7 @@ def run_demo(
     Raises:
         UsageError: `out` is there already.
     """
-    config = _prepare(out, {"train.iterations": iterations, "eval.episodes": episodes}, force)
+    config = start_project(out, {"train.iterations": iterations, "eval.episodes": episodes}, force)
     steps, workers = _Steps(reporter), loader_workers(None, torch.device("cuda"))
     data = config.data
     wanted = {name: clips[entry.role] for name, entry in CLASSES.items()}
@@ -99,7 +99,9 @@ def run_demo(
     steps.run("extract-frames", f"fsar extract-frames {data.videos} {data.frames}",
               lambda: extract(find_videos([data.videos]).sources, data.frames,
                               Settings(short_side=config.clip.short_side), workers, reporter))  # fmt: skip
-    steps.run("splits", f"fsar splits make arn --root {data.frames} --train ... --test ...", lambda: _splits(config))
+    steps.run(
+        "splits", f"fsar splits make arn --root {data.frames} --train ... --test ...", lambda: split_by_role(config)
+    )
     run = steps.run("train", "fsar train", lambda: _train(config, out, device, reporter))
     trained, baselines, bank = steps.run(
         "eval", "fsar eval --shots 1 --shots 5", lambda: _evaluate(config, run, device, reporter)
@@ -111,7 +113,12 @@ def run_demo(
     return DemoResult(out, run.path, trained, baselines, hits, pictures, steps.seconds)
 
 
-def _prepare(out: Path, flags: dict[str, object], force: bool) -> Config:
+def start_project(out: Path, flags: dict[str, object], force: bool) -> Config:
+    """A folder with the fsar.yaml of a demo, and its configuration with `flags` laid over.
+
+    Raises:
+        UsageError: `out` is no demo, or holds one and not `force`.
+    """
     if out.exists() and not (out / MARKER).exists() and any(out.iterdir()):
         raise UsageError(f"{out} is there already and is no demo", "--out takes another folder")
     if (out / MARKER).exists():
@@ -129,7 +136,8 @@ def _prepare(out: Path, flags: dict[str, object], force: bool) -> Config:
     return resolve(preset="demo", flags={**flags, **paths}, environ={}).config
 
 
-def _splits(config: Config) -> None:
+def split_by_role(config: Config) -> None:
+    """Write the split file: every class in the split of its role."""
     roles = {role: [n for n, entry in CLASSES.items() if entry.role == role] for role in ("train", "val", "test")}
     make("arn", scan_tree(config.data.frames), lists=roles).splits.write(config.data.splits)
 

@@ -40,7 +40,10 @@ def freeze_features(method: FewShotMethod, reporter: Reporter) -> None:
     """Take the parameters of the feature branches out of training."""
     backbones = {id(p) for backbone in method.features.backbones() for p in backbone.parameters()}
     if any(id(p) not in backbones for p in method.features.parameters()):
-        reporter.warn("train.views: the relation module keeps its weights too; region.source=difference has none")
+        if method.fuses_stages:
+            reporter.warn("train.views: the fusion of stages keeps its weights, random ones without a checkpoint")
+        else:
+            reporter.warn("train.views: the relation module keeps its weights too; region.source=difference has none")
     method.features.requires_grad_(False)
 
 

@@ -147,7 +147,7 @@ def keep_result(results: Cache, key: str, result: ShotResult) -> None:
 
 
 def find_result(results: Cache, key: str, sampler: EpisodeSampler) -> ShotResult | None:
-    """The result kept under a key; None where there is none, or one that cannot be read (which is then dropped)."""
+    """The result kept under a key; None where there is none, or one that cannot be read."""
     entry = results.find(key)
     if entry is None:
         return None
@@ -161,5 +161,4 @@ def find_result(results: Cache, key: str, sampler: EpisodeSampler) -> ShotResult
             sampler.way, sampler.shot, sampler.queries, right, figures["parts"], sampler.classes, confusion,
             figures["digest"], figures["seconds"],
         )  # fmt: skip
-    results.drop(key)
     return None

@@ -38,8 +38,8 @@ class Window:
     """float64 [T] since the first frame."""
     boxes: np.ndarray
     """float64 [T,4] key regions, xyxy in source pixels."""
-    weights: np.ndarray
-    """float32 [T,H,W] cell weights that chose the regions (after the relation module)."""
+    weights: np.ndarray | None
+    """float32 [T,H,W] cell weights that chose the regions (after the relation module); None: a policy network did."""
     before: np.ndarray
     """float32 [T,H,W] channel mean of the global map (before it)."""
     saturated: np.ndarray
@@ -83,7 +83,8 @@ def find_regions(
     window = Window(
         indices, np.array([times[i] for i in indices]),
         to_source(found.regions.boxes[0].double().cpu().numpy(), rectangle),
-        found.cells[0].float().cpu().numpy(), found.mean_maps[0].float().cpu().numpy(),
+        None if found.cells is None else found.cells[0].float().cpu().numpy(),
+        found.mean_maps[0].float().cpu().numpy(),
         found.regions.saturated[0].cpu().numpy(),
     )  # fmt: skip
     return window, rectangle
@@ -128,7 +129,7 @@ def visualize(
         indices = start + even_indices(count, config.clip.frames)
         found, rectangle = find_regions(method, config, video, info, times, indices, device)
         windows.append(found)
-    names = HEAT_NAMES[config.model.region.source]
+    names = HEAT_NAMES["difference" if config.model.region.selector == "adafocus" else config.model.region.source]
     files = _write_pictures(video, out, windows, rectangle, sheets, title, names)
     overlay = out / "overlay.mp4"
     _write_overlay(video, info, times, windows, overlay, reporter)
@@ -203,10 +204,11 @@ def _document(
 
 
 def _frame(window: Window, i: int) -> dict[str, object]:
+    weights = None if window.weights is None else np.round(window.weights[i].astype(float), 6).tolist()
     return {
         "frame": int(window.indices[i]),
         "seconds": round(float(window.seconds[i]), 6),
         "box": [round(float(v), 3) for v in window.boxes[i]],
         "saturated": bool(window.saturated[i]),
-        "weights": np.round(window.weights[i].astype(float), 6).tolist(),
+        "weights": weights,
     }

@@ -47,8 +47,8 @@ def enlarge(frame: np.ndarray, box: Sequence[float], width: int = CELL) -> np.nd
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, box=(x0, y0, x1, y1)))
 
 
-def _boxed(frame: np.ndarray, box: Sequence[float], colour: Colour = RED, width: float = 3) -> np.ndarray:
-    """A frame fitted to the cell with a box drawn in the fitted picture, where its line stays crisp."""
+def boxed(frame: np.ndarray, box: Sequence[float], colour: Colour = RED, width: float = 3) -> np.ndarray:
+    """A frame fitted to the cell with a box (xyxy in its pixels) drawn in the fitted picture, where it stays crisp."""
     fitted = _fit(frame, CELL)
     return draw_box(fitted, np.asarray(box, float) * CELL / frame.shape[1], colour, width)
 
@@ -66,7 +66,7 @@ def _shorten(text: str, size: int, room: float) -> str:
     return text.rstrip() + "…"
 
 
-def _compose(bands: list[tuple[list[Row], list[str]]], title: str, legend: bool) -> np.ndarray:
+def compose(bands: list[tuple[list[Row], list[str]]], title: str, legend: bool) -> np.ndarray:
     """Lay out bands of rows (name at the left, captions below) under a title: uint8 RGB [H, W, 3]."""
     names = [row.name for rows, _ in bands for row in rows]
     left = MARGIN + round(max(font(15).getlength(name) for name in names)) + 16
@@ -128,11 +128,11 @@ def contact_sheet(frames: Sequence[np.ndarray], boxes: np.ndarray, seconds: Sequ
     for start in range(0, len(frames), COLUMNS):
         part = range(start, min(start + COLUMNS, len(frames)))
         rows = [
-            Row("frame", [_boxed(frames[t], boxes[t]) for t in part]),
+            Row("frame", [boxed(frames[t], boxes[t]) for t in part]),
             Row("key region", [enlarge(frames[t], boxes[t]) for t in part]),
         ]
         bands.append((rows, [f"{seconds[t]:.2f} s" for t in part]))
-    return _compose(bands, title, legend=False)
+    return compose(bands, title, legend=False)
 
 
 def unit_range(maps: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ def unit_range(maps: np.ndarray) -> np.ndarray:
 def heat_figure(
     frames: Sequence[np.ndarray],
     maps_before: np.ndarray,
-    maps_after: np.ndarray,
+    maps_after: np.ndarray | None,
     crop: Sequence[float],
     boxes: np.ndarray,
     seconds: Sequence[float],
@@ -154,11 +154,11 @@ def heat_figure(
 ) -> np.ndarray:
     """Frames with their key region, the map before the relation module, the map after it; after figures 6 and 7.
 
-    Each of the two map rows has one colour scale over all its frames, so that columns compare.
+    Each row of maps has one colour scale over all its frames, so that columns compare.
 
     Args:
         frames: T pictures, uint8 RGB [H, W, 3].
-        maps_before, maps_after: [T, h, w], any range.
+        maps_before, maps_after: [T, h, w], any range; after: None where nothing weighs the map.
         crop: xyxy in source pixels of what the network saw; maps cover just that, a thin line marks it.
         boxes: [T, 4] xyxy in source pixels.
         seconds: [T].
@@ -167,18 +167,18 @@ def heat_figure(
     Returns:
         uint8 RGB [h, w, 3].
     """
-    _check(frames, maps_before=maps_before, maps_after=maps_after, boxes=boxes, seconds=seconds)
-    before, after = unit_range(maps_before), unit_range(maps_after)
+    maps = {"maps_before": maps_before} | ({} if maps_after is None else {"maps_after": maps_after})
+    _check(frames, **maps, boxes=boxes, seconds=seconds)
+    heats = list(zip(names, map(unit_range, maps.values()), strict=False))
     bands = []
     for start in range(0, len(frames), COLUMNS):
         part = range(start, min(start + COLUMNS, len(frames)))
         rows = [
             Row("key region", [_region(frames[t], boxes[t], crop) for t in part]),
-            Row(names[0], [_heat(frames[t], before[t], crop) for t in part]),
-            Row(names[1], [_heat(frames[t], after[t], crop) for t in part]),
+            *(Row(name, [_heat(frames[t], heat[t], crop) for t in part]) for name, heat in heats),
         ]
         bands.append((rows, [f"{seconds[t]:.2f} s" for t in part]))
-    return _compose(bands, title, legend=True)
+    return compose(bands, title, legend=True)
 
 
 def _region(frame: np.ndarray, box: Sequence[float], crop: Sequence[float]) -> np.ndarray:

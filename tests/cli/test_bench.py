@@ -65,7 +65,7 @@ def test_ctrl_c_keeps_and_shows_what_was_measured(stopped, tmp_path):
     result = stopped("bench", "--device", "cpu")
     assert result.code == 130
     assert "done [x]" in result.out and "4.0x" in result.out and "(interrupted)" in result.out
-    assert "1 measurements are in bench" in result.err
+    assert "what was measured so far is in bench" in result.err
     assert json.loads((tmp_path / "bench" / "bench.json").read_text())["interrupted"] is True
     assert stopped("bench", "head", "--device", "cpu", "--out", "none").code == 130
     assert not list((tmp_path / "none").iterdir())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from small_project import lively, small
 
 from fsar_cli.config import dump
@@ -123,11 +124,11 @@ def test_what_was_evaluated_before_is_not_evaluated_again(runs, fsar, monkeypatc
         file.write_bytes(b"damaged")
     healed = fsar("compare", "a [1]", "b", "--json")
     assert healed.json["differences"] == again.json["differences"] and len(encoded) == 8
-    weights = (runs / "b" / "model.safetensors").read_bytes()
-    shutil.copy(runs / "b1" / "model.safetensors", runs / "b" / "model.safetensors")
-    assert (runs / "b" / "model.safetensors").read_bytes() != weights
+    weights = load_file(runs / "b" / "model.safetensors")
+    head = next(name for name in weights if not name.startswith("features."))
+    save_file(weights | {head: weights[head] + 1}, runs / "b" / "model.safetensors")
     fsar("compare", "a [1]", "b")
-    assert len(encoded) == 9, "other weights in the same place"
+    assert len(encoded) == 9, "another head in the same place"
 
 
 def test_the_same_weights_twice_are_told_to_be_the_same(runs, fsar):
@@ -165,6 +166,9 @@ def test_training_runs_of_a_method_are_taken_together(runs, fsar):
     assert score["mean"] == pytest.approx(np.mean(means[:3]))
     assert score["ci95_training"] == pytest.approx(4.3027 * np.std(means[:3], ddof=1) / 3**0.5, rel=1e-4)
     assert fixed["ci95_training"] is None
+    for name, shares in found["per_class"]["1"].items():
+        single = [alone.json["per_class"]["1"][name][key] for key in ("b", "b1", "b2")]
+        assert shares["keyregion"] == pytest.approx(np.mean(single))
     (difference,) = found["differences"]
     assert difference["mean"] == pytest.approx(means[3] - np.mean(means[:3]))
     assert difference["ci95_training"] == pytest.approx(score["ci95_training"])
@@ -176,6 +180,16 @@ def test_training_runs_of_a_method_are_taken_together(runs, fsar):
     by_name = fsar("compare", "k=b", "k=b1", "l=b2", "--group", "name", "--json", "--shots", 1)
     assert [(s["name"], s["runs"]) for s in by_name.json["results"]] == [("k", 2), ("l", 1)]
     assert by_name.json["differences"][0]["ci95_training"] is None, "one run has no spread"
+
+
+def test_evaluation_settings_are_those_of_the_first(runs, fsar):
+    config = runs / "b" / "config.yaml"
+    config.write_text(config.read_text().replace("episodes: 60", "episodes: 30").replace("seed: 0", "seed: 4"))
+    found = fsar("compare", "a [1]", "b", "--json")
+    assert found.code == 0, found.err
+    assert (found.json["episodes"], found.json["seed"]) == (60, 0)
+    turned = fsar("compare", "b", "a [1]", "--json").json
+    assert (turned["episodes"], turned["seed"]) == (30, 4)
 
 
 def test_against_compares_all_with_one(runs, fsar):

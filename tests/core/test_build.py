@@ -22,7 +22,7 @@ CLIPS = random_clips(WAY * SHOT + QUERIES)
 
 def episode_loss(method: FewShotMethod, seed: int = 0) -> Tensor:
     support, query = split_episode(method.encode(CLIPS, seeded(seed)), WAY, SHOT)
-    return method.loss(method.match(support, query), LABELS)
+    return method.loss(method.match(support, query), LABELS, classes=torch.arange(WAY).unsqueeze(0))
 
 
 def observe(method: FewShotMethod) -> dict[str, Any]:
@@ -81,6 +81,9 @@ OPTIONS: list[tuple[str, Any, set[str], dict[str, Any]]] = [
     ("model.relation.residual", True, CELLS, {}),
     ("model.region.enabled", False, CELLS | {"parameters"}, {}),
     ("model.region.side", 20, BOXES, {}),
+    ("model.region.side", (16, 20), LOGITS, {}),
+    ("model.region.side", (20, 16), BOXES, {}),
+    ("model.region.selector", "adafocus", CELLS | {"parameters"}, {}),
     ("model.region.source", "difference", CELLS | {"parameters"}, {}),
     ("model.region.weights", "softmax", BOXES, {}),
     ("model.region.weights", "l1", BOXES, {}),
@@ -101,6 +104,13 @@ OPTIONS: list[tuple[str, Any, set[str], dict[str, Any]]] = [
     ("model.match.hausdorff", "mean", LOGITS, {}),
     ("model.match.hausdorff", "dim", LOGITS, {}),
     ("model.match.auxiliary", False, LOSS | {"parameters"}, {}),
+    ("model.arn.channels", 20, {"loss", "logits", "global gradient", "parameters"}, {"model.method": "arn"}),
+    ("model.arn.alignment", 0.0, {"loss", "global gradient"}, {"model.method": "arn"}),
+    ("model.ata.steps", 5, {"logits"}, {"model.method": "ata"}),
+    ("model.ata.lr", 1e-2, {"logits"}, {"model.method": "ata"}),
+    ("model.ata.dropout", 0.1, {"loss", "global gradient"}, {"model.method": "ata"}),
+    ("model.classes", 9, {"loss", "global gradient", "parameters"}, {"model.method": "hyrsm"}),
+    ("model.class_weight", 1.0, {"loss", "global gradient"}, {"model.method": "molo"}),
     ("model.freeze_backbone", True, LOSS | {"statistics"}, {}),
     ("model.freeze_batchnorm", True, LOSS | {"statistics"}, {}),
 ]

@@ -64,6 +64,56 @@ def test_autocast_leaves_the_relation_and_the_region_in_float32() -> None:
     assert torch.equal(found.centres, expected.centres)
 
 
+# Several sides
+
+
+def with_sides(sides: object) -> KeyRegionFeatures:
+    torch.manual_seed(0)
+    relation = Relation(10, FRAMES)
+    features = KeyRegionFeatures(
+        tiny_backbone(), tiny_backbone(), relation, KeyRegionSelector(SIZE, sides, gain=0.2), random_probability=0.0
+    )
+    features.load_state_dict(make_features().state_dict())
+    return features.eval()
+
+
+def test_the_local_feature_of_several_sides_is_the_mean_of_theirs() -> None:
+    clips, sides = random_clips(2), (SIDE, 24, 20)
+    found = with_sides(sides)(clips)
+    alone = [with_sides(side)(clips) for side in sides]
+    assert torch.allclose(found.frames, sum(f.frames for f in alone) / 3, atol=1e-5)
+    assert not torch.allclose(found.frames, alone[0].frames, atol=1e-4)
+    assert torch.equal(found.regions.boxes, alone[0].regions.boxes) and torch.equal(found.cells, alone[0].cells)
+
+
+def test_local_maps_of_several_sides_are_averaged_at_the_size_of_the_first() -> None:
+    clips = random_clips(2)
+    found, first, second = (with_sides(sides)(clips).local_maps for sides in ((16, 24), 16, 24))
+    assert first.shape[3:] == (2, 2) and second.shape[3:] == (3, 3)
+    expected = (first[0, 1] + torch.nn.functional.adaptive_avg_pool2d(second[0, 1], 2)) / 2
+    assert torch.allclose(found[0, 1], expected, atol=1e-5)
+
+
+def test_a_list_of_one_side_is_that_side() -> None:
+    clips = random_clips(2)
+    found, expected = with_sides([SIDE])(clips), with_sides(SIDE)(clips)
+    assert torch.equal(found.frames, expected.frames) and torch.equal(found.local_maps, expected.local_maps)
+
+
+# What methods may keep
+
+
+def test_joined_maps_are_global_and_local_side_by_side_at_the_global_size() -> None:
+    found = make_features().eval()(random_clips(2))
+    joined = found.joined()
+    assert joined.shape == (2, FRAMES, 20, 4, 4)
+    assert torch.allclose(joined[:, :, :10], found.maps, atol=1e-6)
+    doubled = found.local_maps.repeat_interleave(2, 3).repeat_interleave(2, 4)  # 2 x 2 cells become 4 x 4
+    assert torch.allclose(joined[:, :, 10:], doubled, atol=1e-6)
+    plain = GlobalFeatures(tiny_backbone()).eval()(random_clips(2))
+    assert torch.allclose(plain.joined(), plain.maps, atol=1e-6)
+
+
 # Trick 1: stop gradient
 
 

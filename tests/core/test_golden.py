@@ -18,6 +18,7 @@ from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.enrichment import FrameEnrichment, PatchEnrichment
 from fsar_cli.core.features import Features
+from fsar_cli.core.methods.ata import ATA, SCALE, SHARPNESS
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.keyregion import KeyRegion
@@ -183,10 +184,21 @@ def select(arrays: Arrays, facts: dict[str, Any], dtype: torch.dtype) -> None:
     assert regions.saturated.float().mean().item() == pytest.approx(facts["saturated_share"], abs=1e-6)
 
 
+def check_ata(arrays: Arrays, facts: dict[str, Any]) -> None:
+    features = Features()
+    features.dim = arrays["support"].shape[-1]
+    steps = facts.get("adaptation_steps", 0)
+    scores = match(ATA(features, arrays["support"].shape[1], steps=steps), arrays)
+    assert (facts.get("scale", SCALE), facts.get("score_scale", SHARPNESS), facts.get("sigma", 1.0)) == (10.0, 5.0, 1.0)
+    for name, found in scores.everything().items():
+        assert relative_error(found[0], torch.from_numpy(arrays[name])) < PEERS, name
+
+
 CHECKS: dict[str, Callable[[Arrays, dict[str, Any]], None]] = {
     "trx": check_trx,
     "bimhm": check_bimhm,
     "otam": check_otam,
+    "ata": check_ata,
     "strm": check_strm,
     "keyregion_match": check_keyregion_match,
     "keyregion_select": check_keyregion_select,

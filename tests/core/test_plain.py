@@ -63,7 +63,10 @@ def test_every_plain_form_has_the_scores_and_gradients_of_the_method(name: str, 
             assert relative_error(found[key], gradient) < 1e-4, key
 
 
-@pytest.mark.parametrize("changes", [{"model.match.heads": "joint"}, {"model.match.temporal_weight": 0.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"model.match.heads": "joint"}, {"model.match.temporal_weight": 0.0}, {"model.match.temporal_test_weight": 3.0}],
+)
 def test_settings_of_the_papers_method_reach_its_plain_form(changes: dict, tiny: None) -> None:
     method = build_method(small_config(**changes)).eval()
     support, query = features(method.features.dim)

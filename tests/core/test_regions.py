@@ -238,6 +238,48 @@ def test_uniform_centres_fill_the_valid_area_and_follow_the_generator() -> None:
     assert not regions.saturated.any()
 
 
+# Several sides
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_each_of_several_sides_has_the_centre_that_the_equations_give_for_it_alone(weights: str, clamp: str) -> None:
+    cells, sides, options = make_cells(scale=0.5), (P, 10, 24), {"weights": weights, "clamp": clamp, "gain": 1.7}
+    select = KeyRegionSelector(S, sides, **options)
+    regions = select(cells)
+    for side in sides:
+        alone = KeyRegionSelector(S, side, **options)(cells)
+        assert relative_error(select.centres(regions, side), alone.centres.double()) < 1e-6
+        assert torch.equal(regions.saturated, alone.saturated)
+
+
+def test_boxes_are_those_of_the_first_side() -> None:
+    cells = make_cells(scale=0.2)
+    first, other = KeyRegionSelector(S, (24, 10))(cells), KeyRegionSelector(S, (10, 24))(cells)
+    assert torch.equal(first.boxes, KeyRegionSelector(S, 24)(cells).boxes)
+    assert torch.equal(other.boxes, KeyRegionSelector(S, 10)(cells).boxes)
+
+
+def test_random_regions_of_several_sides_fill_the_valid_area_of_each() -> None:
+    select = KeyRegionSelector(S, (P, 10, 24))
+    regions = select.uniform((1000,), torch.device("cpu"), seeded(5))
+    assert torch.equal(
+        regions.centres, KeyRegionSelector(S, P).uniform((1000,), torch.device("cpu"), seeded(5)).centres
+    )
+    for side in select.sides:
+        centres = select.centres(regions, side)
+        assert centres.min() >= side / 2 - 1e-4 and centres.max() <= S - side / 2 + 1e-4
+        assert centres.max() - centres.min() > 0.95 * (S - side)
+
+
+def test_gradients_reach_the_cells_through_every_side() -> None:
+    select = KeyRegionSelector(S, (P, 10))
+    for side in select.sides:
+        cells = make_cells(scale=0.05).requires_grad_()
+        select.centres(select(cells), side).square().sum().backward()
+        assert (cells.grad.abs().amax((1, 2)) > 0).all()
+
+
 # Crop, eq. 8
 
 

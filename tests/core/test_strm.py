@@ -25,10 +25,11 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=seeded(seed))
 
 
-def nudged(module: torch.nn.Module, seed: int = 5) -> torch.nn.Module:
+def filled(module: torch.nn.Module) -> torch.nn.Module:
+    """Every parameter of the same random numbers each time, none at the zero it may start from."""
     with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.3 * normal(*parameter.shape, seed=seed)
+        for seed, parameter in enumerate(module.parameters()):
+            parameter.copy_(0.4 * normal(*parameter.shape, seed=seed))
     return module.eval()
 
 
@@ -36,7 +37,7 @@ def nudged(module: torch.nn.Module, seed: int = 5) -> torch.nn.Module:
 def method(tiny: None) -> STRM:
     built = build_method(small_config(**{"model.method": "strm"}))
     assert isinstance(built, STRM)
-    return nudged(built)
+    return filled(built)
 
 
 # Slow references, one number or one vector at a time, in float64
@@ -122,7 +123,7 @@ def test_patches_of_frame_and_region_lie_side_by_side(method: STRM) -> None:
 
 
 def test_patch_enrichment_is_the_plain_loop() -> None:
-    module, patches = nudged(PatchEnrichment(16, 6)), normal(2, 3, 16, 6, seed=2)
+    module, patches = filled(PatchEnrichment(16, 6)), normal(2, 3, 16, 6, seed=2)
     found = module(patches)
     for b in range(2):
         for t in range(3):
@@ -130,7 +131,7 @@ def test_patch_enrichment_is_the_plain_loop() -> None:
 
 
 def test_frame_enrichment_is_the_plain_loop() -> None:
-    module, frames = nudged(FrameEnrichment(5, 6)), normal(3, 5, 6, seed=2)
+    module, frames = filled(FrameEnrichment(5, 6)), normal(3, 5, 6, seed=2)
     found = module(frames)
     for b in range(3):
         assert relative_error(found[b], slow_frames(module, frames[b])) < SLOW
@@ -144,11 +145,11 @@ def test_attention_among_patches_fades_in_from_nothing() -> None:
 
 @pytest.mark.parametrize("shot,cardinalities", [(1, (2, 3)), (3, (1,)), (2, (2,))])
 def test_similarity_is_the_plain_loop(shot: int, cardinalities: tuple[int, ...]) -> None:
-    head = nudged(NearestTuples("s", 6, 4, out_dim=5, cardinalities=cardinalities))
+    head = filled(NearestTuples("s", 6, 4, out_dim=5, cardinalities=cardinalities))
     videos = normal(3 * shot + 2, 4, 6)
     support, query = split_episode(Encoded(head.encode(videos)), 3, shot)
     expected = slow_similarity(head, videos[: 3 * shot].unflatten(0, (3, shot)), videos[3 * shot :])
-    assert relative_error(head.distance(support, query)[0], expected) < SLOW
+    assert relative_error(head.distance(support, query)[0], expected) < 1e-4  # small ones are differences of large ones
 
 
 def test_distances_keep_their_digits_far_from_the_origin() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.data.splits import Splits, Video
-from fsar_cli.engine.compare import paired
+from fsar_cli.engine.compare import jackknife, paired
 from fsar_cli.engine.compare.jackknife import class_units, variances, video_units
 from fsar_cli.engine.compare.paired import (
     SMALLEST_P,
@@ -238,6 +238,14 @@ def test_the_jackknife_equals_leaving_videos_out_one_by_one():
     assert fast.value == pytest.approx(slow, rel=0.02)
 
 
+def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
+    simulated = Simulated(a_split(4, 9, "s{v}"), 300, 3, 1)
+    arguments = (simulated.values(3), simulated.drawn, simulated.sampler.labels, simulated.units)
+    whole = [v.value for v in variances(*arguments)]
+    monkeypatch.setattr(jackknife, "NUMBERS", 300 * 4)
+    assert [v.value for v in variances(*arguments)] == pytest.approx(whole)
+
+
 def test_what_cannot_be_told_is_not_guessed():
     few = Simulated(a_split(3, 6), 20, 3, 5)
     noise = np.random.default_rng(0).random((1, 20))
@@ -246,7 +254,9 @@ def test_what_cannot_be_told_is_not_guessed():
     told = (many.units.of_video[many.drawn.query] % 10 < 5).mean((1, 2))[None]
     assert variances(told, many.drawn, many.sampler.labels, many.units) != [None]
     many.drawn.support[:, 0] = 0
-    assert variances(told, many.drawn, many.sampler.labels, many.units) == [None], "a video that never is absent"
+    with np.errstate(all="raise"):
+        found = variances(told, many.drawn, many.sampler.labels, many.units)
+    assert found == [None], "a video that never is absent"
     small = Simulated(a_split(3, 10), 30, 3, 1)
     assert variances(noise[:, :1].repeat(30, 1), small.drawn, small.sampler.labels, small.units)[0].value == 0
     pure = np.random.default_rng(1).random((50, 30))

@@ -70,7 +70,8 @@ def test_the_watch_sees_what_waits():
 @pytest.mark.parametrize("name", list(METHODS))
 def test_no_part_of_a_training_step_waits_for_the_device(project, monkeypatch, name):
     monkeypatch.setattr(KeyRegionFeatures, "_chance", staticmethod(lambda _: 0.7))  # drawn on the host
-    config = small(project, **{"model.method": name, "model.normalize": True, "optim.clip_norm": 1.0})
+    changes = {"model.method": name, "model.classes": 3, "model.normalize": True, "optim.clip_norm": 1.0}
+    config = small(project, **changes)
     method, batch, generator = build_method(config).train(), episode_of(config), torch.Generator().manual_seed(0)
     optimizer = build_optimizer(method, config.optim)
     episode_loss(method, batch, config, CPU, generator)  # what is kept from the first use on

@@ -9,10 +9,9 @@ transductive one looks at all queries together, where each query here is answere
 
 Differs from the authors' code. The clips that are classified come in episodes, support and queries alike, as in all
 methods here; theirs are drawn at random. `train.loss_reduction: sum`, the default, multiplies their mean over clips by
-the number of queries. Clips of another length than 8 are theirs too: the prior's width is a share of the clip. All
-episodes of a call are adapted at once. Their optimiser is SGD (lr 1e-3, momentum 0.9, weight decay 5e-4, batches of
-32, a tenth of the rate after 10 and 20 of 25 epochs) on networks whose batch statistics are frozen:
-`model.freeze_batchnorm`, `optim.momentum`, `optim.weight_decay`.
+the number of queries. All episodes of a call are adapted at once. Their optimiser is SGD (lr 1e-3, momentum 0.9,
+weight decay 5e-4, batches of 32, a tenth of the rate after 10 and 20 of 25 epochs): `optim.momentum`,
+`optim.weight_decay`. As there, the prior's width is a share of the clip, whatever its number of frames.
 """
 
 import math
@@ -91,9 +90,7 @@ class ATA(FewShotMethod):
             extras["similarity"] = all_videos(support["similarity"], query["similarity"])  # [E,N*K+Q,T,C,T']
         return Scores(parts["appearance"].softmax(-1) + parts["temporal"].softmax(-1), parts, extras)
 
-    def loss(
-        self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Classification of all clips; of the queries by their appearance, where no classes are known."""
         if classes is None or "similarity" not in scores.extras:
             return episode_cross_entropy(scores.parts["appearance"], labels, reduction)
@@ -117,16 +114,17 @@ def temporal_score(similarity: Tensor) -> Tensor:
         [...,N], at most 2.
     """
     logs = similarity.log_softmax(-1)
-    prior = order_prior(*similarity.shape[-3::2]).to(logs).log().unsqueeze(1)  # [T,1,T']
+    prior = order_prior(similarity.shape[-3], similarity.shape[-1], logs.device).to(logs.dtype).log().unsqueeze(1)
     return 2 - (logs.exp() * (logs - prior)).sum(-1).mean(-2)
 
 
-def order_prior(frames: int, others: int) -> Tensor:
-    """[T,T'] where in a prototype a frame is expected: a Gaussian around the same place, rows sum to one.
+def order_prior(frames: int, others: int, device: torch.device | None = None) -> Tensor:
+    """float64 [T,T'] where in a prototype a frame is expected: a Gaussian around the same place, rows sum to one.
 
-    Its standard deviation is sqrt(2)/8 of the clip, the distance from the diagonal of 2 frames where T is 8.
+    Its standard deviation is sqrt(2)/8 of the clip: 1.4 frames of 8.
     """
-    places = torch.arange(frames).view(-1, 1) / frames - torch.arange(others) / others
+    of_clip = {"dtype": torch.float64, "device": device}
+    places = torch.arange(frames, **of_clip).view(-1, 1) / frames - torch.arange(others, **of_clip) / others
     weights = torch.exp(-((places * 8 / math.sqrt(2)).square()) / 2)
     return weights / weights.sum(1, keepdim=True)
 

@@ -86,9 +86,7 @@ class FewShotMethod(nn.Module):
         found = self.pairs(query, support.reshape(episodes, way * shot))
         return {name: distance.unflatten(-1, (way, shot)) for name, distance in found.items()}
 
-    def loss(
-        self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Training loss of episodes.
 
         Args:

@@ -104,8 +104,8 @@ def _unrelated(grouped: Tensor, among: Tensor) -> Tensor:
     """Which tuples of other classes have little to do with what a query finds in a class.
 
     A tuple is related to a query's tuple if it is nearer to the nearest tuple of the class than the query's tuple is to
-    the class, its nearest of each shot averaged. Unrelated are those which are related to no more of the query's tuples
-    than the related ones of their class are on average.
+    the class, its nearest of each shot averaged. Unrelated are those which are related to fewer of the query's tuples
+    than the related ones of their class are on average, and in any case the least related ones.
 
     Args:
         grouped: [E,Q,L,N,K,L] from the query's tuples to the support's.
@@ -123,4 +123,5 @@ def _unrelated(grouped: Tensor, among: Tensor) -> Tensor:
     related = (rows.view(episodes, queries, tuples, way, way, each) < reach[..., None, None]).sum(2)  # [E,Q,N,N,K*L]
     usual = related.sum(-1, keepdim=True) / (related > 0).sum(-1, keepdim=True).clamp_min(1)
     other = ~torch.eye(way, dtype=torch.bool, device=among.device)
-    return ((related <= usual) & other.unsqueeze(-1)).flatten(3)
+    unrelated = (related < usual) | (related == related.amin(-1, keepdim=True))
+    return (unrelated & other.unsqueeze(-1)).flatten(3)

@@ -78,9 +78,7 @@ class HyRSM(FewShotMethod):
             extras["class_scores"] = all_videos(support["class_scores"], query["class_scores"])  # [E,N*K+Q,T,C]
         return Scores(logits, extras=extras)
 
-    def loss(
-        self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Cross-entropy of the queries; with known classes, that of all frames of the episode as well."""
         loss = episode_cross_entropy(scores.logits, labels, reduction)
         if classes is None or "class_scores" not in scores.extras:
@@ -114,7 +112,7 @@ class TaskRelation(nn.Module):
         return {"frames": joined, "video": mean, "projected": self.project(mean)}  # [B,T,D], [B,D], [B,3*I]
 
     def forward(self, support: Encoded, query: Encoded) -> tuple[Tensor, Tensor]:
-        """Support [E,N,K], query [E,Q] -> frames of the classes as each query sees them [E,Q,N,T,D], its own [E,Q,T,D]."""
+        """Support [E,N,K], query [E,Q] -> frames of classes as each query sees them [E,Q,N,T,D], its own [E,Q,T,D]."""
         prototypes = {name: at_least_float32(support[name]).mean(2) for name in ("frames", "video", "projected")}
         asked = {name: at_least_float32(query[name]) for name in prototypes}
         sets = {name: _with_classes(prototypes[name], asked[name]) for name in ("video", "projected")}  # [E,Q,N+1,...]

@@ -78,9 +78,7 @@ class KeyRegion(FewShotMethod):
             parts |= {f"auxiliary_{p}": -head.distance(support, query) for p, head in self.auxiliary.items()}
         return Scores(logits, parts)
 
-    def loss(
-        self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Eq. 12."""
         parts = scores.parts
         refined = spatio_temporal_refined_loss(

@@ -32,12 +32,12 @@ from torch import Tensor, nn
 
 from fsar_cli.core.alignment import hausdorff
 from fsar_cli.core.attention import dropout
+from fsar_cli.core.changes import MotionBranch, MotionDecoder, changes_of
 from fsar_cli.core.classification import all_videos, classification_loss, over_queries
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32, check_frames
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.losses import episode_cross_entropy
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.core.changes import MotionBranch, MotionDecoder, changes_of
 from fsar_cli.core.selfattention import TransformerLayer
 from fsar_cli.core.tuples import position_encoding
 
@@ -100,15 +100,11 @@ class MoLo(FewShotMethod):
         for name in BRANCHES if "frames_token" in means else ():
             parts |= self.branches[name].contrast(name, means, asked)
         extras = {
-            name: all_videos(support[name], query[name])
-            for name in ("class_scores", "reconstruction")
-            if name in query
+            name: all_videos(support[name], query[name]) for name in ("class_scores", "reconstruction") if name in query
         }
         return Scores(logits, parts, extras)
 
-    def loss(
-        self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Cross-entropy of the queries and of the contrasts, of all videos' known classes, and the reconstruction."""
         loss = episode_cross_entropy(scores.logits, labels, reduction)
         for name, part in scores.parts.items():
@@ -143,10 +139,11 @@ class TokenBranch(nn.Module):
 
     def contrast(self, name: str, means: dict[str, Tensor], asked: dict[str, Tensor]) -> dict[str, Tensor]:
         """Minus the scaled distances of each side's frames to the other's token, [E,Q,N] each."""
-        classes, queries = (F.normalize(x[name], dim=-1) for x in (means, asked))  # [E,N,L,D], [E,Q,L,D]
+        classes, queries = (F.normalize(x[name], dim=-1).sum(2) for x in (means, asked))  # [E,N,D], [E,Q,D]
         class_token, query_token = (F.normalize(x[f"{name}_token"], dim=-1) for x in (means, asked))  # [E,N,D], [E,Q,D]
-        length = queries.shape[2]
-        return {
-            f"{name}_to_query_token": self.scale * (query_token @ classes.sum(2).transpose(1, 2) - length),
-            f"{name}_to_class_token": self.scale * (queries.sum(2) @ class_token.transpose(1, 2) - length),
-        }
+        length = asked[name].shape[2]
+        with torch.autocast(queries.device.type, enabled=False):
+            return {
+                f"{name}_to_query_token": self.scale * (query_token @ classes.transpose(1, 2) - length),
+                f"{name}_to_class_token": self.scale * (queries @ class_token.transpose(1, 2) - length),
+            }

@@ -54,6 +54,8 @@ class Sizes:
     head_dim: int = 2048
     head_queries: int = 15
     repeats: Repeats = field(default_factory=Repeats)
+    assignments: tuple[str, ...] = ()
+    """Settings in place of those made here, as `--set` takes them."""
     seed: int = 0
 
     @property
@@ -69,14 +71,14 @@ class Sizes:
             "model.region.side": round(side * REGION_SHARE), "model.backbone": self.backbone, "model.weights": "none",
             "model.normalize": True, "train.seed": self.seed, "train.val_every": 0,
         }  # fmt: skip
-        return resolve(base=values | changes, environ={}).config
+        return resolve(base=values | changes, assignments=list(self.assignments), environ={}).config
 
 
 def choose_sizes(device: torch.device, quick: bool, **given: Any) -> Sizes:
     """The sizes for a device; `given` replaces fields, None leaves them.
 
     Raises:
-        UsageError: an unknown backbone, or a method without a plain form.
+        UsageError: an unknown backbone or setting, or a method without a plain form.
     """
     sizes = Sizes() if device.type == "cuda" else _for_cpu()
     if quick:
@@ -95,6 +97,7 @@ def choose_sizes(device: torch.device, quick: bool, **given: Any) -> Sizes:
         if method not in COMPARED:
             hint = did_you_mean(method, COMPARED) or f"those that can: {', '.join(COMPARED)}"
             raise UsageError(f"no method '{method}' that could be compared with a plain form", hint)
+    sizes.config(sizes.methods[0])  # refuses settings that are unknown or contradict each other
     return sizes
 
 
@@ -107,8 +110,10 @@ def _for_cpu() -> Sizes:
 
 def _quick(sizes: Sizes, device: torch.device) -> Sizes:
     smaller = replace(
-        sizes, backbone="resnet18", side=112, train_side=112, videos=100, episodes=400, reference_episodes=2,
-        reference_others=1, encoded_share=1.0, extracted=32, clips=60, scaling_episodes=(100, 200, 400),
-        scaling_videos=(25, 50, 100), train_episodes=4, repeats=Repeats(least=2, most=5, seconds=1.0),
+        sizes, backbone="resnet18", side=112, train_side=112, videos=60, episodes=200, reference_episodes=2,
+        reference_others=1, extracted=24, clips=60, encoded_frames=32, train_episodes=4,
+        scaling_episodes=(50, 100, 200), scaling_videos=(15, 30, 60), repeats=Repeats(least=1, most=4, seconds=1.0),
     )  # fmt: skip
-    return smaller if device.type == "cuda" else replace(smaller, train_side=64, train_shape=(5, 1, 1))
+    if device.type == "cuda":
+        return replace(smaller, encoded_share=1.0)
+    return replace(smaller, encoded_share=0.5, train_side=64, train_shape=(5, 1, 1))

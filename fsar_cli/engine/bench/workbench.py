@@ -19,7 +19,7 @@ from fsar_cli.engine.bench.ceiling import TYPES, copy_bandwidth, product_ceiling
 from fsar_cli.engine.bench.sizes import Sizes
 from fsar_cli.engine.bench.testset import SyntheticSet, bytes_a_video, make_set
 from fsar_cli.engine.cache import Cache
-from fsar_cli.engine.device import place
+from fsar_cli.engine.device import autocast, place
 from fsar_cli.errors import DataError
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -48,14 +48,14 @@ class Workbench:
             self.ceilings["copy"] = copy_bandwidth(self.device)
         return self.ceilings[type_name(dtype)]
 
-    @property
-    def working_type(self) -> torch.dtype:
-        """What the networks compute in with `train.amp: auto`."""
-        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+    def working_type(self, config: Config) -> torch.dtype:
+        """What the networks of a configuration compute in."""
+        with autocast(self.device, config.train.amp):
+            return torch.bfloat16 if torch.is_autocast_enabled(self.device.type) else torch.float32
 
-    def share(self, flops: int, seconds: float) -> float:
-        """Of the ceiling of the working type."""
-        return flops / seconds / self.ceiling(self.working_type)
+    def share(self, flops: int, seconds: float, config: Config) -> float:
+        """Of the ceiling of the type that a configuration computes in."""
+        return flops / seconds / self.ceiling(self.working_type(config))
 
     def method(self, config: Config) -> FewShotMethod:
         """A method with random weights on the device, as training and evaluation place it."""

@@ -23,7 +23,6 @@ t interval. With `group_disjoint` the weights are those of free draws, an approx
 it is taken out by their mean.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,8 +30,8 @@ import numpy as np
 
 from fsar_cli.data.episodes import Episodes
 
-# Units a product at a time: [E, 128] numbers are a few megabytes.
-BLOCK = 128
+# Numbers of a matrix [episodes, units] at a time: more gain nothing.
+NUMBERS = 2**21
 # An estimate below this many of its own standard errors is noise.
 RESOLVED = 2.0
 
@@ -95,12 +94,12 @@ def variances(values: np.ndarray, drawn: Episodes, labels: np.ndarray, units: Un
         [R]; None where it cannot be told: a class has no video to spare, too few units, or the episodes are too few to
         see it above their own noise.
     """
-    inside = _inside(drawn, units)
     freedom = float(len(units) - len(np.unique(units.stratum)))
-    chances = _absent(drawn, labels, units)
-    if freedom < 1 or chances is None or inside.all(0).any():
+    logs = _absent(drawn, labels, units)
+    moved = None if freedom < 1 or logs is None else _leave_out(values, drawn, units, logs)
+    if moved is None:
         return [None] * len(values)
-    shifts, noise = _leave_out(values, inside, chances)  # [R,U] each
+    shifts, noise = moved  # [R,U] each
     counts = np.bincount(units.stratum)[units.stratum]
     factor = (counts - 1) / counts
     means = np.array([np.bincount(units.stratum, row)[units.stratum] for row in shifts]) / counts
@@ -113,49 +112,44 @@ def variances(values: np.ndarray, drawn: Episodes, labels: np.ndarray, units: Un
     ]
 
 
-def _inside(drawn: Episodes, units: Units) -> np.ndarray:
-    """bool [E,U]: which units are in which episodes."""
-    held = units.of_video[np.concatenate([drawn.support, drawn.query], axis=-1)].reshape(len(drawn.classes), -1)
-    inside = np.zeros((len(held), len(units)), dtype=bool)
-    np.put_along_axis(inside, held, True, axis=1)
-    return inside
-
-
 def _absent(drawn: Episodes, labels: np.ndarray, units: Units) -> np.ndarray | None:
-    """float64 [E,U]: P(unit absent | classes of the episode); None where a unit cannot be left out."""
-    each = drawn.support.shape[-1] + drawn.query.shape[-1]
+    """float64 [C,U]: by how much each class of an episode adds to log P(unit absent | classes of the episode).
+
+    None where a unit cannot be left out, as too little would remain of a class, or too few classes.
+    """
+    way, each = drawn.classes.shape[1], drawn.support.shape[-1] + drawn.query.shape[-1]
     sizes = np.bincount(labels)
     if units.name == "classes":
-        # A class is either drawn or not, given the classes: its chance is that of the draw of classes.
-        way = drawn.classes.shape[1]
-        return None if len(sizes) <= way else np.full((len(drawn.classes), len(units)), 1 - way / len(sizes))
+        # A class is drawn or not: P is the same for all episodes, and a common factor of their weights does nothing.
+        return np.zeros((len(sizes), len(units))) if len(sizes) > way else None
     members = np.zeros((len(sizes), len(units)), dtype=np.int64)
     np.add.at(members, (labels, units.of_video), 1)
     if (sizes[:, None] - members < each).any():
         return None
     steps = np.arange(each)
     left = (sizes[:, None] - members)[..., None] - steps
-    logs = np.log(left / (sizes[:, None, None] - steps)).sum(-1)  # [C,U]
-    present = np.zeros((len(drawn.classes), len(sizes)))
+    return np.log(left / (sizes[:, None, None] - steps)).sum(-1)
+
+
+def _leave_out(
+    values: np.ndarray, drawn: Episodes, units: Units, logs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """What the mean of each row moves by when a unit is left out, and the variance of that by the draw: [R,U] each.
+
+    None where some unit is in every episode.
+    """
+    episodes, centred = values.shape[1], values - values.mean(1, keepdims=True)
+    held = units.of_video[np.concatenate([drawn.support, drawn.query], axis=-1)].reshape(episodes, -1)
+    present = np.zeros((episodes, len(logs)))
     np.put_along_axis(present, drawn.classes, 1.0, axis=1)
-    return np.exp(present @ logs)
-
-
-def _leave_out(values: np.ndarray, inside: np.ndarray, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the mean of each row moves by when a unit is left out, and the variance of that by the draw: [R,U] each."""
-    centred = (values - values.mean(1, keepdims=True)).astype(np.float64)
-    episodes, found = values.shape[1], []
-    for start in range(0, inside.shape[1], BLOCK):
-        part = slice(start, start + BLOCK)
-        weights = np.where(inside[:, part], 0.0, 1 / chances[:, part])
-        weights /= np.maximum(weights.mean(0), 1e-300)
-        weights -= 1
+    step, found = max(1, NUMBERS // episodes), []
+    for start in range(0, len(units), step):
+        weights = np.exp(-(present @ logs[:, start : start + step]))  # [E,step]
+        rows, columns = np.nonzero((held >= start) & (held < start + step))
+        weights[rows, held[rows, columns] - start] = 0.0
+        if not weights.any(0).all():
+            return None
+        weights = weights / weights.mean(0) - 1
         shifts = centred @ weights / episodes
-        noise = (centred**2 @ weights**2 / episodes - shifts**2) / max(episodes - 1, 1)
-        found.append((shifts, noise))
+        found.append((shifts, (centred**2 @ weights**2 / episodes - shifts**2) / (episodes - 1)))
     return np.concatenate([s for s, _ in found], 1), np.concatenate([n for _, n in found], 1)
-
-
-def limit(variance: Variance | None) -> float | None:
-    """Standard error that no number of episodes goes below."""
-    return None if variance is None else math.sqrt(variance.value)

@@ -45,7 +45,7 @@ def _compare(bench: Workbench, features: Features, config: Config, what: str) ->
     return Measurement(
         "encode", what, f"{sizes.backbone}, {clip.size} px, batches of {batch * clip.frames} frames", "frames/s",
         batch * clip.frames / seconds, clip.frames / found["plain"].median, "a clip at a time, float32",
-        found["ours"].spread, bench.share(flops, seconds),
+        found["ours"].spread, bench.share(flops, seconds, config),
         {"gflop_per_frame": flops / batch / clip.frames / 1e9, "flops_per_second": flops / seconds},
     )  # fmt: skip
 

@@ -96,10 +96,9 @@ def _compare(
         "plain_episodes_measured": len(shared.episodes), "plain_spread": shared.plain_seconds.spread,
         "largest_relative_difference": difference,
     }  # fmt: skip
-    text = f"{sizes.backbone}, {sizes.side} px, {sizes.videos} videos, {sizes.way}-way {sizes.shot}-shot"
-    against = f"every episode encoded anew, float32 ({len(shared.episodes)} episodes, extrapolated)"
-    if shared.share < 1:
-        text += f", {count} of them encoded, the others their copies"
+    videos = f"{sizes.videos} videos" + (f" ({count} encoded, the others show the same)" if shared.share < 1 else "")
+    text = f"{sizes.backbone}, {sizes.side} px, {videos}, {sizes.way}-way {sizes.shot}-shot"
+    against = f"every episode encoded anew, float32 (extrapolated from {len(shared.episodes)})"
     for how, seconds in {"cold": shared.seconds + matching, "warm": warm}.items():
         what = f"{name}, {sizes.episodes:,} episodes, {how}"
         yield Measurement("evaluate", what, text, "s", seconds, plain, against, details=details)

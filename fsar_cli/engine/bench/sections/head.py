@@ -27,15 +27,17 @@ def head(bench: Workbench) -> Iterator[Measurement]:
         transformer, support, query,
         lambda: cross_transformer_distance(transformer, support.unflatten(0, (sizes.way, -1)), query),
     )  # fmt: skip
-    difference = float((ours() - plain()).abs().max() / plain().abs().max())
+    expected = plain()
+    difference = float((ours() - expected).abs().max() / expected.abs().max())
     yield _measured(bench, ours, plain, bench_type=torch.float32, difference=difference)
-    if bench.working_type is not torch.float32:
+    working = bench.working_type(sizes.config(sizes.methods[0]))
+    if working is not torch.float32:
 
         def in_half() -> Tensor:
-            with torch.autocast(bench.device.type, dtype=bench.working_type):
+            with torch.autocast(bench.device.type, dtype=working):
                 return ours()
 
-        yield _measured(bench, in_half, plain, bench_type=bench.working_type, difference=None)
+        yield _measured(bench, in_half, plain, bench_type=working, difference=None)
 
 
 def _measured(

@@ -1,12 +1,13 @@
 """Frame store -> clips for the network: how long does a clip take, and how many a second do the loaders give?"""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
+from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.store.shards import SHARDS
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bench.measurement import Measurement
@@ -24,7 +25,7 @@ def read(bench: Workbench) -> Iterator[Measurement]:
     config = bench.sizes.config(bench.sizes.methods[0])
     reader, videos = ClipReader(bench.test_set.store, config.clip), bench.test_set.store.ids[: bench.sizes.clips]
     side, short = config.clip.size, config.clip.short_side
-    files = _unpacked(bench, videos[:PER_ROUND])
+    files = loose_clips(bench, videos[:PER_ROUND], config.clip.frames)
 
     def ours() -> None:
         for video in videos[:PER_ROUND]:
@@ -53,10 +54,11 @@ def _load(reader: ClipReader, videos: tuple[str, ...], workers: int) -> None:
         pass
 
 
-def _unpacked(bench: Workbench, videos: list[str]) -> list[list[Path]]:
-    """The very JPEGs of the store as files, as scripts have them; by video."""
+def loose_clips(bench: Workbench, videos: Sequence[str], frames: int) -> list[list[Path]]:
+    """The very JPEGs of the store that make the clips, as files, as scripts have them; by video."""
     root, out = bench.test_set.store.root, bench.scratch("unpacked")
     for shard in sorted((root / SHARDS).glob("*.tar")):
         with tarfile.open(shard) as tar:
             tar.extractall(out, [m for m in tar if m.name.rpartition("/")[0] in set(videos)], filter="data")
-    return [sorted((out / video).glob("*.jpg")) for video in videos]
+    stored = [sorted((out / video).glob("*.jpg")) for video in videos]
+    return [[files[i] for i in even_indices(len(files), frames)] for files in stored]

@@ -127,7 +127,8 @@ def _optimiser_seconds(optimizer: torch.optim.Optimizer, device: torch.device) -
 
 def _sizes(bench: Workbench) -> str:
     (way, shot, queries), sizes = bench.sizes.train_shape, bench.sizes
-    return f"{sizes.backbone}, {sizes.train_side} px, {way}-way {shot}-shot, {queries} queries a class"
+    asked = "1 query" if queries == 1 else f"{queries} queries"
+    return f"{sizes.backbone}, {sizes.train_side} px, {way}-way {shot}-shot, {asked} a class"
 
 
 def _in_memory(
@@ -138,7 +139,7 @@ def _in_memory(
     return Measurement(
         "train", f"{config.model.method}, episode in memory", _sizes(bench), "episodes/s", 1 / (seconds + step),
         1 / (found["plain"].median + plain_step), "the same in float32, in loops", found["ours"].spread,
-        bench.share(flops, seconds), {f"seconds_{name}": value for name, value in parts.items()},
+        bench.share(flops, seconds, config), {f"seconds_{name}": value for name, value in parts.items()},
     )  # fmt: skip
 
 

@@ -1,0 +1,173 @@
+"""SloshNet's temporal modules against loops over videos, positions, heads and frames in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from core_parts import FRAMES, random_clips, relative_error, seeded, small_config, split_episode
+from torch import Tensor, nn
+
+from fsar_cli.core.build import build_method
+from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.methods import sloshnet
+from fsar_cli.core.methods.sloshnet import LongTerm, ShortTerm, SloshNet
+from fsar_cli.core.stages import FusedBackbone
+
+T, H, W, D = 5, 2, 3, 12
+
+
+def lively(module: nn.Module) -> nn.Module:
+    """In float64, with parameters that are neither zero nor one."""
+    generator = seeded(7)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return module.double()
+
+
+def arrays(module: nn.Module) -> dict[str, np.ndarray]:
+    return {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
+
+
+def tokens(videos: int = 2) -> Tensor:
+    return torch.randn(videos, H * W, T, D, generator=seeded(1), dtype=torch.float64)
+
+
+def normed(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * weight + bias
+
+
+def slow_long(x: np.ndarray, p: dict[str, np.ndarray], heads: int) -> np.ndarray:
+    """One transformer layer over the frames [T,D] of one position of one video."""
+    qkv = normed(x, p["attention_norm.weight"], p["attention_norm.bias"]) @ p["attention.weight"].T
+    qkv = qkv + p["attention.bias"]
+    attended, width = np.zeros_like(x), D // heads
+    for head in range(heads):
+        q, k, v = (qkv[:, part * D + head * width : part * D + (head + 1) * width] for part in range(3))
+        for t in range(T):
+            weights = np.array([math.exp(q[t] @ k[s] / math.sqrt(width)) for s in range(T)])
+            attended[t, head * width : (head + 1) * width] = weights / weights.sum() @ v
+    x = x + attended @ p["out.weight"].T + p["out.bias"]
+    hidden = normed(x, p["norm.weight"], p["norm.bias"]) @ p["expand.weight"].T + p["expand.bias"]
+    return x + hidden / (1 + np.exp(-1.702 * hidden)) @ p["reduce.weight"].T + p["reduce.bias"]
+
+
+def slow_depthwise(x: np.ndarray, kernels: np.ndarray) -> np.ndarray:
+    """3x3 correlation of a map [H,W,D] with zeros around; channel d has the kernel d modulo their number."""
+    found = np.zeros_like(x)
+    for y, z, d in np.ndindex(x.shape):
+        for dy, dz in np.ndindex(3, 3):
+            if 0 <= y + dy - 1 < H and 0 <= z + dz - 1 < W:
+                found[y, z, d] += kernels[d % len(kernels), 0, dy, dz] * x[y + dy - 1, z + dz - 1, d]
+    return found
+
+
+def gelu(x: float) -> float:
+    return x / 2 * (1 + math.erf(x / math.sqrt(2)))
+
+
+def slow_short(x: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
+    """The gated maps [T,H,W,D] of one video."""
+    q, k, v = (x @ p["qkv.weight"][part * D : (part + 1) * D].T for part in range(3))
+    found = np.zeros_like(x)
+    for t in range(T):
+        change = np.zeros((H, W, D))
+        if t + 1 < T:
+            change = slow_depthwise(k[t + 1], p["key_conv.weight"]) - slow_depthwise(q[t], p["query_conv.weight"])
+        hidden = np.vectorize(gelu)(change @ p["gate.0.weight"].T)
+        found[t] = -v[t] / (1 + np.exp(-hidden @ p["gate.2.weight"].T))
+    return found
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_the_long_term_module_is_a_transformer_layer_over_the_frames_of_each_position(heads: int) -> None:
+    module, x = lively(LongTerm(D, heads)), tokens()
+    p = arrays(module)
+    expected = [np.mean([slow_long(position, p, heads) for position in video], 0) for video in x.numpy()]
+    assert relative_error(module(x), torch.from_numpy(np.stack(expected))) < 1e-12
+
+
+def test_positions_and_videos_do_not_attend_to_one_another() -> None:
+    module, x = lively(LongTerm(D, 2)), tokens(3)
+    alone = torch.stack([module(x[:, p : p + 1]) for p in range(H * W)]).mean(0)
+    assert relative_error(module(x), alone) < 1e-12
+    assert relative_error(module(x[1:2]), module(x)[1:2]) < 1e-12
+
+
+@pytest.mark.parametrize("groups", [1, 3, 4])
+def test_the_short_term_module_gates_by_the_next_frames_difference(groups: int) -> None:
+    module, x = lively(ShortTerm(D, groups)), tokens()
+    assert len(module.key_conv.weight) == D // groups
+    maps = x.permute(0, 2, 1, 3).reshape(2, T, H, W, D).numpy()
+    expected = [slow_short(video, arrays(module)).mean((1, 2)) for video in maps]
+    assert relative_error(module(x, (H, W)), torch.from_numpy(np.stack(expected))) < 1e-12
+
+
+def test_a_short_term_frame_knows_itself_and_the_next_one() -> None:
+    module, x = lively(ShortTerm(D, 4)), tokens(1)
+    before = module(x, (H, W))
+    changed = x.clone()
+    changed[:, :, 3] += 1
+    moved = (module(changed, (H, W)) - before).abs().amax((0, 2)) > 1e-9
+    assert moved.tolist() == [False, False, True, True, False]
+
+
+# The method
+
+
+def make(**changes: object) -> SloshNet:
+    return build_method(small_config(**{"model.method": "sloshnet"} | changes))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_both_modules_are_added_with_twice_their_shares() -> None:
+    method = make().double().eval()
+    maps = torch.randn(2, FRAMES, 10, 4, 4, generator=seeded(2), dtype=torch.float64)
+    x = maps.permute(0, 3, 4, 1, 2).flatten(1, 2)
+    with torch.no_grad():
+        assert torch.allclose(method._temporal(maps), method.long(x) + method.short(x, (4, 4)))
+        method.shares.copy_(torch.tensor([math.log(3.0), 0.0]))
+        assert torch.allclose(method._temporal(maps), 1.5 * method.long(x) + 0.5 * method.short(x, (4, 4)))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_head_matches_single_frames_of_what_the_modules_give() -> None:
+    method, clips = make().eval(), random_clips(8)
+    assert list(method.head.cards) == ["card1"]
+    with torch.no_grad():
+        described = method.describe(clips)
+        frames = method._temporal(described["maps"])
+        support, query = split_episode(Encoded(method.head.encode(frames)), 3, 2)
+        expected = -method.head.distance(support, query)
+        support, query = split_episode(method.encode(clips), 3, 2)
+    assert relative_error(method.match(support, query).logits, expected) < 1e-5
+    assert described["maps"].shape == (8, FRAMES, 10, 4, 4)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_evaluation_takes_a_few_videos_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, clips = make().eval(), random_clips(7)
+    with torch.no_grad():
+        described = method.describe(clips)
+        whole = method.embed(described)
+        monkeypatch.setattr(sloshnet, "VIDEOS_AT_A_TIME", 3)
+        found = method.embed(described)
+    assert all(relative_error(found[name], whole[name].double()) < 1e-5 for name in whole.tensors)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("region", [False, True])
+def test_each_backbone_has_a_fusion_of_its_own(region: bool) -> None:
+    features = make(**{"model.region.enabled": region}).features
+    fusions = [m for m in features.children() if isinstance(m, FusedBackbone)]
+    assert [m.backbone for m in fusions] == features.backbones() and len(fusions) == 1 + region
+    assert not any(isinstance(m, FusedBackbone) for m in build_method(small_config()).modules())
+
+
+@pytest.mark.slow
+def test_at_the_papers_sizes_heads_groups_and_stages_are_theirs() -> None:
+    method = make(**{"model.backbone": "resnet50", "clip.size": 224, "clip.frames": 8})
+    assert method.long.heads == 8 and method.short.groups == 16
+    fused = method.features.global_backbone
+    assert [(s.channels, s.side) for s in fused.stages] == [(256, 56), (512, 28), (1024, 14), (2048, 7)]
