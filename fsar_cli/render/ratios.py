@@ -18,6 +18,8 @@ WIDTH, ROW, GAP, DPI = 11.0, 0.29, 0.55, 160
 LEFT, RIGHT = 0.40, 0.26
 """Shares of the width for groups and names, and for labels."""
 TOP, BOTTOM, MARGIN = 1.0, 0.6, 0.02
+LINE_LENGTH = 150
+"""Letters of small print that fit."""
 FONT = "DejaVu Sans"  # comes with matplotlib
 
 
@@ -113,5 +115,6 @@ def _bar(axes, place: float, bar: Bar) -> None:
 def _heading(figure: Figure, height: float, title: str, lines: Sequence[str]) -> None:
     figure.text(MARGIN, 1 - 0.30 / height, title, fontsize=13, color=INK, weight="bold", va="center", fontfamily=FONT)
     for number, line in enumerate(lines):
+        line = line if len(line) <= LINE_LENGTH else f"{line[: LINE_LENGTH - 1]}…"
         y = 1 - (0.58 + 0.20 * number) / height
         figure.text(MARGIN, y, line, fontsize=8, color=MUTED, va="center", fontfamily=FONT)

@@ -39,7 +39,7 @@ def test_cells_are_what_their_commands_give(data, fsar, tmp_path):
     document = found.json
     assert (document["schema"], document["command"], document["faithful"]) == (1, "reproduce", False)
     assert "not a faithful reproduction" in document["words"] and "for 3 1-shot episodes" in document["words"]
-    assert [cell["row"] for cell in document["cells"]][0] == "baseline (TRX)" and len(document["cells"]) == 4
+    assert document["cells"][0]["row"] == "baseline (TRX)" and len(document["cells"]) == 4
     cell = document["cells"][2]
     train, evaluate = (shlex.split(command)[1:] for command in cell["commands"])
     printed = fsar(*evaluate, "--json", "--device", "cpu").json["results"][0]

@@ -91,8 +91,14 @@ def test_stages_found_with_one_side_serve_another() -> None:
 
 
 def test_convolutions_without_padding_end_no_stage() -> None:
-    stages = build_backbone("inception_v3", "none").stages(128)
-    assert [stage.channels for stage in stages] == [192, 288, 768, 2048]
+    """Sides 32, 30, 15, 13 are two stages."""
+    widths, strides = [3, 4, 5, 6, 7], [2, 1, 2, 1]
+    layers = [
+        nn.Conv2d(a, b, 3, stride, padding=stride - 1)
+        for a, b, stride in zip(widths, widths[1:], strides, strict=False)
+    ]
+    stages = Backbone(nn.Sequential(*layers), 7).stages(SIDE)
+    assert [(stage.end, stage.channels, stage.side) for stage in stages] == [(2, 5, 30), (4, 7, 13)]
 
 
 def test_a_trunk_with_few_resolutions_has_few_stages_and_fewer_may_be_asked_for() -> None:

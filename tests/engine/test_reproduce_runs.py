@@ -155,7 +155,7 @@ torch.set_num_threads(1)
 from fsar_cli.engine.reproduce import work
 real = work.Trainer._housekeeping
 def slow(self):
-    time.sleep(0.05)
+    time.sleep(0.2)
     real(self)
 work.Trainer._housekeeping = slow
 from fsar_cli.cli.app import main
@@ -172,7 +172,7 @@ def start(*more: str, **environment: str) -> subprocess.Popen:
 
 
 def test_after_kill_9_the_same_command_goes_on_and_ends_the_same(folder):
-    process = start("--set", "train.iterations=40")
+    process = start("--set", "train.iterations=12")
     deadline = time.monotonic() + 120
     while not list(Path("out").glob("runs/*/state.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -180,7 +180,7 @@ def test_after_kill_9_the_same_command_goes_on_and_ends_the_same(folder):
     process.communicate()
     (state,) = Path("out").glob("runs/*/state.pt")
     assert not (state.parent / "trained.json").exists(), "killed in the middle"
-    plan = plan_of("table3", **{"train.iterations": 40})
+    plan = plan_of("table3", **{"train.iterations": 12})
     plan.cells = plan.cells[:1]
     shop = Workshop(Path("out"), CPU)
     assert shop.missing(plan, plan.jobs[0]) == ["go on training", "test"]
@@ -192,6 +192,7 @@ def test_after_kill_9_the_same_command_goes_on_and_ends_the_same(folder):
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in second)
 
 
+@pytest.mark.slow
 def test_processes_share_the_runs_and_one_writes_the_table(folder):
     processes = [start(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
     outputs = [process.communicate(timeout=300) for process in processes]

@@ -56,3 +56,8 @@ def test_more_rows_make_a_taller_picture_and_long_names_stay_inside(tmp_path) ->
 def test_a_missing_folder_is_named(tmp_path) -> None:
     with pytest.raises(DataError, match=r"no folder.*a\.png|a\.png"):
         draw(BARS, tmp_path / "no folder" / "a.png")
+
+
+def test_small_print_that_is_too_long_is_cut_inside_the_picture(tmp_path) -> None:
+    picture = draw(BARS, tmp_path / "a.png", lines=("a long command " * 40,))
+    assert (picture[:, -8:] == 255).all()

@@ -17,7 +17,7 @@ from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.support.draws import SupportDraws
 from fsar_cli.engine.support.faults import look
 from fsar_cli.engine.support.filtering import Effect, FoldSampler, effect_of, make_folds
-from fsar_cli.engine.support.flags import Flag, label_flags, likeness_flags, to_leave_out
+from fsar_cli.engine.support.flags import Flag, all_flags, label_flags, likeness_flags, to_leave_out
 from fsar_cli.engine.support.likeness import clip_distances
 from fsar_cli.engine.support.pool import Pool
 from fsar_cli.engine.support.scoring import Answers, Influence, ask, influence, margins
@@ -152,7 +152,7 @@ def score(
     nearness = np.where(alone, answers.scores[rows, rivals], np.nan)
     by_label = label_flags(found, rivals, own_share, nearness, classes)
     by_likeness = likeness_flags(distances, labels, found, bank.videos)
-    flags = [[*a, *b, *c] for a, b, c in zip(faults, by_label, by_likeness, strict=True)]
+    flags = all_flags(faults, by_label, by_likeness)
     return Scored(shot, found, rivals, own_share, flags, to_leave_out(flags, labels, found), answers)
 
 

@@ -6,6 +6,7 @@ the least active changed 0.2 % of its pixels between sampled frames, the darkest
 
 import numpy as np
 
+from fsar_cli.engine.support.flags import BLACK, BLANK
 from fsar_cli.engine.support.pool import Pool
 from fsar_cli.errors import DataError
 from fsar_cli.reporting import SILENT, Reporter
@@ -29,7 +30,7 @@ def picture_faults(frames: np.ndarray) -> list[tuple[str, str]]:
     blank = (grey.std(axis=(1, 2)) < UNIFORM) & ~black
     found = [
         (kind, f"{int(which.sum())} of {len(frames)} sampled frames")
-        for kind, which in (("black", black), ("blank", blank))
+        for kind, which in ((BLACK, black), (BLANK, blank))
         if which.mean() >= SHARE
     ]
     changed = (np.abs(np.diff(grey, axis=0)) > CHANGE).mean(axis=(1, 2))

@@ -2,11 +2,11 @@
 
     mislabelled?   recognised as another class: margin below 0, as its own in at most 20 % of draws, and the margin lies
                    2.5 robust standard deviations below the median margin of the set
-    ambiguous      its margin is within 0.25 of zero: it could be either; alone in its class: 2.5 robust standard
+    ambiguous      its margin is within 0.1 of zero: it could be either; alone in its class: 2.5 robust standard
                    deviations nearer to another class than such clips are
     duplicate      nearer to another clip than clips are to their nearest, by 3 of them (of logarithms), and by half
     odd one out    farther from its own class than clips are, by 3 of them, and recognised as no other class
-    unreadable, too short, black, blank, frozen: see `faults`
+    unreadable, too short, black, blank, frozen: see `faults`; what shows nothing gets no flag of the others
 
 A robust standard deviation is 1.4826 times the median absolute deviation. So the set itself says what is clear: where a
 method hardly tells the classes apart margins scatter widely and nothing is, and wrong labels, as long as they are far
@@ -22,11 +22,12 @@ from fsar_cli.engine.support.likeness import nearest_z, oddness_z, robust_z
 
 OUTLYING = 2.5
 OWN_SHARE = 0.2
-NEAR_ZERO = 0.25
+NEAR_ZERO = 0.1
 NEAR, FAR, HALF = -3.0, 3.0, 0.5
 FEWEST_ALONE = 5
 """Clips alone in their classes from which on it can be said that one is unusual."""
 MISLABELLED, AMBIGUOUS, DUPLICATE, ODD = "mislabelled?", "ambiguous", "duplicate", "odd one out"
+BLACK, BLANK = "black", "blank"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,15 @@ def likeness_flags(
         if odd[i] >= FAR and not margins[i] < 0:
             found[i].append(Flag(ODD, "unlike the others of its class"))
     return found
+
+
+def all_flags(*kinds: Sequence[Sequence[Flag]]) -> list[list[Flag]]:
+    """The flags [V] of several sources; a clip that shows nothing has only those of the first, its faults."""
+    rows = zip(*kinds, strict=True)
+    return [
+        [*faults, *(() if any(f.kind in (BLACK, BLANK) for f in faults) else (f for part in rest for f in part))]
+        for faults, *rest in rows
+    ]
 
 
 def to_leave_out(flags: Sequence[Sequence[Flag]], labels: np.ndarray, margins: np.ndarray) -> np.ndarray:

@@ -18,9 +18,15 @@ from fsar_cli.render.figures import save_png
 from fsar_cli.render.suspects import Suspect, suspect_sheet
 
 UNREADABLE = "unreadable"
+FILTER_NOTE = (
+    "the same queries both times, each from a part of the clips that gives no support; flags used the labels of"
+    " support candidates only ({:.1f} of them left out on average), never of the clip asked; mislabelled clips still"
+    " count as errors when they are asked"
+)
 SHEET = 24
 """Flagged clips on the contact sheet."""
 PICTURES = 4
+HARD = 0.5
 COLUMNS = ("class", "video", "margin", "recognised", "nearest", "influence", "influence_error", "flags", "detail")
 _PHRASES = {
     MISLABELLED: ("looks mislabelled", "look mislabelled"),
@@ -149,13 +155,28 @@ def sentences(report: Report) -> Iterator[str]:
                 "that is hardly more than guessing: this method cannot tell these classes apart, so its flags about"
                 " labels say little; check with a run that was trained"
             )
+        yield from _hard_classes(report)
     if known < len(report.pool.videos):
         yield (
             f"{len(report.pool.videos) - known} clips are alone in their class: no other example says whether their"
             " label is right, only which other class is near; give two clips of a class or more"
         )
-    for effect in report.effects:
-        yield from effect_sentences(effect)
+    yield from map(effect_sentence, report.effects)
+    if report.effects:
+        yield FILTER_NOTE.format(report.effects[0].flagged)
+
+
+def _hard_classes(report: Report) -> Iterator[str]:
+    """Classes recognised less than half of the time, with what they are taken for."""
+    names, found = report.pool.classes, []
+    many = np.bincount(report.pool.labels) > 1
+    for c, row in enumerate(report.confusion):
+        other = int(np.delete(row, c).argmax())
+        other += other >= c
+        if many[c] and row[c] < HARD:
+            found.append(f"{names[c]} ({100 * row[c]:.0f} %; {names[other]} {100 * row[other]:.0f} %)")
+    if found:
+        yield f"hard to tell: {', '.join(found)}; clearer or more examples, or fewer classes, would help"
 
 
 def _listed(kind: str, flagged: list[Row]) -> str:
@@ -167,28 +188,19 @@ def _listed(kind: str, flagged: list[Row]) -> str:
     return ", ".join(names) + (f" and {len(flagged) - 5} more" if len(flagged) > 5 else "")
 
 
-def effect_sentences(effect: Effect) -> Iterator[str]:
+def effect_sentence(effect: Effect) -> str:
     """What the filter does, and how far that holds."""
-    task, size = f"{effect.way}-way {effect.shot}-shot", f"{points(effect.difference)} ± {points(effect.ci)}"
     accuracy = f"{100 * effect.before:.1f} % with all clips, {100 * effect.after:.1f} % without the flagged ones"
-    start = f"{task}: {accuracy}; "
+    start = f"{effect.way}-way {effect.shot}-shot: {accuracy}; "
     if effect.changed == 0:
-        yield f"{start}no support held a flagged clip"
-        return
-    if effect.real:
-        word = "better" if effect.difference > 0 else "worse"
-        p = p_value(effect.p)
-        told = f"{size} points {word} without, real at {effect.episodes:,} episodes (p {p if '<' in p else '= ' + p})"
-    else:
-        told = (
-            f"{signed(effect.difference)} ± {points(effect.ci)} points: cannot be told at {effect.episodes:,} episodes"
-        )
-    yield start + told + _beyond(effect)
-    yield (
-        f"  (the same queries both times; {100 * effect.changed:.0f} % of supports changed. Flags used the labels of"
-        f" support candidates only, {effect.flagged:.1f} flagged in a support pool on average, and none of the clip"
-        " that is asked; mislabelled clips still count as errors when they are asked)"
-    )
+        return f"{start}no support held a flagged clip"
+    if not effect.real:
+        size = f"{signed(effect.difference)} ± {points(effect.ci)} points"
+        return f"{start}{size}: cannot be told at {effect.episodes:,} episodes{_beyond(effect)}"
+    word, p = "better" if effect.difference > 0 else "worse", p_value(effect.p)
+    size = f"{points(effect.difference)} ± {points(effect.ci)} points {word} without"
+    real = f"real at {effect.episodes:,} episodes (p {p if '<' in p else f'= {p}'})"
+    return f"{start}{size}, {real}{_beyond(effect)}"
 
 
 def _beyond(effect: Effect) -> str:
@@ -242,7 +254,7 @@ def _suspect(report: Report, row: Row) -> Suspect:
         rival = np.flatnonzero(pool.labels == scored.rivals[row.position])
         known = scored.margins[rival]
         other = int(rival[0 if np.isnan(known).all() else np.nanargmax(known)])
-    margin = "" if row.margin is None else f", margin {row.margin:+.1f}".replace("-", "−")
+    margin = "" if row.margin is None else f", margin {row.margin:+.1f}"
     return Suspect(
         f"called {row.cls}", row.video, _pictures(pool, row.video, PICTURES), row.kinds + margin, row.details,
         f"an example of {pool.classes[pool.labels[other]]}", pool.videos[other], _pictures(pool, pool.videos[other], 2),
