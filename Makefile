@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-weights test test-slow gpu lint lock install clean
+.PHONY: demo demo-weights test test-slow gpu bench lint lock install clean
 .DEFAULT_GOAL := install
 
 # uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
@@ -38,6 +38,9 @@ test-slow: install
 # On a machine with a GPU: a skipped CUDA test counts as a failure. PYTHON may name an environment that has torch already.
 gpu:
 	FSAR_EXPECT_CUDA=1 $(PYTHON) -m pytest -m cuda
+
+bench: install
+	$(BIN)/fsar bench
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -30,7 +30,7 @@ class Row:
     pictures: list[np.ndarray]
 
 
-def _fit(picture: np.ndarray, width: int) -> np.ndarray:
+def fit(picture: np.ndarray, width: int) -> np.ndarray:
     """Scale to a width; small pictures grow smoothly."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
@@ -49,7 +49,7 @@ def enlarge(frame: np.ndarray, box: Sequence[float], width: int = CELL) -> np.nd
 
 def boxed(frame: np.ndarray, box: Sequence[float], colour: Colour = RED, width: float = 3) -> np.ndarray:
     """A frame fitted to the cell with a box (xyxy in its pixels) drawn in the fitted picture, where it stays crisp."""
-    fitted = _fit(frame, CELL)
+    fitted = fit(frame, CELL)
     return draw_box(fitted, np.asarray(box, float) * CELL / frame.shape[1], colour, width)
 
 
@@ -183,12 +183,12 @@ def heat_figure(
 
 def _region(frame: np.ndarray, box: Sequence[float], crop: Sequence[float]) -> np.ndarray:
     scale = CELL / frame.shape[1]
-    seen = draw_box(_fit(frame, CELL), np.asarray(crop, float) * scale, SEEN, 1)
+    seen = draw_box(fit(frame, CELL), np.asarray(crop, float) * scale, SEEN, 1)
     return draw_box(seen, np.asarray(box, float) * scale, RED, 3)
 
 
 def _heat(frame: np.ndarray, heat: np.ndarray, crop: Sequence[float]) -> np.ndarray:
-    return blend_heat(_fit(frame, CELL), heat, np.asarray(crop, float) * CELL / frame.shape[1])
+    return blend_heat(fit(frame, CELL), heat, np.asarray(crop, float) * CELL / frame.shape[1])
 
 
 def save_png(image: np.ndarray, path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fsar_cli.render.figures import CELL, Row, boxed, compose
+from fsar_cli.render.figures import CELL, Row, boxed, compose, fit
 from fsar_cli.render.overlay import RED, WHITE, draw_box
 
 
@@ -35,8 +35,7 @@ def strips(clips: Sequence[Strip], title: str, columns: int = 8) -> np.ndarray:
 
 
 def _cell(clip: Strip, t: int) -> np.ndarray:
-    side = clip.frames.shape[2]
-    whole = np.array([0, 0, side, side])
-    picture = boxed(clip.frames[t], whole if clip.regions is None else clip.regions[t] * side, RED,
-                    0 if clip.regions is None else 3)  # fmt: skip
+    frame = clip.frames[t]
+    regions = None if clip.regions is None else clip.regions[t] * frame.shape[1]
+    picture = fit(frame, CELL) if regions is None else boxed(frame, regions, RED)
     return picture if clip.others is None else draw_box(picture, clip.others[t] * CELL, WHITE, 2)

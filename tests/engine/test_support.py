@@ -379,7 +379,7 @@ def filter_effect(videos: np.ndarray, labels: np.ndarray, seed: int, cross_fitte
     dropped = np.zeros((5, len(labels)), dtype=bool)
     for fold in range(5):
         rest = np.flatnonzero(folds != fold) if cross_fitted else np.arange(len(labels))
-        dropped[fold, rest] = scored(videos[rest], labels[rest], seed=seed).left_out
+        dropped[fold, rest] = scored(videos[rest], labels[rest], 10, seed).left_out
     dropped &= folds != np.arange(5)[:, None]
     names, shape = bank.videos, {"way": 5, "shot": 3, "seed": seed}
     samplers = [FoldSampler(names, labels, NAMES[:5], folds, **shape, dropped=d) for d in (None, dropped)]
@@ -390,11 +390,16 @@ def filter_effect(videos: np.ndarray, labels: np.ndarray, seed: int, cross_fitte
     return effect.difference
 
 
-def test_the_filter_helps_where_labels_are_wrong_and_does_not_flatter_itself_on_noise():
-    helped = [filter_effect(*planted(seed, (12,) * 5, 10, 3.5)[:2], seed) for seed in range(4)]
-    assert np.mean(helped) > 0.02
-    noise = [filter_effect(*planted(seed, (12,) * 5, 0, 0.0)[:2], seed) for seed in range(8)]
-    assert abs(np.mean(noise)) < 0.012 + 2 * np.std(noise, ddof=1) / np.sqrt(8)
+def test_the_filter_helps_where_labels_are_wrong():
+    assert np.mean([filter_effect(*planted(seed, (12,) * 5, 10, 3.5)[:2], seed) for seed in range(3)]) > 0.02
+
+
+def test_the_filter_does_not_flatter_itself_where_labels_are_right():
+    """Flags made with the clips that are asked would seem to help where classes are hard to tell apart."""
+    sets = [(*planted(seed, (12,) * 5, 0, 2.0)[:2], seed) for seed in range(6)]
+    honest, flattering = [np.mean([filter_effect(*one, fitted) for one in sets]) for fitted in (True, False)]
+    assert abs(honest) < 0.008
+    assert flattering > honest + 0.003
 
 
 def test_shots_leave_a_clip_of_each_class_to_ask():

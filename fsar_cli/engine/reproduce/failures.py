@@ -1,5 +1,6 @@
 """Where a method fails: on small targets (figure 8), and with support clips that resemble one another (figure 9)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.engine.bank import Bank
+from fsar_cli.engine.compare.words import plus_minus, points, signed
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import motion_energy
 from fsar_cli.engine.results import mean_and_ci
@@ -25,8 +27,23 @@ class Part:
     videos: int
     """How many (videos, or episodes)."""
     accuracy: float
-    ci: float
-    """Half width of the 95 % interval over these videos or episodes."""
+    ci: float | None
+    """Half width of the 95 % interval over these videos or episodes; None: there is but one."""
+
+    def cells(self, scale: float = 1.0) -> list[str]:
+        """A row of a table: name, size times `scale`, how many, accuracy in %."""
+        width = "" if self.ci is None else f" {plus_minus(self.ci)}"
+        return [self.name, f"{scale * self.size:.2f}", str(self.videos), f"{points(self.accuracy)}{width}"]
+
+
+def gap_in_words(first: Part, last: Part, what: str) -> str:
+    """By how much the last part is recognised better than the first, and whether that is more than chance."""
+    gap = f"{signed(last.accuracy - first.accuracy)} points"
+    if first.ci is None or last.ci is None:
+        return f"{gap}, of too few {what} to tell"
+    width = math.hypot(first.ci, last.ci)
+    more = "more" if abs(last.accuracy - first.accuracy) > width else "no more"
+    return f"{gap}, {more} than the choice of {what} explains ({plus_minus(width)})"
 
 
 def target_sizes(reader: ClipReader, videos: Sequence[str], actors: torch.Tensor | None) -> tuple[np.ndarray, str]:
@@ -77,7 +94,7 @@ def by_margin(margins: np.ndarray, accuracies: np.ndarray) -> list[Part]:
 
 
 def _part(name: str, sizes: np.ndarray, shares: np.ndarray) -> Part:
-    mean, ci = mean_and_ci(shares) if len(shares) > 1 else (float(shares.mean()), float("nan"))
+    mean, ci = mean_and_ci(shares) if len(shares) > 1 else (float(shares.mean()), None)
     return Part(name, float(sizes.mean()), len(shares), mean, ci)
 
 

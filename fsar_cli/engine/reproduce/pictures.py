@@ -21,13 +21,14 @@ from fsar_cli.core.build import normalizes
 from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.disk import write_whole
+from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.demo import actor_boxes
 from fsar_cli.engine.device import place
 from fsar_cli.engine.hits import compare_regions
 from fsar_cli.engine.motion import motion_energy
-from fsar_cli.engine.reproduce.failures import by_margin, by_size, support_margins, target_sizes
+from fsar_cli.engine.reproduce.failures import by_margin, by_size, gap_in_words, support_margins, target_sizes
 from fsar_cli.engine.reproduce.grounds import Ground
 from fsar_cli.engine.reproduce.plan import Cell, Plan, make_plan
 from fsar_cli.engine.reproduce.recipes import RECIPES
@@ -98,6 +99,11 @@ class Seen:
     def frames(self, video: int) -> np.ndarray:
         """uint8 [T,S,S,3] that the network sees of a video."""
         return self.reader.evaluation(self.videos[video])
+
+    def seconds(self, video: int) -> np.ndarray:
+        """float64 [T] times of these frames."""
+        store, name = self.reader.store, self.videos[video]
+        return store.seconds(name)[even_indices(store.count(name), self.reader.clip.frames)]
 
     def regions(self, video: int) -> np.ndarray:
         """[T,4] xyxy in [0,1]."""
@@ -206,12 +212,15 @@ def _figure7(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
         video, name = _first_right(seen, cls), seen.classes[cls]
         before, after = seen.maps(video)
         frames, boxes = seen.frames(video), seen.regions(video) * side
-        heat = heat_figure(list(frames), before, after, (0, 0, side, side), boxes, range(len(frames)), name)
+        heat = heat_figure(list(frames), before, after, (0, 0, side, side), boxes, seen.seconds(video), name)
         path = stem.with_name(f"{stem.name}-{number}.png")
         blocks.append(_save(heat, path, f"{name}: key region, map before the relation, weights after it."))
         document["shown"][name] = seen.videos[video]
-    found = np.array(list(_on_motion(seen)))  # [V,2]
-    (before, after), gain = np.nanmean(found, 0), np.nanmean(found[:, 1] > found[:, 0])
+    found = np.array([pair for pair in _on_motion(seen) if not np.isnan(pair).any()])  # [V,2]
+    if not len(found):
+        return [*blocks, Text("Nothing moves in the test videos.")], document
+    before, after = found.mean(0).tolist()
+    gain = float((found[:, 1] > found[:, 0]).mean())
     document |= {"motion_under_map": {"before": before, "after": after}, "share_of_videos_raised": gain}
     words = (
         f"Motion under the map, against its mean over the picture (1.00): {before:.2f} before the relation, "
@@ -251,17 +260,9 @@ def _figure8(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
     where = "red: key regions" + ("" if actors is None else "; white: actors")
     picture = _save(strips(clips, "smallest that failed"), stem.with_suffix(".png"),
                     f"The smallest targets that are mostly not recognised ({where}).")  # fmt: skip
-    rows = [
-        [t.name, f"{100 * t.size:.1f}", f"{t.videos}", f"{100 * t.accuracy:.1f} ± {100 * t.ci:.1f}"] for t in thirds
-    ]
-    first, last = thirds[0], thirds[-1]
-    width = float(np.hypot(first.ci, last.ci))
-    gap = last.accuracy - first.accuracy
-    told = "more than" if abs(gap) > width else "no more than"
-    words = (
-        f"Size is {how}. The largest third of each class is recognised {100 * gap:+.1f} points against the smallest, "
-        f"{told} the videos explain (± {100 * width:.1f})."
-    ).replace("+-", "-")
+    rows = [part.cells(scale=100) for part in thirds]
+    gap = gap_in_words(thirds[0], thirds[-1], "videos")
+    words = f"Size is {how}. The largest third of each class is recognised by {gap}, compared with the smallest."
     document = {"size": how, "thirds": [vars(t) for t in thirds], "shown": [seen.videos[v] for v in order]}
     return [picture, Text(words), Grid(["targets", "size, % of the side", "videos", "accuracy, %"], rows)], document
 
@@ -280,13 +281,11 @@ def _figure9(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
     picture = _save(strips(clips, f"support set of episode {worst}"), stem.with_suffix(".png"),
                     f"The support set whose classes lie nearest together among episodes that failed: episode {worst}, "
                     f"margin {margins[worst]:.2f}, {100 * accuracies[worst]:.0f} % of its queries right.")  # fmt: skip
-    rows = [[q.name, f"{q.size:.2f}", f"{q.videos}", f"{100 * q.accuracy:.1f} ± {100 * q.ci:.1f}"] for q in quarters]
-    gap, width = quarters[-1].accuracy - quarters[0].accuracy, float(np.hypot(quarters[0].ci, quarters[-1].ci))
-    told = "more than" if abs(gap) > width else "no more than"
+    rows = [part.cells() for part in quarters]
+    gap = gap_in_words(quarters[0], quarters[-1], "episodes")
     words = (
         "The margin of a support set says how far its clips lie from those of the other classes, without looking at "
-        f"any query. Episodes of the clearest quarter are recognised {100 * gap:+.1f} points against the most "
-        f"ambiguous, {told} episodes explain (± {100 * width:.1f})."
+        f"any query. The clearest quarter is recognised by {gap}, compared with the most ambiguous."
     )
     document = {
         "quarters": [vars(q) for q in quarters], "episode": worst, "margin": float(margins[worst]),

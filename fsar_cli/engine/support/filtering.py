@@ -1,7 +1,8 @@
 """Does leaving flagged clips out of the support help? Paired, and on queries that no flag has seen.
 
-Flags are made from labels. Were they made from all clips, those of a query would have had a hand in choosing its own
-support, and on pure noise leaving out flagged clips would seem to help. So the pool is cut into folds (cross-fitting):
+Flags are made from labels. Were they made from all clips, a query would have had a hand in choosing its own support,
+and where classes are hard to tell apart leaving out flagged clips would seem to help although no label is wrong. So the
+pool is cut into folds (cross-fitting):
 
     queries    fold f
     support    the other folds; their clips are flagged by one another alone, as a user would flag them
