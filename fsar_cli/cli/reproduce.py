@@ -167,7 +167,8 @@ def _show(report, files: list[Path]) -> None:
     grid = report.grid()
     groups = [name for name, count in grid.groups for _ in range(count)]
     names = [f"{group} {name}".strip() for group, name in zip(groups, grid.columns, strict=True)]
-    stdout.print(table(report.title, names, [list(row) for row in grid.rows], right=tuple(names[2:])))
+    names, rows = [names[0], *names[2:]], [[row[0], *row[2:]] for row in grid.rows]  # sources are in the files
+    stdout.print(table(report.title, names, rows, right=tuple(names[1:])))
     for text in report.order().values():
         stdout.print(text, markup=False)
     if not report.plan.recipe.faithful:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from fsar_cli.config import Config, DataConfig
 from fsar_cli.data.splits.protocols import protocol, protocols, protocols_of
@@ -53,7 +54,7 @@ def _data(name: str, videos: Path, annotations: Path | None) -> Iterator[str]:
         plain = str(value) if isinstance(value, Path) else value
         mark = "" if key in ("name", "videos", "frames", "splits") or given.get(key) else "# "
         if key != "name" or name:
-            yield f"{mark}  {key}: {_scalar(plain)}  # {field.description}"
+            yield f"{mark}  {key}: {_scalar(plain)}  # {_one_line(field)}"
 
 
 def _commented(key: str, section: BaseModel, chosen: dict[str, Any], dotted: str, depth: int = 0) -> Iterator[str]:
@@ -66,8 +67,12 @@ def _commented(key: str, section: BaseModel, chosen: dict[str, Any], dotted: str
             yield from _commented(name, value, chosen, f"{dotted}.{name}", depth + 1)
         else:
             value = chosen.get(f"{dotted}.{name}", value)
-            note = f"  # {field.description}" if field.description else ""
+            note = f"  # {_one_line(field)}" if field.description else ""
             yield f"# {indent}  {name}: {_scalar(value)}{note}"
+
+
+def _one_line(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
 
 
 def _scalar(value: object) -> str:

@@ -80,6 +80,8 @@ def test_broken_clips_are_named_and_the_others_checked(run, cameras, fsar):
     assert (found["schema"], found["command"], found["clips"]) == (1, "support check", 18)
     flags = flags_of(found)
     assert flags["kick/cut"] == {"unreadable"}
+    (cut,) = [clip for clip in found["videos"] if clip["video"] == "kick/cut"]
+    assert "not a readable video" in cut["flags"][0]["detail"], "the decoder's reason, not that of an empty store"
     assert flags["push/night"] == {"black"}
     assert flags["push/fog"] == {"blank"}
     assert "too short" in flags["throw/brief"]

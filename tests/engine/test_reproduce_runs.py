@@ -90,6 +90,8 @@ def test_a_table_is_made_once_and_its_runs_serve_the_next(folder, trainings):
     missing = [shop.missing(second, job) for job in second.jobs]
     assert missing == [["train", "test"], ["test"], ["train", "test"], ["train", "test"]]
     assert second.jobs[1].digest == third.jobs[3].digest, "the key region of table 2 is the last row of table 3"
+    other = reported(few("table2", "+ key region"), Workshop(Path("out"), CPU))
+    assert other.columns[0].scores and len(trainings) == 4, "tested on other episodes, not trained again"
 
 
 def test_a_failing_row_is_named_and_the_others_go_on(folder, monkeypatch):
@@ -124,7 +126,8 @@ def test_a_wrong_configuration_of_one_row_is_that_rows_failure(folder):
     assert list(report.columns[0].scores) == ["baseline (TRX)"]
 
 
-def test_seeds_are_runs_of_their_own_and_widen_the_interval(folder, trainings):
+def test_seeds_are_runs_of_their_own_and_the_papers_differences_stand_beside(folder, project, trainings):
+    Path("p/fsar.yaml").write_text(dump(small(project, **{"data.name": "hmdb51"})))
     plan = few("table1", "TRX", "OTAM", OURS, seeds=2)
     report = reported(plan, Workshop(Path("out"), CPU))
     column = report.columns[0]
@@ -135,6 +138,8 @@ def test_seeds_are_runs_of_their_own_and_widen_the_interval(folder, trainings):
     assert column.scores["OTAM"].training is None, "nothing is trained: no seed changes it"
     if means[0] != means[1]:
         assert column.scores["TRX"].training > 0
+    paper = {step.difference.second: (step.paper, step.expected) for step in column.steps}
+    assert paper == {"TRX": (pytest.approx(3.3), 1), "OTAM": (pytest.approx(4.9), 1)}
     assert "(seeds ±" in " ".join(cell for row in report.grid().rows for cell in row)
 
 
@@ -171,6 +176,7 @@ def start(*more: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_after_kill_9_the_same_command_goes_on_and_ends_the_same(folder):
     process = start("--set", "train.iterations=12")
     deadline = time.monotonic() + 120

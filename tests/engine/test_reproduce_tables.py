@@ -7,7 +7,9 @@ from small_project import small
 
 from fsar_cli.config import dump
 from fsar_cli.core.methods import METHODS
-from fsar_cli.engine.reproduce.grounds import Ground, find_grounds
+from fsar_cli.data.synthetic import read_boxes
+from fsar_cli.engine import demo
+from fsar_cli.engine.reproduce.grounds import Ground, find_grounds, make_demo
 from fsar_cli.engine.reproduce.outcome import Column, Step, order_in_words
 from fsar_cli.engine.reproduce.plan import digest_of, make_plan, share
 from fsar_cli.engine.reproduce.recipes import RECIPES
@@ -182,3 +184,21 @@ def test_the_order_is_said_honestly():
     assert "does not appear: 2 of 3" in broken
     assert "+ relation − + key region −2.00 (real)" in broken
     assert "nothing to hold" in order_in_words(table, Column(None, 1))
+
+
+def test_the_demo_set_is_rendered_once_and_anew_where_it_was_left_half_made(tmp_path, monkeypatch):
+    names = ("walk", "wave", "bubbles", "fight", "fire")
+    monkeypatch.setattr(demo, "CLASSES", {name: demo.CLASSES[name] for name in names})
+    clips = {"train": 1, "val": 1, "test": 2}
+    folder = make_demo(tmp_path / "data" / "demo", SILENT, clips)
+    (ground,) = find_grounds((str(folder),), True, tmp_path, SILENT)
+    assert ground.test.splits.classes("test") == ("fight", "fire") and len(ground.test.store) == 7
+    assert ground.train.values["model.backbone"] == "mobilenet_v3_small", "the demo's own preset"
+    assert {video.id for _, video in ground.test.splits.rows} == set(read_boxes(folder / "boxes.csv"))
+    video, when = folder / "videos" / "walk" / "walk_0001.mp4", (folder / "boxes.csv").stat().st_mtime_ns
+    make_demo(folder, SILENT, clips)
+    assert (folder / "boxes.csv").stat().st_mtime_ns == when
+    (folder / "splits.csv").unlink()
+    video.unlink()
+    make_demo(folder, SILENT, clips)
+    assert video.is_file() and (folder / "splits.csv").is_file()

@@ -12,9 +12,10 @@ from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.evaluate import evaluate_bank
-from fsar_cli.engine.support.check import Report, Settings, score, shots_of
+from fsar_cli.engine.support.check import Report, Settings, filter_effects, score, shots_of
 from fsar_cli.engine.support.draws import SupportDraws
-from fsar_cli.engine.support.filtering import FoldSampler, effect_of, make_folds
+from fsar_cli.engine.support.faults import picture_faults
+from fsar_cli.engine.support.filtering import FoldSampler, make_folds
 from fsar_cli.engine.support.flags import (
     AMBIGUOUS,
     BLACK,
@@ -31,6 +32,7 @@ from fsar_cli.engine.support.likeness import clip_distances
 from fsar_cli.engine.support.pool import Pool
 from fsar_cli.engine.support.report import sentences, tells_apart
 from fsar_cli.engine.support.scoring import Answers, ask, influence, margins
+from fsar_cli.settings import resolve
 
 CPU = torch.device("cpu")
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -53,8 +55,9 @@ def bank_of(videos: np.ndarray) -> Bank:
 
 
 def far(count: int) -> np.ndarray:
-    """Distances that raise no flag."""
-    return np.ones((count, count)) - np.eye(count)
+    """Distances that raise no flag; each pair has its own."""
+    own = 1 + 1e-6 * np.add.outer(np.arange(count), np.arange(count))
+    return own * (1 - np.eye(count))
 
 
 def scored(videos: np.ndarray, labels: np.ndarray, draws: int = 20, seed: int = 0):
@@ -304,6 +307,21 @@ def test_a_clip_unlike_its_class_and_all_others_is_the_odd_one_out():
     assert alarms <= 0.03 * 20 * 24
 
 
+def test_a_clip_is_frozen_only_where_nothing_ever_moves():
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    still = np.stack([picture] * 8)
+    coded = (still.astype(int) + np.random.default_rng(1).integers(-4, 5, still.shape)).clip(0, 255).astype(np.uint8)
+    moved = still.copy()
+    moved[5:, :4, :4] = 255 - moved[5:, :4, :4]  # once, a little, late
+    assert [kind for kind, _ in picture_faults(still)] == ["frozen"]
+    assert [kind for kind, _ in picture_faults(coded)] == ["frozen"], "coding noise is no motion"
+    assert picture_faults(moved) == []
+    moved[:3] = 0
+    assert picture_faults(moved) == [], "less than half of it is black"
+    moved[:4] = 0
+    assert picture_faults(moved) == [("black", "4 of 8 sampled frames")]
+
+
 def test_what_shows_nothing_gets_no_flag_about_its_label():
     label = [[Flag(MISLABELLED, "")], [Flag(MISLABELLED, "")]]
     found = all_flags([[Flag(BLACK, "")], [Flag("frozen", "")]], label, [[], []])
@@ -373,33 +391,62 @@ def test_the_filter_asks_the_same_and_only_passes_over_what_is_dropped():
     )
 
 
-def filter_effect(videos: np.ndarray, labels: np.ndarray, seed: int, cross_fitted: bool = True) -> float:
-    """Accuracy gained by leaving flagged clips out at 3 shots; without cross-fitting by flags made from all clips."""
-    bank, folds = bank_of(videos), make_folds(labels, None, seed)
-    dropped = np.zeros((5, len(labels)), dtype=bool)
-    for fold in range(5):
-        rest = np.flatnonzero(folds != fold) if cross_fitted else np.arange(len(labels))
-        dropped[fold, rest] = scored(videos[rest], labels[rest], 10, seed).left_out
-    dropped &= folds != np.arange(5)[:, None]
-    names, shape = bank.videos, {"way": 5, "shot": 3, "seed": seed}
-    samplers = [FoldSampler(names, labels, NAMES[:5], folds, **shape, dropped=d) for d in (None, dropped)]
-    results = [evaluate_bank(nearest_mean(), bank, sampler, 300) for sampler in samplers]
-    effect = effect_of(*results, *[sampler.batch(0, 300) for sampler in samplers], float(dropped.sum(1).mean()))
-    assert effect.difference == pytest.approx(effect.after - effect.before)
-    assert effect.real == (effect.p < 0.05)
-    return effect.difference
+def effects(videos: np.ndarray, labels: np.ndarray, seed: int, groups: tuple[str, ...] = (), shots=(3,)):
+    count = len(labels)
+    wanted = {"eval.way": 5, "eval.shots": shots, "eval.group_disjoint": bool(groups)}
+    config = resolve(base=wanted, environ={}).config
+    bank = bank_of(videos)
+    pool = Pool("x", bank.videos, labels, NAMES[:5], groups or ("",) * count, None)
+    settings = Settings(3, 10, seed, 300)
+    return filter_effects(nearest_mean(), config, bank, pool, far(count), [[] for _ in labels], settings)
 
 
-def test_the_filter_helps_where_labels_are_wrong():
-    assert np.mean([filter_effect(*planted(seed, (12,) * 5, 10, 3.5)[:2], seed) for seed in range(3)]) > 0.02
+def test_the_filter_helps_where_labels_are_wrong_and_not_where_they_are_right():
+    wrong = [effects(*planted(seed, (12,) * 5, 10, 3.5)[:2], seed)[0] for seed in range(3)]
+    assert np.mean([effect.difference for effect in wrong]) > 0.02
+    for effect in wrong:
+        assert effect.difference == pytest.approx(effect.after - effect.before)
+        assert effect.real == (effect.p < 0.05)
+        assert 0 < effect.ci < effect.ci_clips, "60 clips tell less than 300 episodes"
+        assert 4 < effect.flagged < 15
+    right = [effects(*planted(seed, (12,) * 5, 0, 2.0)[:2], seed)[0].difference for seed in range(8)]
+    assert abs(np.mean(right)) < 0.015
 
 
-def test_the_filter_does_not_flatter_itself_where_labels_are_right():
-    """Flags made with the clips that are asked would seem to help where classes are hard to tell apart."""
-    sets = [(*planted(seed, (12,) * 5, 0, 2.0)[:2], seed) for seed in range(6)]
-    honest, flattering = [np.mean([filter_effect(*one, fitted) for one in sets]) for fitted in (True, False)]
-    assert abs(honest) < 0.008
-    assert flattering > honest + 0.003
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_flags_of_the_filter_never_see_the_clip_that_is_asked(monkeypatch, grouped):
+    videos, labels, _, _ = planted(0, (12,) * 5, 6, 3.5)
+    truth = dict(zip(bank_of(videos).videos, labels, strict=True))
+    groups = tuple(f"g{i % 12}" for i in range(60)) if grouped else ()
+    seen, asked = [], []
+
+    def spy(method, bank, labels, distances, *rest):
+        assert [truth[video] for video in bank.videos] == labels.tolist()
+        places = [list(truth).index(video) for video in bank.videos]
+        np.testing.assert_array_equal(distances, far(60)[np.ix_(places, places)])
+        seen.append(set(bank.videos))
+        return score(method, bank, labels, distances, *rest)
+
+    def watch(method, bank, sampler, episodes, **rest):
+        drawn = sampler.batch(0, episodes)
+        asked.append([sampler.videos[q] for q in drawn.query.ravel()])
+        for support, query in zip(drawn.support, drawn.query, strict=True):
+            outside = next(part for part in seen if sampler.videos[query[0, 0]] not in part)
+            assert {sampler.videos[i] for i in support.ravel()} <= outside
+            assert not {sampler.videos[i] for i in query.ravel()} & outside
+        return evaluate_bank(method, bank, sampler, episodes, **rest)
+
+    monkeypatch.setattr("fsar_cli.engine.support.check.score", spy)
+    monkeypatch.setattr("fsar_cli.engine.support.check.evaluate_bank", watch)
+    (effect,) = effects(videos, labels, 0, groups)
+    assert len(seen) == 5
+    assert set.union(*seen) == set(truth)
+    assert set.intersection(*seen) == set(), "each clip is asked in some fold"
+    assert asked[0] == asked[1]
+    assert effect.queries == len(set(asked[0]))
+    if grouped:
+        of = dict(zip(bank_of(videos).videos, groups, strict=True))
+        assert all(not {of[v] for v in part} & {of[v] for v in set(truth) - part} for part in seen)
 
 
 def test_shots_leave_a_clip_of_each_class_to_ask():

@@ -77,17 +77,17 @@ def _column(plan: Plan, shop: Workshop, failures: dict[str, Failure], trial: Tri
             column.failed[label] = Failure(error.message, error.exit_code)
     for cell in plan.cells:
         if cell.trial is trial and cell.shot == shot:
-            _fill(column, cell, shop, failures)
+            _fill(column, cell, plan, shop, failures)
     if column.results:
         _compare(column, plan)
     return column
 
 
-def _fill(column: Column, cell: Cell, shop: Workshop, failures: dict[str, Failure]) -> None:
+def _fill(column: Column, cell: Cell, plan: Plan, shop: Workshop, failures: dict[str, Failure]) -> None:
     broken = next((failures[job.digest] for job in cell.jobs if job.digest in failures), None)
     try:
         if broken is None:
-            column.results[cell.row.label] = [shop.tested(job, cell.trial, (cell.shot,))[0] for job in cell.jobs]
+            column.results[cell.row.label] = [shop.result(plan, job, cell.trial, cell.shot) for job in cell.jobs]
     except FsarError as error:
         broken = Failure(error.message, error.exit_code)
     if broken is not None:
@@ -145,7 +145,8 @@ def order_in_words(table: Table, column: Column) -> str:
         verdict += " in the means alone" if verdict == "appears" and sure < len(told) else ""
         lead = f"the paper's order {order} {verdict}: {len(alike)} of {len(told)} steps go its way"
     else:
-        lead = f"{len(alike)} of {len(told)} differences to {told[0].difference.first} go the paper's way"
+        first = told[0].difference.first
+        lead = f"{len(alike)} of {len(told)} differences between {first} and others go the paper's way"
     text = f"{lead}, {sure or 'none'} of them real at these episodes"
     against = [step.difference for step in told if not step.agrees]
     if against:

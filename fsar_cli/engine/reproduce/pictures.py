@@ -262,7 +262,7 @@ def _figure8(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
                     f"The smallest targets that are mostly not recognised ({where}).")  # fmt: skip
     rows = [part.cells(scale=100) for part in thirds]
     gap = gap_in_words(thirds[0], thirds[-1], "videos")
-    words = f"Size is {how}. The largest third of each class is recognised by {gap}, compared with the smallest."
+    words = f"Size is {how}. Accuracy of the largest third of each class against the smallest: {gap}."
     document = {"size": how, "thirds": [vars(t) for t in thirds], "shown": [seen.videos[v] for v in order]}
     return [picture, Text(words), Grid(["targets", "size, % of the side", "videos", "accuracy, %"], rows)], document
 
@@ -285,7 +285,7 @@ def _figure9(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
     gap = gap_in_words(quarters[0], quarters[-1], "episodes")
     words = (
         "The margin of a support set says how far its clips lie from those of the other classes, without looking at "
-        f"any query. The clearest quarter is recognised by {gap}, compared with the most ambiguous."
+        f"any query. Accuracy of the clearest quarter against the most ambiguous: {gap}."
     )
     document = {
         "quarters": [vars(q) for q in quarters], "episode": worst, "margin": float(margins[worst]),

@@ -196,6 +196,11 @@ class Workshop:
         model = config.model.model_copy(update={"classes": classes})
         return Entry(config.model_copy(update={"model": model}), run, job.label)
 
+    def result(self, plan: Plan, job: Job, trial: Trial, shot: int) -> ShotResult:
+        """Of a finished job; its other shots of the same trial are read in the same go."""
+        shots = tuple(known for t, known in plan.tests(job) if t is trial)
+        return self.tested(job, trial, shots)[shots.index(shot)]
+
     def tested(self, job: Job, trial: Trial, shots: tuple[int, ...]) -> list[ShotResult]:
         """Results of a finished job, read where they are known."""
         keys = [(job.digest, trial.ground.name, trial.key(shot)) for shot in shots]

@@ -1,7 +1,7 @@
 """The whole check of a pool: faults, recognition of each clip by the others, influence, likeness, flags; the filter."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.data.clips import EvaluationClips
 from fsar_cli.engine.bank import Bank, describe_clips, encode_videos
 from fsar_cli.engine.cache import Cache
+from fsar_cli.engine.compare.paired import holm
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.support.draws import SupportDraws
 from fsar_cli.engine.support.faults import look
@@ -114,7 +115,7 @@ def check(
     scored = score(method, bank, pool.labels, distances, known, pool.classes, settings, device, reporter)
     found = Report(pool, settings, scored, _influence(method, bank, pool.labels, scored, settings, device, reporter))
     if filtered:
-        found.effects = _effects(method, config, bank, pool, distances, known, settings, device, reporter)
+        found.effects = filter_effects(method, config, bank, pool, distances, known, settings, device, reporter)
     return found
 
 
@@ -173,7 +174,7 @@ def _influence(
     return influence(ask(method, bank, draws, settings.draws, device, reporter, "influence"))
 
 
-def _effects(
+def filter_effects(
     method: FewShotMethod,
     config: Config,
     bank: Bank,
@@ -181,9 +182,14 @@ def _effects(
     distances: np.ndarray,
     faults: Sequence[Sequence[Flag]],
     settings: Settings,
-    device: torch.device,
-    reporter: Reporter,
+    device: torch.device | None = None,
+    reporter: Reporter = SILENT,
 ) -> list[Effect]:
+    """Evaluate with and without flagged clips at each number of shots of `eval.shots`; see `filtering`.
+
+    Raises:
+        DataError: a class with a single clip (or group, where groups are kept apart), or fewer classes than ways.
+    """
     labels = pool.labels
     folds = make_folds(labels, pool.groups if config.eval.group_disjoint else None, settings.seed)
     dropped = np.zeros((int(folds.max()) + 1, len(labels)), dtype=bool)
@@ -205,7 +211,7 @@ def _effects(
         ]
         drawn = [sampler.batch(0, settings.episodes) for sampler in (plain, other)]
         found.append(effect_of(*results, *drawn, flagged))
-    return found
+    return [replace(effect, p=p) for effect, p in zip(found, holm([effect.p for effect in found]), strict=True)]
 
 
 def _index(rows: np.ndarray, bank: Bank) -> Tensor:

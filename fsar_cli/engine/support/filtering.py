@@ -139,7 +139,7 @@ class Effect:
     ci_clips: float | None
     """Had other clips been asked (Student's t over the clips asked); None: fewer than two."""
     p: float
-    """Exact randomisation test on the episodes."""
+    """Exact randomisation test on the episodes; of a check at several numbers of shots adjusted for them (Holm)."""
     digest: str
     """Of the list of episodes as they are without the filter."""
 

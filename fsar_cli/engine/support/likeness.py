@@ -23,9 +23,9 @@ def clip_distances(frames: Tensor) -> np.ndarray:
     rows = []
     for some in unit.split(ROWS):
         similar = torch.einsum("itd,jsd->ijts", some, unit)
-        rows.append(1 - (similar.amax(3).mean(2) + similar.amax(2).mean(2)) / 2)
+        rows.append(1 - similar.amax(3).mean(2))  # from each frame to the nearest of the other clip
     found = torch.cat(rows).double().clamp_min(0).cpu().numpy()
-    found = (found + found.T) / 2
+    found = (found + found.T) / 2  # both ways
     np.fill_diagonal(found, 0)
     return found
 
