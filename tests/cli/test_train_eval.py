@@ -157,7 +157,7 @@ def test_a_method_without_regions_cannot_be_visualised(folder, fsar):
     make_video(folder / "v.mp4", frames=10)
     result = fsar("visualize-regions", "v.mp4", "--run", "run")
     assert result.code == 2
-    assert "--method keyregion" in result.err
+    assert "--region" in result.err
 
 
 @pytest.mark.parametrize("name", ["empty.mp4", "garbage.mp4"])
@@ -251,7 +251,8 @@ def test_another_data_set_brings_its_data_and_evaluation_and_nothing_else(folder
     assert missing.code == 3 and "did you mean 'cams'" in missing.err
 
 
-def test_freeze_backbone_trains_the_heads_on_views_encoded_once(folder, fsar):
+def test_freeze_backbone_trains_the_heads_on_views_encoded_once(folder, fsar, tmp_path, monkeypatch):
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "cache of its own"))  # other tests encode the same videos
     result = fsar("train", "--freeze-backbone", "--out", "run", "--iterations", "2", "--verbose")
     assert result.code == 0, result.err
     config = (folder / "run" / "config.yaml").read_text()

@@ -13,7 +13,7 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.reproduce.failures import Part, by_margin, by_size, gap_in_words, support_margins, target_sizes
-from fsar_cli.engine.reproduce.pictures import video_shares
+from fsar_cli.engine.reproduce.seen import video_shares
 from fsar_cli.render.strips import Strip, strips
 
 CPU = torch.device("cpu")

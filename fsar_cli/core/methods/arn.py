@@ -165,7 +165,8 @@ class ARN(FewShotMethod):
 
     def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Squared error of the relation, summed over classes, and the alignment of attention."""
-        truth = F.one_hot(labels, scores.logits.shape[-1])
+        way = torch.arange(scores.logits.shape[-1], device=labels.device)
+        truth = (labels.unsqueeze(-1) == way).to(scores.logits.dtype)  # one_hot() would read from the device
         error = (torch.sigmoid(scores.logits) - truth).square().sum(-1).mean()  # over queries and episodes
         total = over_queries(error, labels, reduction)
         if "alignment" in scores.extras:

@@ -3,5 +3,5 @@
 Reading order: `tables` (what the paper reports, and each row as settings), `recipes` (the paper's training, and a quick
 one), `grounds` (which data to train and to test on), `plan` (all runs, each known by a digest of what it depends on),
 `cost` (what they will take), `work` (runs what is missing, alone or shared among processes), `outcome` (accuracies and
-paired differences), `report` (the table beside the paper's), `pictures` (the figures).
+paired differences), `report` (the table beside the paper's), `seen`, `failures` and `pictures` (the figures).
 """

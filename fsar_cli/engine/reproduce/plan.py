@@ -13,8 +13,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fsar_cli.config import Config, DataConfig, EvalConfig, validate
 from fsar_cli.core.build import build_method
 from fsar_cli.core.methods import METHODS
@@ -254,8 +252,3 @@ def share(jobs: list[Job], rank: int, world: int) -> list[Job]:
     """All jobs, beginning with the rank's share: processes start far from one another and end by helping out."""
     start = rank * len(jobs) // max(world, 1)
     return jobs[start:] + jobs[:start]
-
-
-def queries_of(trial: Trial, shot: int) -> np.ndarray:
-    """int64 [E,N*Q] test videos asked for, in the order of `ShotResult.right`."""
-    return trial.drawn[shot].query.reshape(len(trial.drawn[shot].query), -1)
