@@ -28,6 +28,14 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """An empty folder with nothing beside it: data sets are looked for beside the working folder, too."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    return alone
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real clips, weights and reference values; tests that need it skip where it is absent."""

@@ -6,7 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
+from fsar_cli.cli.options import (
+    ConfigFile,
+    Dataset,
+    Device,
+    Episodes,
+    GroupDisjoint,
+    Json,
+    Preset,
+    Queries,
+    Quiet,
+    Seed,
+    Set,
+    Shots,
+    Split,
+    Verbose,
+    Way,
+)
 
 if TYPE_CHECKING:
     from fsar_cli.engine.compare.comparison import Comparison
@@ -31,20 +47,16 @@ def compare(
     group: Annotated[
         str | None, typer.Option(metavar="method|name", help="Take training runs of one method (or NAME) together.")
     ] = None,
-    shots: Annotated[list[int] | None, typer.Option("--shots", help="Support clips per class; repeatable.")] = None,
-    way: Annotated[int | None, typer.Option(help="Classes per episode.")] = None,
-    queries: Annotated[int | None, typer.Option(help="Queries per class.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Random episodes.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the episodes.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split to draw from.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Another data set: a folder with an fsar.yaml, or its name (see FSAR_DATA).")
-    ] = None,
+    shots: Shots = None,
+    way: Way = None,
+    queries: Queries = None,
+    episodes: Episodes = None,
+    seed: Seed = None,
+    split: Split = None,
+    dataset: Dataset = None,
     frames: Annotated[Path | None, typer.Option(help="Frame store (default: each run's).")] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file (default: the runs', which must agree).")] = None,
-    group_disjoint: Annotated[
-        bool | None, typer.Option("--group-disjoint/--any-group", help="Support and queries from different groups.")
-    ] = None,
+    group_disjoint: GroupDisjoint = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("compare"),
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither read nor keep features and results (FSAR_CACHE).")

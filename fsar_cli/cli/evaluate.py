@@ -5,34 +5,45 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose
+from fsar_cli.cli.options import (
+    ConfigFile,
+    Dataset,
+    Device,
+    Episodes,
+    GroupDisjoint,
+    Json,
+    NoCache,
+    Preset,
+    Queries,
+    Quiet,
+    Region,
+    Seed,
+    Set,
+    Shots,
+    Split,
+    Untrained,
+    Verbose,
+    Way,
+)
 from fsar_cli.errors import UsageError
 
 
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run folder (default: the newest under runs/).")] = None,
-    shots: Annotated[list[int] | None, typer.Option("--shots", help="Support clips per class; repeatable.")] = None,
-    way: Annotated[int | None, typer.Option(help="Classes per episode.")] = None,
-    queries: Annotated[int | None, typer.Option(help="Queries per class.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Random episodes.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the episodes.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split to draw from.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Another data set: a folder with an fsar.yaml, or its name (see FSAR_DATA).")
-    ] = None,
+    shots: Shots = None,
+    way: Way = None,
+    queries: Queries = None,
+    episodes: Episodes = None,
+    seed: Seed = None,
+    split: Split = None,
+    dataset: Dataset = None,
     frames: Annotated[Path | None, typer.Option(help="Frame store (default: the run's).")] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file (default: the run's).")] = None,
-    group_disjoint: Annotated[
-        bool | None, typer.Option("--group-disjoint/--any-group", help="Support and queries from different groups.")
-    ] = None,
-    untrained: Annotated[
-        bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
-    ] = False,
+    group_disjoint: GroupDisjoint = None,
+    untrained: Untrained = False,
     region: Region = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: RUN/eval, RUN/eval-NAME).")] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither read nor keep the features of the videos (FSAR_CACHE).")
-    ] = False,
+    no_cache: NoCache = False,
     device: Device = "auto",
     preset: Preset = None,
     config: ConfigFile = None,

@@ -19,4 +19,20 @@ Region = Annotated[
     bool | None,
     typer.Option("--region/--no-region", help="Add the key region's features, to any method (default: to keyregion)."),
 ]
+Shots = Annotated[list[int] | None, typer.Option("--shots", help="Support clips per class; repeatable.")]
+Way = Annotated[int | None, typer.Option(help="Classes per episode.")]
+Queries = Annotated[int | None, typer.Option(help="Queries per class.")]
+Episodes = Annotated[int | None, typer.Option(help="Random episodes.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the episodes.")]
+Split = Annotated[str | None, typer.Option(help="Split to draw from.")]
+Dataset = Annotated[
+    str | None, typer.Option(help="Another data set: a folder with an fsar.yaml, or its name (see FSAR_DATA).")
+]
+GroupDisjoint = Annotated[
+    bool | None, typer.Option("--group-disjoint/--any-group", help="Support and queries from different groups.")
+]
+Untrained = Annotated[bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Neither read nor keep the features of the videos (FSAR_CACHE).")
+]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Start from a shipped preset.")]

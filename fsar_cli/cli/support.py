@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose
+from fsar_cli.cli.options import ConfigFile, Device, Json, NoCache, Preset, Quiet, Region, Set, Untrained, Verbose
 from fsar_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -59,17 +59,13 @@ def check(
             "--group-disjoint/--any-group", help="With RUN: --filter keeps queries' groups out of the support."
         ),
     ] = None,
-    untrained: Annotated[
-        bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
-    ] = False,
+    untrained: Untrained = False,
     region: Region = None,
     show_all: Annotated[bool, typer.Option("--all", help=f"A table of all clips, not of {SHOWN}.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results (default: RUN/support, or support/DIR).")
     ] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither read nor keep the features of the videos (FSAR_CACHE).")
-    ] = False,
+    no_cache: NoCache = False,
     device: Device = "auto",
     preset: Preset = None,
     config: ConfigFile = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose
+from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose, Way
 
 VIEWS = 4
 
@@ -17,7 +17,7 @@ def train(
     region: Region = None,
     frames: Annotated[Path | None, typer.Option(help="Frame store.")] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file.")] = None,
-    way: Annotated[int | None, typer.Option(help="Classes per episode.")] = None,
+    way: Way = None,
     shot: Annotated[int | None, typer.Option(help="Support clips per class.")] = None,
     queries: Annotated[int | None, typer.Option(help="Query clips per class.")] = None,
     freeze_backbone: Annotated[

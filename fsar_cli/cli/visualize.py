@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Verbose
+from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Set, Untrained, Verbose
 
 
 def visualize_regions(
@@ -14,9 +14,7 @@ def visualize_regions(
     out: Annotated[Path | None, typer.Option(help="Folder of the pictures (default: regions/VIDEO).")] = None,
     window: Annotated[float, typer.Option(help="Longest stretch of video seen as one clip, in seconds.")] = 10.0,
     sheets: Annotated[int, typer.Option(min=0, help="Stretches that get a contact sheet and heat maps.")] = 4,
-    untrained: Annotated[
-        bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")
-    ] = False,
+    untrained: Untrained = False,
     device: Device = "auto",
     preset: Preset = None,
     config: ConfigFile = None,

@@ -6,9 +6,12 @@ What is evaluated is cut by the loader's processes, since less then travels betw
 drawn from (seed, i) alone, so workers and resuming cannot change it.
 """
 
+import os
 import signal
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -23,6 +26,10 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import SharedFrames
 from fsar_cli.data.transforms import Crop, centre_crop, random_crop
 from fsar_cli.data.uncut import UncutClips
+from fsar_cli.errors import DataError
+
+SOCKET_PATH = 103  # longest path of a socket: macOS allows 103 bytes, Linux 107
+SOCKET_NAME = "/pymp-xxxxxxxx/listener-xxxxxxxx"  # what multiprocessing puts below the folder of temporary files
 
 
 class ClipReader:
@@ -123,32 +130,41 @@ class AugmentedClips(Dataset):
         return torch.from_numpy(self.reader.training(video, rng))
 
 
-def _start_worker(_: int) -> None:
-    # A worker decodes, in one thread: so do the decoders of JPEGs and videos. The cores belong to the training process.
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-
-
 def episode_loader(episodes: TrainingEpisodes, order: Iterable[int], workers: int, pin: bool) -> DataLoader:
     """Loads the episodes of `order`, one a batch, ahead of their use."""
-    return DataLoader(
-        episodes,
-        batch_size=None,
-        sampler=list(order),
-        num_workers=workers,
-        pin_memory=pin,
-        prefetch_factor=2 if workers else None,
-        worker_init_fn=_start_worker,
-    )
+    return loader(episodes, workers, pin, batch_size=None, sampler=list(order))
 
 
 def clip_loader(clips: EvaluationClips | AugmentedClips, batch: int, workers: int, pin: bool) -> DataLoader:
     """Loads clips in order, `batch` at a time: uint8 [B,T,S,S,3]."""
+    return loader(clips, workers, pin, batch_size=batch)
+
+
+def loader(dataset: Dataset, workers: int, pin: bool, **order: Any) -> DataLoader:
+    """Batches of a data set, two ahead for each of `workers` processes; `order` goes to torch's `DataLoader`.
+
+    Raises:
+        DataError: the folder of temporary files has too long a name for the processes' sockets.
+    """
+    if workers:
+        _require_sockets()
+    ahead = 2 if workers else None
     return DataLoader(
-        clips,
-        batch_size=batch,
-        num_workers=workers,
-        pin_memory=pin,
-        prefetch_factor=2 if workers else None,
-        worker_init_fn=_start_worker,
+        dataset, num_workers=workers, pin_memory=pin, prefetch_factor=ahead, worker_init_fn=_start_worker, **order
     )
+
+
+def _require_sockets() -> None:
+    # A worker that cannot make the socket its tensors travel by says nothing to its parent, which would wait for ever.
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) + len(SOCKET_NAME) > SOCKET_PATH:
+        raise DataError(
+            f"loader processes need a folder of temporary files with a shorter path than {folder}",
+            "set TMPDIR=/tmp, or load in one process: --set train.workers=0",
+        )
+
+
+def _start_worker(_: int) -> None:
+    # A worker decodes, in one thread: so do the decoders of JPEGs and videos. The cores belong to the training process.
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

@@ -28,7 +28,7 @@ from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import autocast, free_memory, loader_workers, place
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
-from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
+from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
 from fsar_cli.machine import cache_folder
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -136,15 +136,14 @@ def features_key(
     model, clip = config.model, clips.reader.clip
     plain = {
         "fsar": __version__, "torch": torch.__version__, "device": device.type, "amp": config.train.amp,
-        "features": type(method.features).__name__, "keep": type(method).keep.__qualname__,
+        "features": type(method.features).__name__,
+        "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
         "normalize": normalizes(model), "backbone": model.backbone, "relation": model.relation.model_dump(),
         "region": model.region.model_dump(exclude={"enabled"}), "clip": [clip.frames, clip.size, clip.short_side],
         "views": [clips.views, clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else None,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-    for name, tensor in method.features.state_dict().items():
-        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    add_to_digest(digest, method.features.state_dict())
     for video in clips.videos:
         digest.update(f"\0{video}\0{clips.reader.store.fingerprint(video)}".encode())
     return digest.hexdigest()

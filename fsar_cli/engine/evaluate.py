@@ -11,11 +11,11 @@ import torch
 
 from fsar_cli.config import Config, EvalConfig
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.data.clips import ClipReader
+from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.episodes import EpisodeDigest, EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.engine.bank import Bank, encode_videos
+from fsar_cli.engine.bank import Bank, encode_videos, features_key
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import RegionStatistics
@@ -116,10 +116,11 @@ def evaluate(
     bank = encode_videos(method, reader, draws[0].videos, device, config, reporter, cache)
     seconds = time.monotonic() - started
     found = []
+    key = features_key(method, EvaluationClips(reader, draws[0].videos), device, config) if results is not None else ""
     for sampler in draws:
         found.append(evaluate_bank(method, bank, sampler, config.eval.episodes, device=device, reporter=reporter))
         if results is not None:
-            keep_result(results, result_key(method, reader, sampler, device, config, found[-1].digest), found[-1])
+            keep_result(results, result_key(method, key, sampler, config, found[-1].digest), found[-1])
     return Evaluation(found, bank.regions, len(bank.videos), seconds, bank.cached), bank
 
 

@@ -13,15 +13,13 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import fsar_cli
 from fsar_cli.config import Config
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.engine.bank import features_key
 from fsar_cli.engine.cache import Cache
+from fsar_cli.engine.tensorfile import add_to_digest
 from fsar_cli.machine import cache_folder
 
 LIMIT_BYTES = 2**30
@@ -103,29 +101,20 @@ def result_cache() -> Cache:
     return Cache(cache_folder("results"), LIMIT_BYTES)
 
 
-def result_key(
-    method: FewShotMethod,
-    reader: ClipReader,
-    sampler: EpisodeSampler,
-    device: torch.device,
-    config: Config,
-    episodes: str,
-) -> str:
+def result_key(method: FewShotMethod, features: str, sampler: EpisodeSampler, config: Config, episodes: str) -> str:
     """Digest of everything a result depends on.
 
     Args:
+        features: key of the features of its videos (`bank.features_key`), the same for all numbers of shots.
         episodes: digest of the list of episodes.
     """
-    described = features_key(method, EvaluationClips(reader, sampler.videos), device, config)
     plain = {
-        "features": described, "code": _code(), "model": config.model.model_dump(), "episodes": episodes,
+        "features": features, "code": _code(), "model": config.model.model_dump(), "episodes": episodes,
         "shape": [sampler.way, sampler.shot, sampler.queries], "classes": sampler.classes,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-    for name, tensor in method.state_dict().items():
-        if not name.startswith("features."):  # those are in the key of the features
-            digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-            digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    heads = {name: t for name, t in method.state_dict().items() if not name.startswith("features.")}
+    add_to_digest(digest, heads)  # the others are in the key of the features
     return digest.hexdigest()
 
 

@@ -4,6 +4,7 @@ safetensors' own `save_file` wants all tensors in memory; here the header is wri
 are computed, so that memory stays bounded. Reading is the library's: a tensor's pages come from disk when touched.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -17,6 +18,13 @@ from torch import Tensor
 from fsar_cli.errors import DataError
 
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL", torch.int64: "I64"}
+
+
+def add_to_digest(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
+    """Take names, types, shapes and contents of tensors into a digest."""
+    for name, tensor in tensors.items():
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
 class TensorWriter:

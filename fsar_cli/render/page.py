@@ -42,8 +42,6 @@ class Grid:
     """(title, number of columns), together all columns; empty: no line above the columns' names."""
     bold: frozenset[tuple[int, int]] = frozenset()
     """(row, column) of cells that stand out."""
-    strong: frozenset[int] = frozenset()
-    """Rows with a line above them."""
     left: int = 1
     """So many columns hold text and are aligned to the left; the others hold numbers."""
     kind: str = "grid"
@@ -74,7 +72,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--rule); }
 th { color: var(--muted); font-weight: 600; } th.group { text-align: center; border-left: 1px solid var(--rule); }
 .l { text-align: left; white-space: normal; } tbody tr:nth-child(even) { background: var(--band); }
-tr.strong td { border-top: 2px solid var(--muted); } td.b { font-weight: 700; }
+td.b { font-weight: 700; }
 code { font: 12px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaption { color: var(--muted); }
 """
@@ -95,7 +93,7 @@ TEMPLATE = """<!doctype html>
 {% endfor %}</tr>{% endif %}
 <tr>{% for name in block.columns %}<th{% if loop.index0 < block.left %} class="l"{% endif %}>{{ name }}</th>
 {% endfor %}</tr></thead><tbody>
-{% for row in block.rows %}{% set r = loop.index0 %}<tr{% if r in block.strong %} class="strong"{% endif %}>
+{% for row in block.rows %}{% set r = loop.index0 %}<tr>
 {% for cell in row %}<td class="{{ 'l' if loop.index0 < block.left }}{{ ' b' if (r, loop.index0) in block.bold }}">
 {{- cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>

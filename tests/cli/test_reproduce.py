@@ -98,10 +98,7 @@ def test_a_dry_run_says_what_would_run_and_makes_nothing(data, fsar, tmp_path):
     assert "dry run of table3" in shown.out and "in all about" in shown.out
 
 
-def test_refusals_say_what_to_do(fsar, tmp_path, monkeypatch):
-    alone = tmp_path / "a" / "b"  # data sets are looked for beside the folder, too
-    alone.mkdir(parents=True)
-    monkeypatch.chdir(alone)
+def test_refusals_say_what_to_do(fsar, tmp_path):
     wrong = fsar("reproduce", "tabel1")
     assert wrong.code == 2 and "did you mean 'table1'?" in wrong.err
     absent = fsar("reproduce", "table1")

@@ -46,7 +46,9 @@ def undisturbed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     with pytest.MonkeyPatch.context() as patch:
         for kind, limit in LIMITS.items():
             patch.setattr(shards, "LIMIT", limit)
-            roots[kind] = tmp_path_factory.mktemp(kind)
+            roots[kind] = (
+                tmp_path_factory.mktemp(kind) / "alone"
+            )  # as deep as tmp_path: sources are noted relative to it
             _run(tree, roots[kind], kind)
     return roots
 

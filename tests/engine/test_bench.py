@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,16 +234,23 @@ def test_the_plain_training_step_has_the_gradients_of_ours(bench: Workbench, nam
 
 
 @pytest.fixture
-def measured(tmp_path, monkeypatch):
+def temporary(tmp_path_factory, monkeypatch) -> Path:
+    """The folder of temporary files; its path is short, for the loaders' sockets."""
+    folder = tmp_path_factory.mktemp("t")
+    monkeypatch.setattr(workbench.tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def measured(temporary, monkeypatch):
     """`measured(section, **sizes)` -> its measurements; nothing may stay behind."""
 
     def measure(section: str, **changes) -> list[Measurement]:
-        monkeypatch.setattr(workbench.tempfile, "tempdir", str(tmp_path))
         monkeypatch.setattr(ceiling, "SHAPES", {"cpu": ((64, 64, 64),)})
         before = sorted(cache_folder().rglob("*"))
         report = Report({}, "fsar bench", (section,), True)
         run.run_bench(report, tiny_sizes(**changes), CPU)
-        assert list(tmp_path.iterdir()) == []
+        assert list(temporary.iterdir()) == []
         assert sorted(cache_folder().rglob("*")) == before
         for m in report.measurements:
             assert m.section == section
@@ -307,7 +315,7 @@ def test_scaling_reports_exponents_and_memory(measured) -> None:
     assert all(math.isfinite(m.details["exponent"]) for m in found[:2])
 
 
-def test_an_interrupt_keeps_what_was_measured(tmp_path, monkeypatch) -> None:
+def test_an_interrupt_keeps_what_was_measured(temporary, tmp_path, monkeypatch) -> None:
     def first(_):
         yield measurement(section="read")
 
@@ -316,14 +324,13 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path, monkeypatch) -> None:
         (bench.folder / "half").write_text("x")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workbench.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(run, "SECTIONS", {"read": first, "head": second})
     first.__doc__ = second.__doc__ = "Words."
     report = Report({"name": "here", "cores": 2, "torch": "2", "fsar": "1"}, "fsar bench", ("read", "head"), False)
     run.run_bench(report, tiny_sizes(), CPU)
     assert report.interrupted
     assert [m.section for m in report.measurements] == ["read", "head"]
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
     files = write_report(report, tmp_path / "out")
     assert json.loads(files[0].read_text())["interrupted"] is True
     assert "(interrupted)" in markdown(report)
@@ -386,8 +393,7 @@ def test_the_head_is_at_least_twice_as_fast_as_its_plain_form(tmp_path) -> None:
 
 
 @pytest.mark.cuda
-def test_every_section_runs_on_a_gpu(tmp_path, monkeypatch, cuda: torch.device) -> None:
-    monkeypatch.setattr(workbench.tempfile, "tempdir", str(tmp_path))
+def test_every_section_runs_on_a_gpu(temporary, cuda: torch.device) -> None:
     report = Report(run.describe_machine(cuda), "fsar bench", tuple(SECTIONS), True)
     run.run_bench(report, tiny_sizes(cuda), cuda)
     assert {m.section for m in report.measurements} == set(SECTIONS)

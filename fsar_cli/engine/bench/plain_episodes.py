@@ -1,7 +1,6 @@
 """Evaluating and training as it is customary: every episode reads and encodes all of its videos anew, in float32."""
 
 import copy
-import signal
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fsar_cli.core.features import Features
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.data.clips import ClipReader
+from fsar_cli.data.clips import ClipReader, loader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bench.plain import plain_scores
@@ -45,18 +44,9 @@ class EpisodeClips(Dataset):
         return floats.contiguous().unflatten(0, videos.shape)
 
 
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-
-
 def plain_loader(episodes: EpisodeClips, count: int, workers: int, pin: bool) -> DataLoader:
     """The clips of the first episodes, loaded ahead by worker processes."""
-    ahead = 2 if workers else None
-    return DataLoader(
-        episodes, batch_size=None, sampler=list(range(count)), num_workers=workers, pin_memory=pin,
-        prefetch_factor=ahead, worker_init_fn=_start_worker,
-    )  # fmt: skip
+    return loader(episodes, workers, pin, batch_size=None, sampler=list(range(count)))
 
 
 def encode_episode(features: Features, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:

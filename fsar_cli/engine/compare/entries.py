@@ -9,11 +9,11 @@ from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.data.clips import ClipReader
+from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.engine.bank import encode_videos
+from fsar_cli.engine.bank import encode_videos, features_key
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.evaluate import evaluate_bank
@@ -146,8 +146,10 @@ def evaluate_entry(
     """
     method, config = entry.load(), entry.config
     reader = ClipReader(FrameStore(config.data.frames), config.clip)
+    clips = EvaluationClips(reader, samplers[0].videos)
+    described = features_key(method, clips, device, config) if results else ""
     keys = [
-        result_key(method, reader, sampler, device, config, digest) if results else ""
+        result_key(method, described, sampler, config, digest) if results else ""
         for sampler, digest in zip(samplers, digests, strict=True)
     ]
     found = [find_result(results, key, s) if results else None for key, s in zip(keys, samplers, strict=True)]

@@ -144,11 +144,11 @@ def write_report(comparison: Comparison, folder: Path) -> list[str]:
         DataError: the picture cannot be written. OSError: another file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema": 1, **document(comparison)}, indent=2) + "\n"
+    found = document(comparison)
+    text = json.dumps({"schema": 1, **found}, indent=2) + "\n"
     write_whole(folder / "compare.json", text.encode())
     write_whole(folder / "compare.md", markdown(comparison).encode())
     save_png(picture(comparison), folder / "compare.png")
-    found = document(comparison)
     for name in ("results", "differences"):
         rows = found[name]
         file = folder / ("accuracies.csv" if name == "results" else "differences.csv")

@@ -79,7 +79,7 @@ class Report:
         """The table in the paper's form."""
         table = self.plan.table
         paper = [(name, shot) for name in PAPER_SETS for shot in PAPER_SHOTS if shot in table.shots]
-        rows, bold, strong = [], set(), set()
+        rows, bold = [], set()
         for row in table.rows:
             if any(value is not None for pair in row.own.values() for value in pair):
                 cells = [_published(row.own.get(name), shot) for name, shot in paper]
@@ -94,7 +94,7 @@ class Report:
         here = [(f"here: {trial.ground.title}", len(trial.settings.shots)) for trial in self.plan.trials]
         groups = [("", 2), *here, *[(f"paper: {title}", len(table.shots)) for title in PAPER_SETS.values()]]
         names = ["row", "source", *[_task(c) for c in self.columns], *[f"{shot}-shot" for _, shot in paper]]
-        return Grid(names, rows, groups, frozenset(bold), frozenset(strong), left=2)
+        return Grid(names, rows, groups, frozenset(bold), left=2)
 
     def _cell(self, row: Row, column: Column) -> str:
         if row.label in column.failed:
