@@ -147,7 +147,7 @@ def samplers(settings: EvalConfig, splits: Splits) -> list[EpisodeSampler]:
 def document(result: Evaluation, config: Config) -> dict[str, object]:
     """The evaluation as plain values for JSON."""
     return {
-        "method": config.model.method,
+        "method": config.model.label,
         "dataset": config.data.name,
         "split": config.eval.split,
         "seed": config.eval.seed,

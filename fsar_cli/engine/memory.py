@@ -196,7 +196,7 @@ def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
     chosen = plan_memory(method, config, device, config.train.memory_budget)
     gib = {name: round(getattr(chosen.memory, name) / GIB, 2) for name in (*vars(chosen.memory), "total")}
     return {
-        "method": config.model.method,
+        "method": config.model.label,
         "backbone": config.model.backbone,
         "parameters": sum(p.numel() for p in method.parameters()),
         "trained_parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),

@@ -196,7 +196,7 @@ def _document(
         "width": info.width,
         "height": info.height,
         "fps": info.fps,
-        "method": config.model.method,
+        "method": config.model.label,
         "input_crop": [round(v, 3) for v in rectangle],
         "units": {"seconds": "since the first frame", "box": "xyxy, source pixels", "weights": "map cells, row by row"},
         "windows": [[_frame(w, i) for i in range(len(w.indices))] for w in windows],

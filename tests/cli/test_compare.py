@@ -182,6 +182,13 @@ def test_training_runs_of_a_method_are_taken_together(runs, fsar):
     assert by_name.json["differences"][0]["ci95_training"] is None, "one run has no spread"
 
 
+def test_a_method_with_regions_is_another_method(runs, fsar):
+    options = ("--untrained", "prototype", "--untrained", "prototype,model.region.enabled=true", "--shots", 1)
+    found = fsar("compare", "b", *options, "--group", "method", "--json").json
+    expected = ["keyregion", "prototype (untrained)", "prototype+region (untrained)"]
+    assert [(score["name"], score["runs"]) for score in found["results"]] == [(name, 1) for name in expected]
+
+
 def test_evaluation_settings_are_those_of_the_first(runs, fsar):
     config = runs / "b" / "config.yaml"
     config.write_text(config.read_text().replace("episodes: 60", "episodes: 30").replace("seed: 0", "seed: 4"))

@@ -38,7 +38,7 @@ class Entry:
     @property
     def method(self) -> str:
         """Its method, marked where it was not trained."""
-        return self.config.model.method + ("" if self.run else " (untrained)")
+        return self.config.model.label + ("" if self.run else " (untrained)")
 
     def load(self) -> FewShotMethod:
         """The method in evaluation mode on the CPU."""

@@ -84,7 +84,7 @@ def document(comparison: Comparison) -> dict[str, object]:
         "classes": list(comparison.classes), "units": comparison.units,
         "episode_digests": {result.shot: result.digest for result in comparison.results[0]},
         "compared": [
-            {"name": entry.name, "method": entry.config.model.method, "run": str(entry.run.path) if entry.run else None,
+            {"name": entry.name, "method": entry.config.model.label, "run": str(entry.run.path) if entry.run else None,
              "changes": list(entry.changes),
              "accuracy": {result.shot: float(result.accuracies.mean()) for result in results}}
             for entry, results in zip(comparison.entries, comparison.results, strict=True)

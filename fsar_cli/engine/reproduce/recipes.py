@@ -14,8 +14,8 @@ QUICK_DEFAULTS: Mapping[str, Any] = {
 }  # fmt: skip
 QUICK: Mapping[str, Any] = {
     "episode.shot": 1, "episode.queries": 1, "optim.name": "adamw", "optim.accumulate": 4,
-    "optim.weight_decay": 0.0, "train.loss_reduction": "mean", "train.val_every": 0, "train.checkpoint_every": 20,
-    "train.log_every": 10, "eval.episodes": 2000, "eval.queries": 1,
+    "optim.clip_norm": 10.0, "optim.weight_decay": 0.0, "train.loss_reduction": "mean", "train.val_every": 0,
+    "train.checkpoint_every": 20, "train.log_every": 10, "eval.episodes": 2000, "eval.queries": 1,
 }  # fmt: skip
 
 
