@@ -171,7 +171,9 @@ def _show(
 ) -> None:
     """Print the result; raise DataError where clips cannot be read."""
     from fsar_cli.cli.output import print_json, stdout
-    from fsar_cli.engine.support.report import document, rows, sentences
+    from fsar_cli.engine.support.report import document
+    from fsar_cli.engine.support.rows import rows
+    from fsar_cli.engine.support.words import sentences
 
     found = rows(report)
     if as_json:

@@ -30,8 +30,8 @@ from fsar_cli.engine.support.flags import (
 )
 from fsar_cli.engine.support.likeness import clip_distances
 from fsar_cli.engine.support.pool import Pool
-from fsar_cli.engine.support.report import sentences, tells_apart
 from fsar_cli.engine.support.scoring import Answers, ask, influence, margins
+from fsar_cli.engine.support.words import sentences, tells_apart
 from fsar_cli.settings import resolve
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from fsar_cli.engine.reproduce.failures import by_margin, by_size, gap_in_words,
 from fsar_cli.engine.reproduce.grounds import Ground
 from fsar_cli.engine.reproduce.plan import Plan, make_plan
 from fsar_cli.engine.reproduce.recipes import RECIPES
-from fsar_cli.engine.reproduce.report import commands_of
+from fsar_cli.engine.reproduce.repeat import commands_of
 from fsar_cli.engine.reproduce.seen import Seen, see, video_shares
 from fsar_cli.engine.reproduce.tables import COMPLETE, COMPLETE_NUMBERS, FIGURES, OURS, Row, Table
 from fsar_cli.engine.reproduce.work import Workshop

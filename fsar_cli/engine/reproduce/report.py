@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 from fsar_cli.data.disk import write_rows, write_whole
 from fsar_cli.engine.compare.words import notes, p_value, plus_minus, points, sentence, signed, verdict
 from fsar_cli.engine.reproduce.outcome import Column, order_in_words
-from fsar_cli.engine.reproduce.plan import LENGTH, Cell, Job, Plan, Trial
+from fsar_cli.engine.reproduce.plan import Plan
+from fsar_cli.engine.reproduce.repeat import NONE, commands_of, how_to_repeat, weights_of
 from fsar_cli.engine.reproduce.tables import PAPER_SETS, PAPER_SHOTS, Row
 from fsar_cli.engine.reproduce.work import Workshop
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Text, as_html, as_markdown
-
-NONE = "–"
 
 
 @dataclass
@@ -59,7 +57,7 @@ class Report:
         found.append(Bullets([f"{c.trial.ground.title} {text}" for c in self.columns for text in _sentences(c)]))
         if said := list(self._notes()):
             found.append(Bullets(said))
-        found += [Heading("To repeat each cell"), *self._repeat()]
+        found += [Heading("To repeat each cell"), *how_to_repeat(self.plan, self.shop)]
         return found
 
     def _seeds(self) -> str:
@@ -136,26 +134,6 @@ class Report:
         names = ["task", "difference", "points", "± episodes", "± videos", *seeds, "p (Holm)", "verdict", "paper"]
         return Grid(names, rows, left=2)
 
-    def _repeat(self) -> Iterator[Block]:
-        for trial in self.plan.trials:
-            yield Text(f"{trial.ground.title}: {_data_words(trial)}")
-        rows, commands = [], []
-        for job in self.plan.jobs:
-            if self._weights(job):
-                tests = [f"{trial.ground.name} {shot}-shot" for trial, shot in self.plan.tests(job)]
-                labels = dict.fromkeys(c.row.label for c in self.plan.cells if job in c.jobs)
-                rows.append([", ".join(labels), ", ".join(tests), str(job.config.train.seed) if job.trained else NONE,
-                             f"runs/{job.digest}", self._weights(job)])  # fmt: skip
-                commands += commands_of(self.plan, job, self.shop.out)
-        yield Grid(["rows", "tested on", "seed", "run", "weights (SHA-256)"], rows, left=5)
-        yield Bullets(list(dict.fromkeys(commands)), code=True)
-
-    def _weights(self, job: Job) -> str:
-        try:
-            return self.shop.weights(job)
-        except OSError:  # it failed
-            return ""
-
     def document(self) -> dict[str, object]:
         """Everything as plain values for JSON; shares of 1, half widths of 95 % intervals, the paper's in %."""
         plan = self.plan
@@ -195,7 +173,7 @@ class Report:
                 "ci95_videos": score and score.videos, "ci95_training": score and score.training,
                 "paper": column.published(self.plan.table, label), "trained": cell.jobs[0].trained,
                 "runs": [str(job.folder(self.shop.out)) for job in cell.jobs],
-                "weights": [self._weights(job) for job in cell.jobs],
+                "weights": [weights_of(self.shop, job) for job in cell.jobs],
                 "episode_digest": cell.trial.digests[cell.shot],
                 "split_digest": cell.trial.ground.test.splits.digest,
                 "commands": [c for job in cell.jobs for c in commands_of(self.plan, job, self.shop.out, cell)],
@@ -216,36 +194,6 @@ class Report:
         table = folder / f"{self.name}.csv"
         write_rows(table, cells[0] if cells else ["row"], [[_flat(value) for value in c.values()] for c in cells])
         return [folder / f"{self.name}.{ending}" for ending in ("md", "csv", "html", "json")]
-
-
-def commands_of(plan: Plan, job: Job, out: Path, cell: Cell | None = None) -> list[str]:
-    """What trains and tests a job; with `cell` only that cell's test."""
-    where = job.folder(out)
-    config = str(where / "config.yaml")
-    found = [shlex.join(["fsar", "train", "--config", config, "--out", "NEW"])] if job.trained else []
-    for trial in [cell.trial] if cell else plan.trials:
-        shots = [cell.shot] if cell else [shot for t, shot in plan.tests(job) if t is trial]
-        settings = trial.settings
-        what = [str(where)] if job.trained else ["--untrained", "--config", config]
-        flags = ["--way", settings.way, "--queries", settings.queries, "--episodes", settings.episodes, "--seed",
-                 settings.seed, "--split", settings.split,
-                 "--group-disjoint" if settings.group_disjoint else "--any-group",
-                 "--frames", trial.data.frames, "--splits", trial.data.splits]  # fmt: skip
-        asked = [part for shot in shots for part in ("--shots", shot)]
-        if shots:
-            found.append(shlex.join(["fsar", "eval", *what, *map(str, [*asked, *flags])]))
-    return found
-
-
-def _data_words(trial: Trial) -> str:
-    ground, settings = trial.ground, trial.settings
-    rule = ", support and queries from different groups" if settings.group_disjoint else ""
-    episodes = ", ".join(f"{shot}-shot {digest}" for shot, digest in trial.digests.items())
-    return (
-        f"trained on {ground.train.name} (split {ground.train.splits.digest[:LENGTH]}), tested on the "
-        f"'{settings.split}' split of {ground.test.name} (split {ground.test.splits.digest[:LENGTH]}), "
-        f"{settings.episodes:,} {settings.way}-way episodes of seed {settings.seed}{rule}; episode digests: {episodes}."
-    )
 
 
 def _sentences(column: Column) -> Iterator[str]:
