@@ -68,6 +68,11 @@ class Encoded:
         }
         return Encoded(moved, self.lead)
 
+    @property
+    def finite(self) -> bool:
+        """Whether every number is."""
+        return all(bool(t.isfinite().all()) for t in self.tensors.values())
+
     def numel_per_video(self) -> int:
         """Numbers kept for one video."""
         return sum(t[(0,) * self.lead].numel() for t in self.tensors.values())

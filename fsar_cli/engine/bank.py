@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fsar_cli import __version__
 from fsar_cli.config import Config
@@ -26,7 +27,7 @@ from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.cache import Cache
-from fsar_cli.engine.device import autocast, free_memory, loader_workers, place
+from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
 from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
 from fsar_cli.machine import cache_folder
@@ -87,7 +88,7 @@ def encode_videos(
     training = method.training
     try:
         features = describe_clips(method, EvaluationClips(reader, videos), device, config, reporter, cache)
-        encoded = _embedded(method, features.encoded, device, config, reporter)
+        encoded = _embedded(method, features.encoded, device, reporter)
     finally:
         method.train(training)
     boxes = features.encoded["boxes"].clone() if "boxes" in features.encoded else None
@@ -135,7 +136,8 @@ def features_key(
     """Digest of everything that what `describe` says depends on."""
     model, clip = config.model, clips.reader.clip
     plain = {
-        "fsar": __version__, "torch": torch.__version__, "device": device.type, "amp": config.train.amp,
+        "fsar": __version__, "torch": torch.__version__, "device": device.type,
+        "precision": str(encoding_type(device, config.train.amp)),
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
         "normalize": normalizes(model), "backbone": model.backbone, "relation": model.relation.model_dump(),
@@ -159,12 +161,20 @@ def _described(
     with reporter.track("encoding", len(clips), "clips") as task:
         for some in clip_loader(clips, batch, workers, device.type == "cuda"):
             pixels = some.to(device, non_blocking=True)
-            with autocast(device, config.train.amp):
-                described = method.describe(to_float(pixels, normalize)).to(dtype=torch.float32)
+            described = _describe(method, to_float(pixels, normalize), config.train.amp)
             if "boxes" in described:
                 statistics.append(region_statistics(pixels, described["boxes"], described["saturated"]))
             yield described.to("cpu")
             task.advance(len(some))
+
+
+def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:
+    """What the backbones say of clips, in float32; computed in it, too, where less does not hold it."""
+    with encoding_autocast(clips.device, amp):
+        described = method.describe(clips).to(dtype=torch.float32)
+    if encoding_type(clips.device, amp) != torch.float32 and not described.finite:
+        described = method.describe(clips).to(dtype=torch.float32)
+    return described
 
 
 def _write(folder: Path, rows: int, parts: Iterator[Encoded], statistics: list[RegionStatistics]) -> None:
@@ -183,15 +193,12 @@ def _read_features(folder: Path, cached: bool) -> Features:
     return Features(Encoded(read_tensors(folder / FEATURES)), regions, cached)
 
 
-def _embedded(
-    method: FewShotMethod, features: Encoded, device: torch.device, config: Config, reporter: Reporter
-) -> Encoded:
-    """What the heads make of features, in small groups."""
+def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:
+    """What the heads make of features, in small groups and in float32: it is little work, done once."""
 
     def embed(start: int) -> Encoded:
         chosen = torch.arange(start, min(start + VIDEOS_PER_EMBEDDING, len(features)))
-        with autocast(device, config.train.amp):
-            return method.embed(features.take(chosen).to(device)).to(dtype=torch.float32)
+        return method.embed(features.take(chosen).to(device)).to(dtype=torch.float32)
 
     rows = len(features)
     return _gathered(rows, map(embed, range(0, rows, VIDEOS_PER_EMBEDDING)), device, reporter)

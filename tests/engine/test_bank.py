@@ -9,11 +9,13 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
+from fsar_cli.core.encoded import Encoded
 from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import bank as bank_module
-from fsar_cli.engine.bank import encode_videos, features_key
+from fsar_cli.engine import device as device_module
+from fsar_cli.engine.bank import describe_clips, encode_videos, features_key
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
@@ -90,6 +92,40 @@ def test_a_bank_larger_than_the_memory_lies_on_disk_and_changes_nothing(case, mo
     for name, tensor in plain.encoded.tensors.items():
         assert (tensor - spilled.encoded[name]).abs().max() <= 1e-5 * tensor.abs().max()
     assert list((tmp_path / "spilled").iterdir()) == [], "the file goes with the process"
+
+
+def encode_in(monkeypatch, dtype):
+    """Encode in a type, as on CUDA."""
+    for module in (bank_module, device_module):
+        monkeypatch.setattr(module, "encoding_type", lambda *_: dtype)
+
+
+def test_float16_encodes_several_times_nearer_to_float32_than_bfloat16(case, monkeypatch):
+    plain, errors = encode_videos(*case).encoded["frames"], {}
+    for dtype in (torch.float16, torch.bfloat16):
+        encode_in(monkeypatch, dtype)
+        found = encode_videos(*case).encoded["frames"]
+        assert found.dtype == torch.float32
+        errors[dtype] = float((found - plain).norm() / plain.norm())
+    assert 0 < errors[torch.float16] < 0.02
+    assert errors[torch.float16] < errors[torch.bfloat16] / 3, errors
+
+
+def test_what_float16_does_not_hold_is_encoded_in_float32(case, monkeypatch):
+    encode_in(monkeypatch, torch.float16)
+    method, reader, videos, device, config = case
+    sizes = []
+
+    def describe(_, clips):
+        product = clips.new_full((len(clips), 4), 300.0) @ clips.new_full((4, 6), 300.0)
+        sizes.append(product.dtype)
+        return Encoded({"frames": product})
+
+    monkeypatch.setattr(type(method), "describe", describe)
+    clips = EvaluationClips(reader, videos)
+    found = describe_clips(method, clips, device, config).encoded["frames"]
+    assert torch.equal(found, torch.full_like(found, 4 * 300.0**2))
+    assert sizes == [torch.float16, torch.float32] * (len(sizes) // 2)
 
 
 def test_evaluation_with_and_without_cache_agree_to_the_bit(case, tmp_path):

@@ -23,7 +23,7 @@ from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.checkpoint import load_state
-from fsar_cli.engine.device import autocast, place
+from fsar_cli.engine.device import encoding_autocast, place
 from fsar_cli.engine.frozen import DescribedEpisode, freeze_features
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.reproduce.plan import Job, Plan, Trial
@@ -140,7 +140,7 @@ class Rates:
         def describe() -> Encoded:
             clips = torch.stack([torch.from_numpy(self.reader.evaluation(video)) for video in videos])
             pixels = to_float(clips.to(self.device), normalizes(self.config.model))
-            with torch.inference_mode(), autocast(self.device, self.config.train.amp):
+            with torch.inference_mode(), encoding_autocast(self.device, self.config.train.amp):
                 return self.method.describe(pixels).to(dtype=torch.float32)
 
         seconds, described = self._timed(describe)

@@ -12,7 +12,7 @@ from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_episodes import in_customary_layout
 from fsar_cli.engine.bench.timing import in_turn
 from fsar_cli.engine.bench.workbench import Workbench
-from fsar_cli.engine.device import autocast
+from fsar_cli.engine.device import encoding_autocast
 
 NAMES = {"trx": "backbone (global features)", "keyregion": "global and key-region features"}
 """What is encoded, by a method that needs it."""
@@ -51,5 +51,5 @@ def _compare(bench: Workbench, features: Features, config: Config, what: str) ->
 
 
 def _run(features: Features, clips: Tensor, bench: Workbench, config: Config) -> None:
-    with autocast(bench.device, config.train.amp):
+    with encoding_autocast(bench.device, config.train.amp):
         features(clips)
