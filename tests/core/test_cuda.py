@@ -18,21 +18,28 @@ LABELS = torch.tensor([[0, 1, 2, 0]])
 TOLERANCE = 1e-3  # of the largest number, after a whole network in another order of sums
 
 
+CLASSES = torch.tensor([[4, 0, 2]])  # of the episode's classes among the training classes
+regions = pytest.mark.parametrize("region", [None, True], ids=["", "region"])
+
+
 def both(name: str, device: torch.device, **changes: object) -> tuple[FewShotMethod, FewShotMethod]:
     """The same method on the CPU and on the device, on a real network whose features keep their scale untrained."""
     sizes = {"clip.size": 64, "model.region.side": 32, "model.region.gain": 0.02, "model.backbone": "resnet18"}
-    settings = small_config(**sizes | {"model.method": name} | changes)
+    classes = {"model.classes": 5} if METHODS[name].classifies else {}
+    settings = small_config(**sizes | classes | {"model.method": name} | changes)
     return build_method(settings), build_method(settings).to(device)
 
 
 def train_episode(method: FewShotMethod, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
     support, query = split_episode(method.encode(clips, generator), WAY, SHOT)
-    return method.loss(method.match(support, query), LABELS.to(clips.device))
+    device = clips.device
+    return method.loss(method.match(support, query), LABELS.to(device), "sum", CLASSES.to(device))
 
 
+@regions
 @pytest.mark.parametrize("name", list(METHODS))
-def test_encode_and_match_give_the_numbers_of_the_cpu(name: str, cuda: torch.device) -> None:
-    cpu, gpu = (m.eval() for m in both(name, cuda))
+def test_encode_and_match_give_the_numbers_of_the_cpu(name: str, region: bool | None, cuda: torch.device) -> None:
+    cpu, gpu = (m.eval() for m in both(name, cuda, **{"model.region.enabled": region}))
     clips, (support, query) = random_clips(VIDEOS, size=64), random_index(2, WAY, SHOT, QUERIES, VIDEOS)
     with torch.no_grad():
         expected, found = cpu.encode(clips), gpu.encode(clips.to(cuda))
@@ -44,10 +51,11 @@ def test_encode_and_match_give_the_numbers_of_the_cpu(name: str, cuda: torch.dev
     assert relative_error(on_device, logits) < TOLERANCE
 
 
+@regions
 @pytest.mark.parametrize("name", list(METHODS))
-def test_loss_and_gradients_are_those_of_the_cpu(name: str, cuda: torch.device) -> None:
+def test_loss_and_gradients_are_those_of_the_cpu(name: str, region: bool | None, cuda: torch.device) -> None:
     """In evaluation mode, where both see the same statistics and no dropout."""
-    cpu, gpu = (m.eval() for m in both(name, cuda))
+    cpu, gpu = (m.eval() for m in both(name, cuda, **{"model.region.enabled": region}))
     clips = random_clips(VIDEOS, size=64)
     expected, found = train_episode(cpu, clips), train_episode(gpu, clips.to(cuda))
     assert relative_error(found, expected) < TOLERANCE
