@@ -238,9 +238,10 @@ def _check_classes(splits: Splits, split: str, way: int) -> None:
     if not classes:
         raise DataError(f"the split '{split}' is empty", f"splits with videos: {', '.join(splits.names) or 'none'}")
     if way > len(classes):
+        fewer = f"use at most {len(classes)} ways, or " if len(classes) > 1 else ""
         raise DataError(
             f"{way}-way episodes need {way} classes; split '{split}' has {len(classes)}: {', '.join(classes)}",
-            f"use at most {len(classes)} ways, or give the split more classes (`fsar splits make --classes`)",
+            f"{fewer}give the split more classes (`fsar splits make --classes`)",
         )
 
 
