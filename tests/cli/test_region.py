@@ -18,7 +18,7 @@ def test_any_method_trains_evaluates_and_draws_with_regions(folder, fsar):
     trained = fsar("train", "--method", "otam", "--region", "--json").json
     assert "-otam+region-" in trained["run"]
     found = fsar("eval", trained["run"], "--shots", "1", "--json").json
-    assert found["method"] == "otam" and 0 <= found["regions"]["saturated"] <= 1
+    assert found["method"] == "otam+region" and 0 <= found["regions"]["saturated"] <= 1
     video = folder / "clip.mp4"
     make_video(video, frames=12, content="motion")
     assert fsar("visualize-regions", video).code == 0
