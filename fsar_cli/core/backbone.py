@@ -64,6 +64,8 @@ class Backbone(nn.Module):
         """Training keeps the inputs of blocks only and runs them again in the backward pass (`checkpointing`)."""
         self.compiled: Callable[[Tensor], Tensor] | None = None
         """The trunk as a compiler made it, for training only; None: there is none."""
+        self.folded: Callable[[Tensor], Tensor] | None = None
+        """The trunk with folded batch norms, for evaluation only (`engine.folding`); None: there is none."""
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B,3,h,w] -> map [B,C,H,W]."""
@@ -71,6 +73,8 @@ class Backbone(nn.Module):
             return checkpointed(self.trunk, frames)
         if self.compiled is not None and torch.is_grad_enabled():
             return self.compiled(frames)
+        if self.folded is not None and not self.training and not torch.is_grad_enabled():
+            return self.folded(frames)
         return self.trunk(frames)
 
     def map_side(self, input_side: int) -> int:

@@ -28,13 +28,14 @@ from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, cli
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
+from fsar_cli.engine.folding import folded
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
 from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
 from fsar_cli.machine import cache_folder
 from fsar_cli.reporting import SILENT, Reporter
 
-# Frames a batch: enough to fill a GPU; a CPU is at its best with few.
-FRAMES_PER_BATCH = {"cpu": 64, "cuda": 512}
+# Frames a batch: enough to fill a GPU; a CPU is at its best with maps that its caches hold.
+FRAMES_PER_BATCH = {"cpu": 16, "cuda": 512}
 # Share of the free memory that a bank may take; the rest is for matching and for others.
 SHARE_OF_MEMORY = 0.5
 VIDEOS_PER_EMBEDDING = 64
@@ -158,7 +159,7 @@ def _described(
     normalize = normalizes(config.model)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device)
-    with reporter.track("encoding", len(clips), "clips") as task:
+    with folded(method), reporter.track("encoding", len(clips), "clips") as task:
         for some in clip_loader(clips, batch, workers, device.type == "cuda"):
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)

@@ -7,6 +7,7 @@ import torch
 
 from fsar_cli.config import Config
 from fsar_cli.core.backbone import backbone_names
+from fsar_cli.engine.bank import FRAMES_PER_BATCH
 from fsar_cli.engine.bench.plain import COMPARED
 from fsar_cli.engine.bench.timing import Repeats
 from fsar_cli.errors import UsageError, did_you_mean
@@ -40,7 +41,7 @@ class Sizes:
     """Videos of the extraction; made of few distinct ones."""
     clips: int = 240
     """Clips that the loader reads."""
-    encoded_frames: int = 512
+    encoded_frames: int = FRAMES_PER_BATCH["cuda"]
     """Frames a batch of the encoder, as the bank has them, or fewer."""
     train_shape: tuple[int, int, int] = (5, 5, 3)
     """Way, shot and queries a class of a training episode."""
@@ -103,15 +104,16 @@ def choose_sizes(device: torch.device, quick: bool, **given: Any) -> Sizes:
 
 def _for_cpu() -> Sizes:
     return replace(
-        Sizes(), reference_others=10, encoded_share=0.25, encoded_frames=64, train_shape=(5, 1, 1), train_side=112,
-        train_episodes=6, scaling_episodes=(1000, 2000, 4000), repeats=Repeats(least=3, most=9, seconds=10.0),
+        Sizes(), reference_others=10, encoded_share=0.25, encoded_frames=FRAMES_PER_BATCH["cpu"], train_shape=(5, 1, 1),
+        train_side=112, train_episodes=6, scaling_episodes=(1000, 2000, 4000),
+        repeats=Repeats(least=3, most=9, seconds=10.0),
     )  # fmt: skip
 
 
 def _quick(sizes: Sizes, device: torch.device) -> Sizes:
     smaller = replace(
         sizes, backbone="resnet18", side=112, train_side=112, videos=60, episodes=200, reference_episodes=2,
-        reference_others=1, extracted=24, clips=60, encoded_frames=32, train_episodes=4,
+        reference_others=1, extracted=24, clips=60, encoded_frames=16, train_episodes=4,
         scaling_episodes=(50, 100, 200), scaling_videos=(15, 30, 60), repeats=Repeats(least=1, most=4, seconds=1.0),
     )  # fmt: skip
     if device.type == "cuda":

@@ -24,6 +24,7 @@ from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.checkpoint import load_state
 from fsar_cli.engine.device import encoding_autocast, place
+from fsar_cli.engine.folding import folded
 from fsar_cli.engine.frozen import DescribedEpisode, freeze_features
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.reproduce.plan import Job, Plan, Trial
@@ -143,7 +144,8 @@ class Rates:
             with torch.inference_mode(), encoding_autocast(self.device, self.config.train.amp):
                 return self.method.describe(pixels).to(dtype=torch.float32)
 
-        seconds, described = self._timed(describe)
+        with folded(self.method):
+            seconds, described = self._timed(describe)
         return Encoded({name: tensor.clone() for name, tensor in described.tensors.items()}), seconds / len(videos)
 
     def _training(self, sampler: EpisodeSampler) -> float:

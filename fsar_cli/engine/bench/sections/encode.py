@@ -7,12 +7,14 @@ from torch import Tensor
 
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features
+from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.engine.bench.ceiling import flops_of
 from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_episodes import in_customary_layout
 from fsar_cli.engine.bench.timing import in_turn
 from fsar_cli.engine.bench.workbench import Workbench
 from fsar_cli.engine.device import encoding_autocast
+from fsar_cli.engine.folding import folded
 
 NAMES = {"trx": "backbone (global features)", "keyregion": "global and key-region features"}
 """What is encoded, by a method that needs it."""
@@ -22,19 +24,18 @@ def encode(bench: Workbench) -> Iterator[Measurement]:
     """The bank's batches against single clips in float32."""
     for method, what in NAMES.items():
         config = bench.sizes.config(method)
-        features = bench.method(config).eval().features
-        yield _compare(bench, features, config, what)
+        yield _compare(bench, bench.method(config).eval(), config, what)
 
 
-def _compare(bench: Workbench, features: Features, config: Config, what: str) -> Measurement:
-    clip, sizes = config.clip, bench.sizes
+def _compare(bench: Workbench, method: FewShotMethod, config: Config, what: str) -> Measurement:
+    clip, sizes, features = config.clip, bench.sizes, method.features
     generator = torch.Generator().manual_seed(sizes.seed)
     batch = max(1, sizes.encoded_frames // clip.frames)
     shape = (batch, clip.frames, clip.size, clip.size, 3)
     ours = torch.rand(shape, generator=generator).to(bench.device).permute(0, 1, 4, 2, 3)  # as `to_float` leaves them
     single = ours[:1].contiguous()
     plain = in_customary_layout(features)
-    with torch.inference_mode():
+    with torch.inference_mode(), folded(method):
         found = in_turn(
             {"ours": lambda: _run(features, ours, bench, config), "plain": lambda: plain(single)},
             bench.device, sizes.repeats,
