@@ -89,8 +89,8 @@ def test_ceilings_are_rates_of_the_best_repeat(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(ceiling.SHAPES, "cpu", ((2, 3, 4), (20, 30, 40)))
     monkeypatch.setitem(ceiling.COPIED, "cpu", 1000)
     monkeypatch.setattr(ceiling, "in_turn", lambda forms, *_: {name: Timing((0.5, 0.25)) for name in forms})
-    assert ceiling.product_ceiling(CPU, torch.float32) == 2 * 20 * 30 * 40 / 0.25
-    assert ceiling.copy_bandwidth(CPU) == 2 * 1000 / 0.25
+    assert ceiling.product_ceiling(CPU, torch.float32, Repeats()) == 2 * 20 * 30 * 40 / 0.25
+    assert ceiling.copy_bandwidth(CPU, Repeats()) == 2 * 1000 / 0.25
 
 
 def test_peak_memory_sees_what_was_given_back() -> None:

@@ -17,7 +17,6 @@ SHAPES = {
 }
 COPIED = {"cpu": 2**28, "cuda": 2**30}
 """Bytes of a copy: more than the caches hold."""
-SHORT = Repeats(least=3, most=20, seconds=1.0)
 TYPES = (torch.float32, torch.bfloat16)
 
 
@@ -26,7 +25,7 @@ def type_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def product_ceiling(device: torch.device, dtype: torch.dtype, repeats: Repeats = SHORT) -> float:
+def product_ceiling(device: torch.device, dtype: torch.dtype, repeats: Repeats) -> float:
     """FLOP/s of the fastest of some matrix products."""
     return max(_product(shape, device, dtype, repeats) for shape in SHAPES[device.type])
 
@@ -39,7 +38,7 @@ def _product(shape: tuple[int, int, int], device: torch.device, dtype: torch.dty
     return 2 * rows * columns * inner / min(seconds.seconds)  # a ceiling is the best that was seen
 
 
-def copy_bandwidth(device: torch.device, repeats: Repeats = SHORT) -> float:
+def copy_bandwidth(device: torch.device, repeats: Repeats) -> float:
     """Bytes/s of copying a large tensor, reading and writing counted."""
     source = torch.ones(COPIED[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)

@@ -55,6 +55,8 @@ class Sizes:
     head_dim: int = 2048
     head_queries: int = 15
     repeats: Repeats = field(default_factory=Repeats)
+    ceiling_repeats: Repeats = field(default_factory=lambda: Repeats(most=20, seconds=1.0))
+    """Of each product and copy that tells what the machine can do."""
     assignments: tuple[str, ...] = ()
     """Settings in place of those made here, as `--set` takes them."""
     seed: int = 0
@@ -113,9 +115,10 @@ def _for_cpu() -> Sizes:
 def _quick(sizes: Sizes, device: torch.device) -> Sizes:
     smaller = replace(
         sizes, backbone="resnet18", side=112, train_side=112, videos=60, episodes=200, reference_episodes=2,
-        reference_others=1, extracted=24, clips=60, encoded_frames=16, train_episodes=4,
-        scaling_episodes=(50, 100, 200), scaling_videos=(15, 30, 60), repeats=Repeats(least=1, most=4, seconds=1.0),
+        reference_others=1, extracted=16, clips=60, encoded_frames=16, train_episodes=4,
+        scaling_episodes=(50, 100, 200), scaling_videos=(15, 30, 60), repeats=Repeats(least=1, most=4, seconds=0.5),
+        ceiling_repeats=Repeats(most=20, seconds=0.1),
     )  # fmt: skip
     if device.type == "cuda":
         return replace(smaller, encoded_share=1.0)
-    return replace(smaller, encoded_share=0.5, train_side=64, train_shape=(5, 1, 1))
+    return replace(smaller, encoded_share=0.5, train_side=64, train_shape=(3, 1, 1))

@@ -44,8 +44,9 @@ class Workbench:
         """FLOP/s of the fastest matrix product of a type; measured when first asked for."""
         if not self.ceilings:
             self.reporter.log("measuring what matrix products and copies reach here")
-            self.ceilings |= {type_name(kind): product_ceiling(self.device, kind) for kind in TYPES}
-            self.ceilings["copy"] = copy_bandwidth(self.device)
+            repeats = self.sizes.ceiling_repeats
+            self.ceilings |= {type_name(kind): product_ceiling(self.device, kind, repeats) for kind in TYPES}
+            self.ceilings["copy"] = copy_bandwidth(self.device, repeats)
         return self.ceilings[type_name(dtype)]
 
     def working_type(self, config: Config) -> torch.dtype:
