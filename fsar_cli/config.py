@@ -240,7 +240,8 @@ class TrainConfig(Section):
     """Cross-entropy over the queries of an episode (TRX sums)."""
     seed: int = 0
     amp: Annotated[Literal["auto", "off", "bf16"], Off] = "auto"
-    """`auto`: on CUDA bf16 to train and float16 to encode for evaluation; float32 on a CPU."""
+    """What is trained in: `bf16` (pays on a CPU with AMX, too), or float32; `auto`: bf16 on CUDA, float32 on a CPU.
+    Clips to evaluate are encoded in float16 on CUDA unless this is `off`, and in float32 on a CPU."""
     channels_last: bool = True
     compile: bool = False
     """Compile the backbones' forward and backward (torch.compile); without a working compiler they run as they are."""

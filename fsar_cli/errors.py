@@ -43,3 +43,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the closest choice, or an empty string."""
     close = get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else ""
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """`1 query`, `2 queries`: a number and the noun that goes with it."""
+    return f"{number} {one if number == 1 else many}"

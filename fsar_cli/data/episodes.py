@@ -18,7 +18,7 @@ import numpy as np
 
 from fsar_cli.data.groupwise import GroupDraw, splittable
 from fsar_cli.data.splits import Splits
-from fsar_cli.errors import DataError, FsarError, UsageError
+from fsar_cli.errors import DataError, FsarError, UsageError, counted
 
 _CHUNK = 1000
 
@@ -94,8 +94,8 @@ class EpisodeSampler:
             least = int(self.sizes.min())
             listed = ", ".join(f"{self.classes[i]} ({self.sizes[i]})" for i in small)
             raise DataError(
-                f"{self.shot}-shot episodes with {self.queries} queries need {need} videos of each class of split"
-                f" '{self.split}'; too few: {listed}",
+                f"{self.shot}-shot episodes with {counted(self.queries, 'query', 'queries')} need {need} videos"
+                f" of each class of split '{self.split}'; too few: {listed}",
                 _what_fits(least, self.shot, self.queries),
             )
 
@@ -150,7 +150,8 @@ class EpisodeSampler:
             if drawn is None:
                 names = ", ".join(self.classes[c] for c in classes[i])
                 raise DataError(
-                    f"no group-disjoint draw of {self.shot} shots and {self.queries} queries in split"
+                    f"no group-disjoint draw of {counted(self.shot, 'shot', 'shots')} and "
+                    f"{counted(self.queries, 'query', 'queries')} in split"
                     f" '{self.split}', episode {start + i} (seed {self.seed}) of the classes {names}",
                     "their videos share too few groups: use fewer shots, queries or classes, or drop --group-disjoint",
                 )
@@ -248,8 +249,10 @@ def _check_classes(splits: Splits, split: str, way: int) -> None:
 def _what_fits(least: int, shot: int, queries: int) -> str:
     options = []
     if least - queries >= 1:
-        options.append(f"shot up to {least - queries} with {queries} queries")
+        options.append(f"shot up to {least - queries} with {counted(queries, 'query', 'queries')}")
     if least - shot >= 1:
-        options.append(f"up to {least - shot} queries with {shot} shots")
-    fits = " or ".join(options) or (f"1 shot with up to {least - 1} queries" if least > 1 else "none")
+        options.append(f"up to {counted(least - shot, 'query', 'queries')} with {counted(shot, 'shot', 'shots')}")
+    fits = " or ".join(options) or (
+        f"1 shot with up to {counted(least - 1, 'query', 'queries')}" if least > 1 else "none"
+    )
     return f"what every class allows: {fits}; or leave the small classes out of the split"

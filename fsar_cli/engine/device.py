@@ -89,10 +89,8 @@ def place(method: FewShotMethod, device: torch.device, channels_last: bool) -> F
 
 
 def encoding_type(device: torch.device, amp: str) -> torch.dtype:
-    """What backbones compute in where nothing is trained."""
-    if amp == "bf16":
-        return torch.bfloat16
-    return torch.float16 if amp == "auto" and device.type == "cuda" else torch.float32
+    """What backbones compute in where nothing is trained, whatever they were trained in."""
+    return torch.float16 if amp != "off" and device.type == "cuda" else torch.float32
 
 
 def encoding_autocast(device: torch.device, amp: str) -> AbstractContextManager:

@@ -25,7 +25,7 @@ from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine.device import autocast
 from fsar_cli.engine.steps import training_sampler, with_classes
-from fsar_cli.errors import UsageError
+from fsar_cli.errors import UsageError, counted
 
 GIB = 2**30
 CPU = torch.device("cpu")
@@ -203,7 +203,7 @@ def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
         "train_classes": len(sampler.classes),
         "train_videos": len(sampler.videos),
         "val_classes": len(splits.classes("val")),
-        "episode": f"{episode.way}-way {episode.shot}-shot, {episode.queries} queries a class",
+        "episode": f"{episode.way}-way {episode.shot}-shot, {counted(episode.queries, 'query', 'queries')} a class",
         "clips_per_episode": episode.way * (episode.shot + episode.queries),
         "episodes": config.train.iterations,
         "optimiser_steps": -(-config.train.iterations // config.optim.accumulate),

@@ -159,7 +159,7 @@ def test_what_can_be_drawn(fsar, videos):
     good = fsar("splits", "check", "--way", "3", "--shot", "5", "--queries", "1", "--group-disjoint")
     assert good.code == 0 and "1 query a class, other groups than the support's: can be drawn" in good.out
     bad = fsar("splits", "check", "--way", "3", "--shot", "12", "--queries", "1")
-    assert bad.code == 3 and "need 13 videos of each class" in bad.err and "shot up to 11 with 1 queries" in bad.err
+    assert bad.code == 3 and "need 13 videos of each class" in bad.err and "shot up to 11 with 1 query" in bad.err
 
 
 def test_an_edited_file_is_told(fsar, file):

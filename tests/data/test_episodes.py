@@ -189,7 +189,7 @@ def test_small_classes_are_all_named_with_what_would_do():
     videos = [*table(3, 6).rows, *(("test", Video(name, f"{name}/{v}")) for name in ("x", "y") for v in range(4))]
     with pytest.raises(DataError, match=r"need 6 videos of each class of split 'test'; too few: x \(4\), y \(4\)") as e:
         sampler(Splits(tuple(videos)), shot=5, queries=1)
-    assert "shot up to 3 with 1 queries" in e.value.hint
+    assert "shot up to 3 with 1 query" in e.value.hint
     sampler(Splits(tuple(videos)), shot=3, queries=1)
 
 

@@ -49,7 +49,7 @@ def test_a_cached_bank_is_the_bank_and_costs_no_backbone(case, tmp_path, monkeyp
     assert torch.equal(plain.boxes, warm.boxes) and plain.regions == warm.regions
 
 
-def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(case, project):
+def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(case, project, monkeypatch):
     method, reader, videos, device, config = case
 
     def key(videos=videos, method=method, **changes):
@@ -57,7 +57,9 @@ def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(c
         return features_key(method, EvaluationClips(ClipReader(reader.store, changed.clip), videos), device, changed)
 
     base = key()
-    assert base == key(**{"eval.shots": (3,), "eval.seed": 7, "model.match.key_dim": 16, "optim.lr": 0.5})
+    assert base == key(
+        **{"eval.shots": (3,), "eval.seed": 7, "model.match.key_dim": 16, "optim.lr": 0.5, "train.amp": "bf16"}
+    )
     other = {
         "videos": key(videos[1:]),
         "order": key(videos[::-1]),
@@ -66,9 +68,11 @@ def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(c
         "region": key(**{"model.region.gain": 2.0}),
         "relation": key(**{"model.relation.residual": True}),
         "normalize": key(**{"model.normalize": True}),
-        "precision": key(**{"train.amp": "bf16"}),
         "weights": key(method=build_method(config, seed=1)),
     }
+    with monkeypatch.context() as patch:
+        encode_in(patch, torch.float16)
+        other["precision"] = key()
     assert len({base, *other.values()}) == 1 + len(other)
     with torch.no_grad():
         method.head_probe = next(method.heads.parameters())

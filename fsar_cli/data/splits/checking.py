@@ -21,6 +21,7 @@ from fsar_cli.data.splits.deviation import Deviation, deviation
 from fsar_cli.data.splits.file import Splits, Video
 from fsar_cli.data.splits.protocols import protocols
 from fsar_cli.data.splits.tree import Tree
+from fsar_cli.errors import counted
 
 PROBLEMS = ("missing", "ambiguous", "undecodable", "short", "spelling")
 
@@ -35,7 +36,7 @@ class Shape:
     group_disjoint: bool = False
 
     def __str__(self) -> str:
-        queries = "1 query" if self.queries == 1 else f"{self.queries} queries"
+        queries = counted(self.queries, "query", "queries")
         disjoint = ", other groups than the support's" if self.group_disjoint else ""
         return f"{self.way}-way {self.shot}-shot, {queries} a class{disjoint}"
 

@@ -17,7 +17,8 @@ SHAPES = {
 }
 COPIED = {"cpu": 2**28, "cuda": 2**30}
 """Bytes of a copy: more than the caches hold."""
-TYPES = (torch.float32, torch.bfloat16)
+TYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.bfloat16, torch.float16)}
+"""What is computed in on each kind of device."""
 
 
 def type_name(dtype: torch.dtype) -> str:

@@ -44,19 +44,19 @@ class Workbench:
         """FLOP/s of the fastest matrix product of a type; measured when first asked for."""
         if not self.ceilings:
             self.reporter.log("measuring what matrix products and copies reach here")
-            repeats = self.sizes.ceiling_repeats
-            self.ceilings |= {type_name(kind): product_ceiling(self.device, kind, repeats) for kind in TYPES}
+            repeats, types = self.sizes.ceiling_repeats, TYPES[self.device.type]
+            self.ceilings |= {type_name(kind): product_ceiling(self.device, kind, repeats) for kind in types}
             self.ceilings["copy"] = copy_bandwidth(self.device, repeats)
         return self.ceilings[type_name(dtype)]
 
     def working_type(self, config: Config) -> torch.dtype:
-        """What the networks of a configuration compute in."""
+        """What the networks of a configuration compute in while they are trained."""
         with autocast(self.device, config.train.amp):
             return torch.bfloat16 if torch.is_autocast_enabled(self.device.type) else torch.float32
 
-    def share(self, flops: int, seconds: float, config: Config) -> float:
-        """Of the ceiling of the type that a configuration computes in."""
-        return flops / seconds / self.ceiling(self.working_type(config))
+    def share(self, flops: int, seconds: float, dtype: torch.dtype) -> float:
+        """Of the ceiling of the type that is computed in."""
+        return flops / seconds / self.ceiling(dtype)
 
     def method(self, config: Config) -> FewShotMethod:
         """A method with random weights on the device, as training and evaluation place it."""

@@ -13,7 +13,7 @@ from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_episodes import in_customary_layout
 from fsar_cli.engine.bench.timing import in_turn
 from fsar_cli.engine.bench.workbench import Workbench
-from fsar_cli.engine.device import encoding_autocast
+from fsar_cli.engine.device import encoding_autocast, encoding_type
 from fsar_cli.engine.folding import folded
 
 NAMES = {"trx": "backbone (global features)", "keyregion": "global and key-region features"}
@@ -46,7 +46,7 @@ def _compare(bench: Workbench, method: FewShotMethod, config: Config, what: str)
     return Measurement(
         "encode", what, f"{sizes.backbone}, {clip.size} px, batches of {batch * clip.frames} frames", "frames/s",
         batch * clip.frames / seconds, clip.frames / found["plain"].median, "a clip at a time, float32",
-        found["ours"].spread, bench.share(flops, seconds, config),
+        found["ours"].spread, bench.share(flops, seconds, encoding_type(bench.device, config.train.amp)),
         {"gflop_per_frame": flops / batch / clip.frames / 1e9, "flops_per_second": flops / seconds},
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from fsar_cli.engine.device import constant_sizes, loader_workers
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.steps import build_optimizer, episode_loss, training_sampler
 from fsar_cli.engine.train import Trainer
+from fsar_cli.errors import counted
 
 METHODS = ("trx", "keyregion")
 CLASSES, VIDEOS = 10, 200
@@ -127,7 +128,7 @@ def _optimiser_seconds(optimizer: torch.optim.Optimizer, device: torch.device) -
 
 def _sizes(bench: Workbench) -> str:
     (way, shot, queries), sizes = bench.sizes.train_shape, bench.sizes
-    asked = "1 query" if queries == 1 else f"{queries} queries"
+    asked = counted(queries, "query", "queries")
     return f"{sizes.backbone}, {sizes.train_side} px, {way}-way {shot}-shot, {asked} a class"
 
 
@@ -139,7 +140,7 @@ def _in_memory(
     return Measurement(
         "train", f"{config.model.method}, episode in memory", _sizes(bench), "episodes/s", 1 / (seconds + step),
         1 / (found["plain"].median + plain_step), "the same in float32, in loops", found["ours"].spread,
-        bench.share(flops, seconds, config), {f"seconds_{name}": value for name, value in parts.items()},
+        bench.share(flops, seconds, bench.working_type(config)), {f"seconds_{n}": value for n, value in parts.items()},
     )  # fmt: skip
 
 
