@@ -1,6 +1,7 @@
 """Fixtures every test folder shares."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ from videos import make_video
 
 # Tests run side by side (pytest -n): threads of several processes on the same cores would wait for one another.
 torch.set_num_threads(1)
+
+# A shell's background jobs ignore Ctrl-C and hand that on; commands that tests interrupt must not inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(os.environ.get("FSAR_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 

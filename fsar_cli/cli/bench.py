@@ -42,7 +42,7 @@ def bench(
 
     The plain forms compute the same numbers as is customary: tuples concatenated, loops over classes and queries,
     every episode encoded anew, float32. Both are measured in this run, on synthetic pictures and random weights, which
-    cost what real ones do. On two idle cores a full run takes about an hour and --quick a bit over a minute.
+    cost what real ones do. On two idle cores a full run takes about 40 minutes and --quick a bit over a minute.
 
     Writes bench.json, bench.md (a table to paste) and bench.png. Ctrl-C keeps what was measured so far.
     """
