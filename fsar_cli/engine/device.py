@@ -2,7 +2,7 @@
 
 On CUDA training runs in bfloat16 autocast, with channels-last backbones, cuDNN's fastest algorithms for the sizes at
 hand and fused optimisers. What is evaluated is encoded in float16, as fast and with three bits more: bfloat16 moved the
-demo's 1-shot accuracy by −0.35 ± 0.10 points, float16 by 0.02 ± 0.04 (10,000 episodes, both on a CPU).
+demo's 1-shot accuracy by −0.35 ± 0.10 points, float16 by 0.00 ± 0.04 (10,000 episodes, both on a CPU).
 
 What stays float32 there is either small (the relation, region centres, heads in evaluation) or differences of nearly
 equal numbers (distances), so matrix products keep full float32: TF32 is left as torch sets it, on for convolutions

@@ -15,6 +15,7 @@ from fsar_cli.engine.bench.plain_frames import read_plainly
 from fsar_cli.engine.bench.timing import in_turn, once
 from fsar_cli.engine.bench.workbench import Workbench
 from fsar_cli.engine.device import loader_workers
+from fsar_cli.errors import counted
 
 CPU = torch.device("cpu")
 PER_ROUND = 16
@@ -42,9 +43,10 @@ def read(bench: Workbench) -> Iterator[Measurement]:
     yield Measurement("read", "a clip, ready for the network", sizes, "ms", one, by_pillow, against,
                       found["ours"].spread)  # fmt: skip
     workers = loader_workers(None, bench.device)
+    processes = counted(workers, "process", "processes")
     seconds = once(lambda: _load(reader, tuple(videos), workers), CPU)
     yield Measurement(
-        "read", f"clips by loaders ({workers} processes)", sizes, "clips/s", len(videos) / seconds, 1000 / by_pillow,
+        "read", f"clips by loaders ({processes})", sizes, "clips/s", len(videos) / seconds, 1000 / by_pillow,
         against, details={"clips": len(videos), "start_included": True},
     )  # fmt: skip
 
