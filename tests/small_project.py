@@ -11,7 +11,7 @@ from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import Settings
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.settings import resolve
 

@@ -21,7 +21,8 @@ from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.synthetic import CLASSES, read_boxes, render_set
 from fsar_cli.data.transforms import centre_crop

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from videos import make_video
 
-from fsar_cli.data.store.frames import FrameStore, read_manifest
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import read_manifest
 
 FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()", "extract-frames"]
 VIDEOS = 24

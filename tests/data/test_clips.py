@@ -17,7 +17,8 @@ from fsar_cli.data.sampling import even_indices, jittered_indices, reachable_ind
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Crop, centre_crop, random_crop, to_float
 from fsar_cli.data.uncut import UncutClips

@@ -13,7 +13,9 @@ from fsar_cli.data.splits.decoding import decode, look
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.splits.verdicts import Verdict, Verdicts
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings, frame_name
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.loose import frame_name
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.errors import DataError, Interrupted
 

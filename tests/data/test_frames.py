@@ -12,8 +12,9 @@ from videos import make_audio, make_video, read_counter, truncate
 
 from fsar_cli.data.store import extraction
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings, frame_name, read_manifest, write_manifest
-from fsar_cli.data.store.loose import LooseSink
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.loose import LooseSink, frame_name
+from fsar_cli.data.store.records import Settings, read_manifest, write_manifest
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import read_frames
 from fsar_cli.errors import DataError, Interrupted, UsageError

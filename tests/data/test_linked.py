@@ -10,7 +10,8 @@ from videos import make_video, read_counter
 
 from fsar_cli.data.store import linked
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.shards import read_index
 from fsar_cli.data.store.sources import Source, find_videos
 from fsar_cli.data.video import iter_frames, positions

@@ -16,7 +16,8 @@ from videos import read_counter
 
 from fsar_cli.data.store import extraction, filling, shards
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.shards import Place, ShardWriter, read_index
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.errors import DataError

@@ -20,7 +20,8 @@ from fsar_cli.data.sampling import reachable_indices
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.shared import AVAILABLE, SharedFrames, bytes_of, lay_out
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.errors import DataError

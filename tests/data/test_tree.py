@@ -7,7 +7,7 @@ import pytest
 
 from fsar_cli.data.naming import match_folders
 from fsar_cli.data.splits.tree import scan_tree
-from fsar_cli.data.store.frames import Record, write_manifest
+from fsar_cli.data.store.records import Record, write_manifest
 from fsar_cli.errors import DataError
 
 

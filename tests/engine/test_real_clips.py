@@ -9,7 +9,8 @@ from fsar_cli.core.build import build_method
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import count_frames, probe
 from fsar_cli.engine.evaluate import evaluate

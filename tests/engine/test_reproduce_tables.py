@@ -10,8 +10,9 @@ from fsar_cli.core.methods import METHODS
 from fsar_cli.data.synthetic import read_boxes
 from fsar_cli.engine import demo
 from fsar_cli.engine.reproduce.grounds import Ground, find_grounds, make_demo
+from fsar_cli.engine.reproduce.jobs import digest_of, share
 from fsar_cli.engine.reproduce.outcome import Column, Step, order_in_words
-from fsar_cli.engine.reproduce.plan import digest_of, make_plan, share
+from fsar_cli.engine.reproduce.plan import make_plan
 from fsar_cli.engine.reproduce.recipes import RECIPES
 from fsar_cli.engine.reproduce.tables import CRIME, HMDB, KINETICS, OURS, PAPER_SETS, TABLES, expected
 from fsar_cli.errors import DataError, UsageError

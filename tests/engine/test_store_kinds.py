@@ -10,7 +10,7 @@ from small_project import small
 from videos import make_video
 
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import Settings
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.doctor_data import check_project
 from fsar_cli.engine.evaluate import evaluate, write_results

@@ -17,7 +17,9 @@ from typing import Any
 from fsar_cli.data.splits.checking import Seen
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.data.splits.verdicts import Verdict, Verdicts
-from fsar_cli.data.store.frames import MANIFEST, FrameStore, frame_name, read_manifest
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.loose import frame_name
+from fsar_cli.data.store.records import MANIFEST, read_manifest
 from fsar_cli.data.store.workers import Crashed, run_tasks
 from fsar_cli.data.video import count_frames, printable
 from fsar_cli.errors import DataError, Interrupted

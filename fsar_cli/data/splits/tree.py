@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
-from fsar_cli.data.store.frames import MANIFEST, read_manifest
+from fsar_cli.data.store.records import MANIFEST, read_manifest
 from fsar_cli.errors import DataError
 
 

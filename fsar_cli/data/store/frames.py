@@ -31,19 +31,10 @@ import numpy as np
 
 from fsar_cli.data.sizes import scaled_size
 from fsar_cli.data.store.linked import LinkedFrames
-from fsar_cli.data.store.loose import LooseFrames, frame_name
+from fsar_cli.data.store.loose import LooseFrames
 from fsar_cli.data.store.packed import PackedFrames
-from fsar_cli.data.store.records import (
-    MANIFEST,
-    Record,
-    Settings,
-    read_manifest,
-    read_settings,
-    write_manifest,
-)
+from fsar_cli.data.store.records import MANIFEST, Record, Settings, read_manifest, read_settings
 from fsar_cli.errors import DataError
-
-__all__ = ["MANIFEST", "FrameStore", "Record", "Settings", "frame_name", "read_manifest", "write_manifest"]
 
 READERS = {"files": LooseFrames, "packed": PackedFrames, "videos": LinkedFrames}
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from fsar_cli.data.sizes import scaled_size
-from fsar_cli.data.store.frames import frame_name
+from fsar_cli.data.store.loose import frame_name
 from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, centre_crop
 from fsar_cli.data.video import iter_frames
 

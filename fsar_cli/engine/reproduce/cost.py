@@ -27,7 +27,8 @@ from fsar_cli.engine.device import encoding_autocast, place
 from fsar_cli.engine.folding import folded
 from fsar_cli.engine.frozen import DescribedEpisode, freeze_features
 from fsar_cli.engine.matching import Matcher
-from fsar_cli.engine.reproduce.plan import Job, Plan, Trial
+from fsar_cli.engine.reproduce.jobs import Job, Trial
+from fsar_cli.engine.reproduce.plan import Plan
 from fsar_cli.engine.reproduce.work import Workshop
 from fsar_cli.engine.steps import episode_loss, with_classes
 from fsar_cli.errors import FsarError

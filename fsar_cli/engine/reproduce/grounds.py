@@ -15,7 +15,8 @@ import torch
 
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.synthetic import render_set
 from fsar_cli.engine import demo

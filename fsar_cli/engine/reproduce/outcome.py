@@ -9,7 +9,8 @@ from fsar_cli.engine.compare.comparison import Comparison, Side
 from fsar_cli.engine.compare.estimates import Difference, Estimate, Means
 from fsar_cli.engine.compare.jackknife import video_units
 from fsar_cli.engine.compare.paired import holm
-from fsar_cli.engine.reproduce.plan import Cell, Plan, Trial
+from fsar_cli.engine.reproduce.jobs import Trial
+from fsar_cli.engine.reproduce.plan import Cell, Plan
 from fsar_cli.engine.reproduce.tables import Table, expected
 from fsar_cli.engine.reproduce.work import Failure, Workshop
 from fsar_cli.engine.results import ShotResult

@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from fsar_cli.engine.reproduce.plan import LENGTH, Cell, Job, Plan, Trial
+from fsar_cli.engine.reproduce.jobs import LENGTH, Job, Trial
+from fsar_cli.engine.reproduce.plan import Cell, Plan
 from fsar_cli.engine.reproduce.work import Workshop
 from fsar_cli.render.page import Block, Bullets, Grid, Text
 

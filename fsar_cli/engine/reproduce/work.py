@@ -25,8 +25,9 @@ from fsar_cli.data.disk import write_whole
 from fsar_cli.engine.bank import feature_cache
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.compare.entries import Entry, evaluate_entry
+from fsar_cli.engine.reproduce.jobs import Job, Trial, file_digest, share
 from fsar_cli.engine.reproduce.locks import PAUSE_SECONDS, tried
-from fsar_cli.engine.reproduce.plan import Job, Plan, Trial, file_digest, share
+from fsar_cli.engine.reproduce.plan import Plan
 from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.train import Trainer

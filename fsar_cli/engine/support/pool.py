@@ -16,8 +16,8 @@ from fsar_cli.config import Config
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore, Settings
-from fsar_cli.data.store.records import MANIFEST
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.records import MANIFEST, Settings
 from fsar_cli.data.store.sources import Source, find_videos
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
