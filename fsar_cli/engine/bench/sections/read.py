@@ -1,12 +1,12 @@
 """Frame store -> clips for the network: how long does a clip take, and how many a second do the loaders give?"""
 
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
+from fsar_cli.data.prepare.unpacking import unpack
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.store.shards import SHARDS
 from fsar_cli.data.transforms import to_float
@@ -60,7 +60,6 @@ def loose_clips(bench: Workbench, videos: Sequence[str], frames: int) -> list[li
     """The very JPEGs of the store that make the clips, as files, as scripts have them; by video."""
     root, out = bench.test_set.store.root, bench.scratch("unpacked")
     for shard in sorted((root / SHARDS).glob("*.tar")):
-        with tarfile.open(shard) as tar:
-            tar.extractall(out, [m for m in tar if m.name.rpartition("/")[0] in set(videos)], filter="data")
+        unpack(shard, out, lambda parts: "/".join(parts[:-1]) in videos)
     stored = [sorted((out / video).glob("*.jpg")) for video in videos]
     return [[files[i] for i in even_indices(len(files), frames)] for files in stored]
