@@ -45,6 +45,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
-def counted(number: int, one: str, many: str) -> str:
-    """`1 query`, `2 queries`: a number and the noun that goes with it."""
-    return f"{number} {one if number == 1 else many}"
+def counted(number: int, noun: str) -> str:
+    """`1 query`, `2 queries`: a number and its noun, whose plural is regular and not that of `day`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

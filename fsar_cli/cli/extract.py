@@ -9,7 +9,7 @@ import typer
 
 from fsar_cli.cli import options
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
-from fsar_cli.errors import DataError, UsageError, did_you_mean
+from fsar_cli.errors import DataError, UsageError, counted, did_you_mean
 
 if TYPE_CHECKING:
     from fsar_cli.engine.clips import Chosen
@@ -110,8 +110,8 @@ def _tell(chosen: "Chosen", out: Path, reporter: ConsoleReporter) -> None:
     """What will be extracted and what will not."""
     sources = chosen.sources
     videos, classes = {source.path for source in sources}, {source.label for source in sources}
-    clips = f"{_count(len(sources), 'clip')} of " if any(source.span for source in sources) else ""
-    reporter.log(f"{clips}{_count(len(videos), 'video')} in {_count(len(classes), 'class')} -> {out}")
+    clips = f"{counted(len(sources), 'clip')} of " if any(source.span for source in sources) else ""
+    reporter.log(f"{clips}{counted(len(videos), 'video')} in {counted(len(classes), 'class')} -> {out}")
     for line in chosen.lines(sys.maxsize) if reporter.verbose else chosen.lines():
         reporter.log(line)
 
@@ -119,11 +119,6 @@ def _tell(chosen: "Chosen", out: Path, reporter: ConsoleReporter) -> None:
 def _cores() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(available, 8)
-
-
-def _count(number: int, noun: str) -> str:
-    plural = noun if number == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {plural}"
 
 
 def _show(result, out: Path, settings, json: bool, gaps: dict) -> None:
@@ -143,12 +138,12 @@ def _show(result, out: Path, settings, json: bool, gaps: dict) -> None:
         there = f", {result.skipped} were there already" if result.skipped else ""
         speed = f" in {result.seconds:.1f} s, {rate:.0f} frames/s" if result.frames else ""
         stdout.print(
-            f"{_count(result.done, noun)}, {_count(result.frames, 'frame')}{speed}{there}: {printable(out)}",
+            f"{counted(result.done, noun)}, {counted(result.frames, 'frame')}{speed}{there}: {printable(out)}",
             markup=False,
         )
     if result.failed:
         total = result.done + len(result.failed) + result.skipped
         raise DataError(
-            f"{len(result.failed)} of {_count(total, noun)} could not be extracted",
+            f"{len(result.failed)} of {counted(total, noun)} could not be extracted",
             f"reasons: {printable(out / 'failed.csv')}; repair or remove them and run again",
         )

@@ -94,7 +94,7 @@ class EpisodeSampler:
             least = int(self.sizes.min())
             listed = ", ".join(f"{self.classes[i]} ({self.sizes[i]})" for i in small)
             raise DataError(
-                f"{self.shot}-shot episodes with {counted(self.queries, 'query', 'queries')} need {need} videos"
+                f"{self.shot}-shot episodes with {counted(self.queries, 'query')} need {need} videos"
                 f" of each class of split '{self.split}'; too few: {listed}",
                 _what_fits(least, self.shot, self.queries),
             )
@@ -107,8 +107,8 @@ class EpisodeSampler:
         ]
         if bad:
             raise DataError(
-                f"support and queries cannot come from different groups with {self.shot} shots and {self.queries}"
-                f" queries of split '{self.split}': {', '.join(bad)}",
+                f"support and queries cannot come from different groups with {counted(self.shot, 'shot')} and"
+                f" {counted(self.queries, 'query')} of split '{self.split}': {', '.join(bad)}",
                 "use fewer shots or queries, leave these classes out, or drop --group-disjoint",
             )
 
@@ -150,9 +150,8 @@ class EpisodeSampler:
             if drawn is None:
                 names = ", ".join(self.classes[c] for c in classes[i])
                 raise DataError(
-                    f"no group-disjoint draw of {counted(self.shot, 'shot', 'shots')} and "
-                    f"{counted(self.queries, 'query', 'queries')} in split"
-                    f" '{self.split}', episode {start + i} (seed {self.seed}) of the classes {names}",
+                    f"no group-disjoint draw of {counted(self.shot, 'shot')} and {counted(self.queries, 'query')}"
+                    f" in split '{self.split}', episode {start + i} (seed {self.seed}) of the classes {names}",
                     "their videos share too few groups: use fewer shots, queries or classes, or drop --group-disjoint",
                 )
             chosen[i] = drawn
@@ -249,10 +248,8 @@ def _check_classes(splits: Splits, split: str, way: int) -> None:
 def _what_fits(least: int, shot: int, queries: int) -> str:
     options = []
     if least - queries >= 1:
-        options.append(f"shot up to {least - queries} with {counted(queries, 'query', 'queries')}")
+        options.append(f"shot up to {least - queries} with {counted(queries, 'query')}")
     if least - shot >= 1:
-        options.append(f"up to {counted(least - shot, 'query', 'queries')} with {counted(shot, 'shot', 'shots')}")
-    fits = " or ".join(options) or (
-        f"1 shot with up to {counted(least - 1, 'query', 'queries')}" if least > 1 else "none"
-    )
+        options.append(f"up to {counted(least - shot, 'query')} with {counted(shot, 'shot')}")
+    fits = " or ".join(options) or (f"1 shot with up to {counted(least - 1, 'query')}" if least > 1 else "none")
     return f"what every class allows: {fits}; or leave the small classes out of the split"

@@ -203,7 +203,7 @@ def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
         "train_classes": len(sampler.classes),
         "train_videos": len(sampler.videos),
         "val_classes": len(splits.classes("val")),
-        "episode": f"{episode.way}-way {episode.shot}-shot, {counted(episode.queries, 'query', 'queries')} a class",
+        "episode": f"{episode.way}-way {episode.shot}-shot, {counted(episode.queries, 'query')} a class",
         "clips_per_episode": episode.way * (episode.shot + episode.queries),
         "episodes": config.train.iterations,
         "optimiser_steps": -(-config.train.iterations // config.optim.accumulate),

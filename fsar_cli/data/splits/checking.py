@@ -36,9 +36,8 @@ class Shape:
     group_disjoint: bool = False
 
     def __str__(self) -> str:
-        queries = counted(self.queries, "query", "queries")
         disjoint = ", other groups than the support's" if self.group_disjoint else ""
-        return f"{self.way}-way {self.shot}-shot, {queries} a class{disjoint}"
+        return f"{self.way}-way {self.shot}-shot, {counted(self.queries, 'query')} a class{disjoint}"
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _problems(video: Video, matches: Matches, seen: Seen) -> Iterator[tuple[str,
     if reason := (seen.undecodable or {}).get(there):
         yield "undecodable", reason
     elif (frames := (seen.frames or {}).get(there, seen.least)) < seen.least:
-        yield "short", f"{frames} {'frame' if frames == 1 else 'frames'} of {seen.least}"
+        yield "short", f"{counted(frames, 'frame')} of {seen.least}"
     if there != video.id:
         yield "spelling", there
 

@@ -27,29 +27,6 @@ PASSING = {"workers", "frame_cache", "log_every", "checkpoint_every"}
 
 
 @dataclass(frozen=True)
-class Job:
-    """A training run, or a method as it starts."""
-
-    digest: str
-    config: Config
-    trained: bool
-    """False: there is nothing to train, or not with frozen features."""
-    ground: Ground
-    """The first that needs it."""
-    label: str
-    """Of the first row that needs it."""
-
-    def folder(self, out: Path) -> Path:
-        """Its run folder."""
-        return out / "runs" / self.digest
-
-    def on(self, trial: "Trial", shots: tuple[int, ...]) -> Config:
-        """Its configuration, tested on a ground."""
-        settings = trial.settings.model_copy(update={"shots": shots})
-        return self.config.model_copy(update={"data": trial.data, "eval": settings})
-
-
-@dataclass(frozen=True)
 class Trial:
     """The test episodes of a ground."""
 
@@ -87,6 +64,29 @@ class Trial:
         plain = {"eval": self.settings.model_dump(exclude={"shots"}), "shot": shot, "episodes": self.digests[shot]}
         videos = self.ground.test.digest(self.settings.split)
         return short_digest(json.dumps([plain, videos], sort_keys=True))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run, or a method as it starts."""
+
+    digest: str
+    config: Config
+    trained: bool
+    """False: there is nothing to train, or not with frozen features."""
+    ground: Ground
+    """The first that needs it."""
+    label: str
+    """Of the first row that needs it."""
+
+    def folder(self, out: Path) -> Path:
+        """Its run folder."""
+        return out / "runs" / self.digest
+
+    def on(self, trial: Trial, shots: tuple[int, ...]) -> Config:
+        """Its configuration, tested on a ground."""
+        settings = trial.settings.model_copy(update={"shots": shots})
+        return self.config.model_copy(update={"data": trial.data, "eval": settings})
 
 
 def make_job(row: Row, ground: Ground, values: Mapping[str, Any]) -> Job:

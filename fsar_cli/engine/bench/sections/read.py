@@ -43,11 +43,10 @@ def read(bench: Workbench) -> Iterator[Measurement]:
     yield Measurement("read", "a clip, ready for the network", sizes, "ms", one, by_pillow, against,
                       found["ours"].spread)  # fmt: skip
     workers = loader_workers(None, bench.device)
-    processes = counted(workers, "process", "processes")
     seconds = once(lambda: _load(reader, tuple(videos), workers), CPU)
     yield Measurement(
-        "read", f"clips by loaders ({processes})", sizes, "clips/s", len(videos) / seconds, 1000 / by_pillow,
-        against, details={"clips": len(videos), "start_included": True},
+        "read", f"clips by loaders ({counted(workers, 'process')})", sizes, "clips/s", len(videos) / seconds,
+        1000 / by_pillow, against, details={"clips": len(videos), "start_included": True},
     )  # fmt: skip
 
 

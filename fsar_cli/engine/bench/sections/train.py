@@ -128,8 +128,7 @@ def _optimiser_seconds(optimizer: torch.optim.Optimizer, device: torch.device) -
 
 def _sizes(bench: Workbench) -> str:
     (way, shot, queries), sizes = bench.sizes.train_shape, bench.sizes
-    asked = counted(queries, "query", "queries")
-    return f"{sizes.backbone}, {sizes.train_side} px, {way}-way {shot}-shot, {asked} a class"
+    return f"{sizes.backbone}, {sizes.train_side} px, {way}-way {shot}-shot, {counted(queries, 'query')} a class"
 
 
 def _in_memory(
