@@ -27,7 +27,7 @@ demo: install
 
 # The checkpoint that the demo starts from: renders normal scenes and trains on them, 1500 steps in about 25 minutes.
 demo-weights: install
-	$(BIN)/python -m fsar_cli.engine.pretrain fsar_cli/presets/demo.safetensors
+	$(BIN)/python -m fsar_cli.tools.demo.pretrain fsar_cli/presets/demo.safetensors
 
 test: install
 	$(BIN)/python -m pytest -n 2

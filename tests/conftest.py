@@ -1,10 +1,13 @@
 """Fixtures every test folder shares."""
 
+import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +16,8 @@ os.environ["COLUMNS"] = "200"  # tables are not folded, whoever runs the tests
 sys.path.insert(0, str(Path(__file__).parent))
 
 from videos import make_video
+
+from fsar_cli.cli import app
 
 # Tests run side by side (pytest -n): threads of several processes on the same cores would wait for one another.
 torch.set_num_threads(1)
@@ -80,3 +85,37 @@ def cuda() -> Iterator[torch.device]:
     yield torch.device("cuda", 0)
     torch.backends.cudnn.allow_tf32 = convolutions
     torch.set_float32_matmul_precision(products)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Exit code and both outputs of one command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def fsar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """`fsar("splits", "list")` -> Result, run in an empty folder with no FSAR_ variable set."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name == "FSAR_DEBUG" or (name.startswith("FSAR_") and "__" in name)]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["fsar", *map(str, arguments)])
+        try:
+            app.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return Result(code, *capsys.readouterr())
+
+    return run

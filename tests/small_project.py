@@ -7,7 +7,7 @@ from videos import make_video
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract

@@ -11,27 +11,16 @@ from typing import Annotated
 import typer
 
 from fsar_cli import __version__
-from fsar_cli.cli import (
-    annotations,
-    bench,
-    compare,
-    config,
-    demo,
-    doctor,
-    evaluate,
-    extract,
-    init,
-    methods,
-    prepare,
-    reproduce,
-    splits,
-    splits_check,
-    support,
-    train,
-    visualize,
-)
+from fsar_cli.cli import bench, config, evaluate, extract, init, methods, splits, splits_check, train, visualize
 from fsar_cli.cli.output import stderr
 from fsar_cli.errors import FsarError
+from fsar_cli.tools.annotations.cli import annotations
+from fsar_cli.tools.compare.cli import compare
+from fsar_cli.tools.demo.cli import demo
+from fsar_cli.tools.doctor.cli import doctor
+from fsar_cli.tools.prepare.cli import prepare
+from fsar_cli.tools.reproduce.cli import reproduce
+from fsar_cli.tools.support.cli import app as support
 
 # Worker processes share the cores with the network: threads that wait for work must sleep, not spin (read by OpenMP
 # when torch loads; on two busy cores a training step was ten times slower without it).
@@ -46,23 +35,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # Short helps fit one line of an 80-column terminal beside the longest name.
-app.command("demo", short_help="Everything at once on a rendered set; a CPU will do.")(demo.demo)
+app.command("demo", short_help="Everything at once on a rendered set; a CPU will do.")(demo)
 app.command("init", short_help="Write a commented fsar.yaml.")(init.init)
-app.command("prepare", short_help="Downloaded archives -> project folder.")(prepare.prepare)
-app.command("annotations", short_help="What temporal annotations hold.")(annotations.annotations)
+app.command("prepare", short_help="Downloaded archives -> project folder.")(prepare)
+app.command("annotations", short_help="What temporal annotations hold.")(annotations)
 app.command("extract-frames", short_help="Videos -> frame store; resumable.")(extract.extract_frames)
 splits.app.command("check")(splits_check.check)
 app.add_typer(splits.app, name="splits", short_help="Split lists: list, show, make, check, export.")
 app.command("train", short_help="Train by episodes; Ctrl-C saves.")(train.train)
 app.command("eval", short_help="Accuracy with its confidence interval.")(evaluate.evaluate)
-app.command("compare", short_help="Which differences between runs are real?")(compare.compare)
-app.command("reproduce", short_help="A table or figure of the paper, made anew.")(reproduce.reproduce)
+app.command("compare", short_help="Which differences between runs are real?")(compare)
+app.command("reproduce", short_help="A table or figure of the paper, made anew.")(reproduce)
 app.command("bench", short_help="How fast is fsar here?")(bench.bench)
-app.add_typer(support.app, name="support", short_help="Are the example clips good ones?")
+app.add_typer(support, name="support", short_help="Are the example clips good ones?")
 app.command("visualize-regions", short_help="Draw the key regions of a video.")(visualize.visualize_regions)
 app.command("methods", short_help="The methods and their papers.")(methods.methods)
 app.add_typer(config.app, name="config", short_help="Settings, their origins, presets.")
-app.command("doctor", short_help="Is this machine ready?")(doctor.doctor)
+app.command("doctor", short_help="Is this machine ready?")(doctor)
 
 
 def _version(show: bool) -> None:

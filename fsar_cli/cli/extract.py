@@ -12,7 +12,7 @@ from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
 from fsar_cli.errors import DataError, UsageError, counted, did_you_mean
 
 if TYPE_CHECKING:
-    from fsar_cli.engine.clips import Chosen
+    from fsar_cli.data.store.planning import Chosen
 
 CLIPS = ("segment", "longest", "whole")
 STORES = ("files", "packed", "videos")
@@ -79,8 +79,8 @@ def extract_frames(
     A video that cannot be read is named with its reason and listed in OUT/failed.csv; the others finish (exit code 3).
     """
     from fsar_cli.data.store.extraction import extract
+    from fsar_cli.data.store.planning import choose_clips
     from fsar_cli.data.store.records import Settings
-    from fsar_cli.engine.clips import choose_clips
     from fsar_cli.settings import resolve
 
     resolved = resolve(path=config, assignments=assignments).config

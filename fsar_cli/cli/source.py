@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
-    from fsar_cli.core.methods.base import FewShotMethod
+    from fsar_cli.core.method import FewShotMethod
     from fsar_cli.engine.runs import Run
 
 

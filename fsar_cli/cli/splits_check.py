@@ -12,7 +12,7 @@ from fsar_cli.cli.splits import Root, data_root
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
-    from fsar_cli.data.splits.checking import Shape
+    from fsar_cli.data.checking.fit import Shape
 
 
 def check(
@@ -73,10 +73,10 @@ def check(
     extra, shape, problem, remedy]; accuracy [split, way, shot, queries, share (of published episodes that hold a
     missing video: the worst case), at_random (half the 95 % interval)], both of 1; problems [the columns of --csv].
     """
+    from fsar_cli.data.checking.decoding import look
+    from fsar_cli.data.checking.fit import check as check_splits
     from fsar_cli.data.naming import match_videos
     from fsar_cli.data.splits import Splits
-    from fsar_cli.data.splits.checking import check as check_splits
-    from fsar_cli.data.splits.decoding import look
     from fsar_cli.data.splits.tree import scan_tree
     from fsar_cli.machine import cache_folder, cores
     from fsar_cli.settings import resolve
@@ -110,7 +110,7 @@ def check(
 def _shapes(
     settings: "Config", way: int | None, shot: int | None, queries: int | None, group_disjoint: bool
 ) -> "dict[str, Shape]":
-    from fsar_cli.data.splits.checking import Shape
+    from fsar_cli.data.checking.fit import Shape
 
     episode, evaluation = settings.episode, settings.eval
     train = (episode.way, episode.shot, episode.queries, episode.group_disjoint)

@@ -11,8 +11,8 @@ from fsar_cli.cli.output import print_json, stdout, table
 from fsar_cli.errors import DataError
 
 if TYPE_CHECKING:
-    from fsar_cli.data.splits.checking import Check, ClassCheck, Comparison, Problem, Seen, SplitCheck
-    from fsar_cli.data.splits.deviation import Deviation
+    from fsar_cli.data.checking.deviation import Deviation
+    from fsar_cli.data.checking.fit import Check, ClassCheck, Comparison, Problem, Seen, SplitCheck
     from fsar_cli.data.splits.tree import Tree
 
 COLUMNS = ("split", "class", "video", "problem", "detail")

@@ -6,14 +6,16 @@ from pathlib import Path
 import torch
 
 from fsar_cli.config import Config, ModelConfig
-from fsar_cli.core.attention import CrossTransformer
-from fsar_cli.core.backbone import Backbone, build_backbone
+from fsar_cli.core.backbones.image import Backbone, build_backbone
 from fsar_cli.core.enrichment import FrameEnrichment, PatchEnrichment
 from fsar_cli.core.features import Features, GlobalFeatures, KeyRegionFeatures
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.layers.nearest import NearestTuples
+from fsar_cli.core.layers.policy import PatchPolicy
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.arn import ARN
 from fsar_cli.core.methods.ata import ATA
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.core.methods.bimacl import BiMACL
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.hyrsm import HyRSM
@@ -25,8 +27,6 @@ from fsar_cli.core.methods.sloshnet import CARDINALITIES, SloshNet
 from fsar_cli.core.methods.strm import PATCH_SIDE, STRM
 from fsar_cli.core.methods.trx import TRX
 from fsar_cli.core.motion_attention import MotionAttention
-from fsar_cli.core.nearest import NearestTuples
-from fsar_cli.core.policy import PatchPolicy
 from fsar_cli.core.regions import KeyRegionSelector, Selector
 from fsar_cli.core.relation import Difference, Relation
 from fsar_cli.core.stages import FusedBackbone

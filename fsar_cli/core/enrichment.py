@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.attention import dropout
 from fsar_cli.core.encoded import at_least_float32, check_frames
-from fsar_cli.core.tuples import position_encoding
+from fsar_cli.core.layers.attention import dropout
+from fsar_cli.core.layers.tuples import position_encoding
 
 
 class Positioned(nn.Module):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.backbone import Backbone
+from fsar_cli.core.backbones.image import Backbone
 from fsar_cli.core.encoded import at_least_float32
 from fsar_cli.core.regions import Regions, Selector, crop_regions
 

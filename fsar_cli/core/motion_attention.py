@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.attention import dropout
 from fsar_cli.core.encoded import at_least_float32
+from fsar_cli.core.layers.attention import dropout
 
 
 class MotionAttention(nn.Module):

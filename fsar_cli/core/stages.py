@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.backbone import Backbone
+from fsar_cli.core.backbones.image import Backbone
 
 NODES = 4
 LAST_SHARE = 0.6  # of the last stage in the map, at the start

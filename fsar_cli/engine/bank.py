@@ -23,7 +23,7 @@ from fsar_cli import __version__
 from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
 from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.cache import Cache

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.runs import Run
 from fsar_cli.errors import DataError
 

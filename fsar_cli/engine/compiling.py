@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbone import Backbone
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.backbones.image import Backbone
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.device import autocast
 from fsar_cli.engine.steps import clips_per_call, statistics_kept
 from fsar_cli.reporting import Reporter

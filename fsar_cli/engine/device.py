@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError
 from fsar_cli.machine import available_memory, cores
 from fsar_cli.reporting import SILENT, Reporter

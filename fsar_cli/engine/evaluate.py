@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from fsar_cli.config import Config, EvalConfig
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.episodes import EpisodeDigest, EpisodeSampler
 from fsar_cli.data.splits import Splits

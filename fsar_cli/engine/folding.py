@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 
 
 @contextmanager

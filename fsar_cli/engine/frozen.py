@@ -14,7 +14,7 @@ import torch
 
 from fsar_cli.config import Config
 from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.bank import describe_clips

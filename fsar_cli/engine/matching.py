@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.device import free_memory

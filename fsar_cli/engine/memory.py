@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbone import Backbone
+from fsar_cli.core.backbones.image import Backbone
 from fsar_cli.core.build import build_method
-from fsar_cli.core.checkpointing import blocks
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.layers.checkpointing import blocks
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine.device import autocast
 from fsar_cli.engine.steps import training_sampler, with_classes

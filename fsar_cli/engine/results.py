@@ -16,7 +16,7 @@ import numpy as np
 
 import fsar_cli
 from fsar_cli.config import Config
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.tensorfile import add_to_digest

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from fsar_cli.config import Config, OptimConfig
 from fsar_cli.core.build import normalizes
-from fsar_cli.core.checkpointing import NORMS
 from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.layers.checkpointing import NORMS
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.data.clips import EpisodeBatch
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits

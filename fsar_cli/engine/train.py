@@ -18,7 +18,7 @@ from torch import nn
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
-from fsar_cli.core.checkpointing import NORMS
+from fsar_cli.core.layers.checkpointing import NORMS
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore

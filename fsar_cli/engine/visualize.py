@@ -16,7 +16,7 @@ import torch
 from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
 from fsar_cli.core.features import KeyRegionFeatures
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
 from fsar_cli.data.video import VideoInfo, VideoWriter, frame_times, iter_frames, probe, read_frames

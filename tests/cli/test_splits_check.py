@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from videos import make_video
 
+from fsar_cli.data.checking.deviation import deviation
 from fsar_cli.data.splits import Splits, Video
-from fsar_cli.data.splits.deviation import deviation
 
 FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()", "splits", "check"]
 COUNTS = ("wanted", "found", "missing", "ambiguous", "undecodable", "short", "spelling", "usable")

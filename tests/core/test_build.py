@@ -11,8 +11,8 @@ from fsar_cli.config import KEYS, Config
 from fsar_cli.core import build
 from fsar_cli.core.build import BUILDERS, build_method, normalizes
 from fsar_cli.core.features import KeyRegionFeatures
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.errors import UsageError
 
 WAY, SHOT, QUERIES = 3, 2, 4

@@ -6,8 +6,8 @@ from core_parts import random_clips, random_index, relative_error, seeded, small
 from torch import Tensor
 
 from fsar_cli.core.build import build_method
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.core.regions import KeyRegionSelector, crop_regions
 
 pytestmark = pytest.mark.cuda

@@ -13,19 +13,19 @@ import torch
 from core_parts import relative_error
 from torch import Tensor, nn
 
-from fsar_cli.core.alignment import otam
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.enrichment import FrameEnrichment, PatchEnrichment
 from fsar_cli.core.features import Features
+from fsar_cli.core.layers.alignment import otam
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.layers.nearest import NearestTuples
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods.ata import ATA, SCALE, SHARPNESS
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.keyregion import KeyRegion
 from fsar_cli.core.methods.otam import OTAM
 from fsar_cli.core.methods.strm import STRM
 from fsar_cli.core.methods.trx import TRX
-from fsar_cli.core.nearest import NearestTuples
 from fsar_cli.core.regions import KeyRegionSelector, crop_regions
 from fsar_cli.core.relation import Relation
 

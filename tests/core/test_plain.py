@@ -6,10 +6,10 @@ import pytest
 import torch
 from core_parts import relative_error, seeded, small_config
 
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.build import build_method
 from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.bench.plain import (
     COMPARED,
     concatenated_tuples,

@@ -8,7 +8,7 @@ import torch
 from core_parts import random_clips, relative_error, seeded, tiny_backbone
 from torch import Tensor, nn
 
-from fsar_cli.core.backbone import Backbone, build_backbone
+from fsar_cli.core.backbones.image import Backbone, build_backbone
 from fsar_cli.core.features import GlobalFeatures
 from fsar_cli.core.stages import Alignment, FusedBackbone, SearchedCell
 from fsar_cli.errors import UsageError

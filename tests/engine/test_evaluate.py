@@ -12,7 +12,7 @@ from small_project import lively, small
 
 from fsar_cli.core.build import build_method
 from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits

@@ -5,7 +5,7 @@ import torch
 from small_project import lively, small
 from torch import nn
 
-from fsar_cli.core.backbone import Backbone, build_backbone
+from fsar_cli.core.backbones.image import Backbone, build_backbone
 from fsar_cli.core.features import GlobalFeatures
 from fsar_cli.engine.folding import folded
 

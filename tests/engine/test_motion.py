@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from fsar_cli.engine.hits import centre_inside, compare_regions, intersection_over_union
 from fsar_cli.engine.motion import (
     RegionStatistics,
     boxes_around,
@@ -12,6 +11,7 @@ from fsar_cli.engine.motion import (
     motion_energy,
     region_statistics,
 )
+from fsar_cli.tools.demo.hits import centre_inside, compare_regions, intersection_over_union
 
 
 def blinking(x: int, y: int, side: int = 40, frames: int = 3, size: int = 8) -> torch.Tensor:

@@ -12,10 +12,10 @@ from videos import make_video
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
-from fsar_cli.engine.doctor_data import check_project
 from fsar_cli.engine.evaluate import evaluate, write_results
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.train import Trainer
+from fsar_cli.tools.doctor.data import check_project
 
 CPU = torch.device("cpu")
 

@@ -3,9 +3,9 @@
 A new method is its file, a line here and a line in BUILDERS of `core/build.py`.
 """
 
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods.arn import ARN
 from fsar_cli.core.methods.ata import ATA
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.core.methods.bimacl import BiMACL
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.hyrsm import HyRSM

@@ -26,10 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.classification import all_videos, over_queries
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
 from fsar_cli.core.features import Features, FrameFeatures
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.layers.classification import all_videos, over_queries
+from fsar_cli.core.method import FewShotMethod
 
 SIGMA = 100.0  # slope of the power normalisation
 SMALLEST_TRACE = 1e-6  # a video without features has a descriptor of zeros

@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.core.adaptation import CONDITIONAL, MARGINAL, adapt
-from fsar_cli.core.attention import dropout
-from fsar_cli.core.classification import all_videos, over_queries, true_classes
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
 from fsar_cli.core.features import Features
+from fsar_cli.core.layers.attention import dropout
+from fsar_cli.core.layers.classification import all_videos, over_queries, true_classes
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 
 SCALE = 10.0  # of the cosine of two frames, before adaptation
 SHARPNESS = 5.0  # of the two scores, before each becomes a probability

@@ -26,13 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.features import Features, FrameFeatures
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.layers.nearest import NearestTuples, distances
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.motion_attention import MotionAttention
-from fsar_cli.core.nearest import NearestTuples, distances
 
 SMALLEST = 1e-12  # sum of two distances, where all tuples are equal
 

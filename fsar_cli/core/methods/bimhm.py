@@ -9,9 +9,9 @@ episode; here `train.loss_reduction` decides, the sum unless set.
 
 from torch import Tensor
 
-from fsar_cli.core.alignment import hausdorff
 from fsar_cli.core.features import Features
-from fsar_cli.core.methods.pairwise import Pairwise
+from fsar_cli.core.layers.alignment import hausdorff
+from fsar_cli.core.layers.pairwise import Pairwise
 
 
 class BiMHM(Pairwise):

@@ -22,15 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.alignment import hausdorff
-from fsar_cli.core.attention import dropout
-from fsar_cli.core.classification import all_videos, classification_loss
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32, check_frames
 from fsar_cli.core.features import Features
+from fsar_cli.core.layers.alignment import hausdorff
+from fsar_cli.core.layers.attention import dropout
+from fsar_cli.core.layers.classification import all_videos, classification_loss
+from fsar_cli.core.layers.selfattention import SelfAttention, attend, head_width
+from fsar_cli.core.layers.tuples import position_encoding
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.core.selfattention import SelfAttention, attend, head_width
-from fsar_cli.core.tuples import position_encoding
+from fsar_cli.core.method import FewShotMethod
 
 POSITION = 0.01
 POSITION_DROPOUT, ATTENTION_DROPOUT = 0.1, 0.2

@@ -11,12 +11,12 @@ the three training tricks.
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.core.alignment import hausdorff
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.features import Features
+from fsar_cli.core.layers.alignment import hausdorff
+from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.losses import episode_cross_entropy, spatio_temporal_refined_loss, total_loss
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 
 
 class KeyRegion(FewShotMethod):

@@ -30,16 +30,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.alignment import hausdorff
-from fsar_cli.core.attention import dropout
 from fsar_cli.core.changes import MotionBranch, MotionDecoder, changes_of
-from fsar_cli.core.classification import all_videos, classification_loss, over_queries
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32, check_frames
 from fsar_cli.core.features import Features, FrameFeatures
+from fsar_cli.core.layers.alignment import hausdorff
+from fsar_cli.core.layers.attention import dropout
+from fsar_cli.core.layers.classification import all_videos, classification_loss, over_queries
+from fsar_cli.core.layers.selfattention import TransformerLayer
+from fsar_cli.core.layers.tuples import position_encoding
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.core.selfattention import TransformerLayer
-from fsar_cli.core.tuples import position_encoding
+from fsar_cli.core.method import FewShotMethod
 
 LARGEST_MAP = 7
 POSITION = 0.02

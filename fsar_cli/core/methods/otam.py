@@ -10,8 +10,8 @@ queries of an episode as all methods here do, where they average it: `train.loss
 
 from torch import Tensor
 
-from fsar_cli.core.alignment import otam
-from fsar_cli.core.methods.pairwise import Pairwise
+from fsar_cli.core.layers.alignment import otam
+from fsar_cli.core.layers.pairwise import Pairwise
 
 
 class OTAM(Pairwise):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 
 
 class Prototype(FewShotMethod):

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.features import Features, FrameFeatures
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.method import FewShotMethod
 
 CARDINALITIES = (1,)
 ATTENTION_HEADS, GROUPS = 8, 16

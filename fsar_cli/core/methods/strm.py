@@ -21,13 +21,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.enrichment import FrameEnrichment, PatchEnrichment, patches_of
 from fsar_cli.core.features import Features, FrameFeatures
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.layers.nearest import NearestTuples
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.methods.base import FewShotMethod
-from fsar_cli.core.nearest import NearestTuples
+from fsar_cli.core.method import FewShotMethod
 
 PATCH_SIDE = 4
 

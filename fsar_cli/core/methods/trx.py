@@ -9,10 +9,10 @@ matched in one call.
 import torch
 from torch import Tensor
 
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.features import Features
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.method import FewShotMethod
 
 
 class TRX(FewShotMethod):

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fsar_cli.core.attention import CrossTransformer
 from fsar_cli.core.encoded import Scores
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
-from fsar_cli.core.methods.base import FewShotMethod
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.keyregion import KeyRegion
 from fsar_cli.core.methods.otam import OTAM

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fsar_cli.core.features import Features
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader, loader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.transforms import to_float

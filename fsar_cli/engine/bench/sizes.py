@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbone import backbone_names
+from fsar_cli.core.backbones.image import backbone_names
 from fsar_cli.engine.bank import FRAMES_PER_BATCH
 from fsar_cli.engine.bench.plain import COMPARED
 from fsar_cli.engine.bench.timing import Repeats

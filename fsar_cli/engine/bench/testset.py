@@ -20,9 +20,9 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.packed import PackedSink
 from fsar_cli.data.store.records import Record, Settings
 from fsar_cli.data.store.sources import Source
-from fsar_cli.data.synthetic.actions import CLASSES
-from fsar_cli.data.synthetic.render import render_clip
 from fsar_cli.reporting import SILENT, Reporter
+from fsar_cli.tools.demo.scenes.actions import CLASSES
+from fsar_cli.tools.demo.scenes.render import render_clip
 
 FRAMES = 8
 """Stored frames of a clip: what evaluation reads."""

@@ -12,7 +12,7 @@ import torch
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine.bench.ceiling import TYPES, copy_bandwidth, product_ceiling, type_name

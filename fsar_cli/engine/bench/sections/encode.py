@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.bench.ceiling import flops_of
 from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_episodes import in_customary_layout

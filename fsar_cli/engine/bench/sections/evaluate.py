@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fsar_cli.config import Config
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.bank import Bank, encode_videos

@@ -8,13 +8,13 @@ from pathlib import Path
 from fsar_cli.data.store.extraction import extract as extract_frames
 from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
-from fsar_cli.data.synthetic.actions import CLASSES
-from fsar_cli.data.synthetic.dataset import render_set
 from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_frames import extract_plainly
 from fsar_cli.engine.bench.timing import in_turn
 from fsar_cli.engine.bench.workbench import Workbench
 from fsar_cli.machine import cores
+from fsar_cli.tools.demo.scenes.actions import CLASSES
+from fsar_cli.tools.demo.scenes.dataset import render_set
 
 DISTINCT, SHORT_SIDE, MAX_WORKERS = 8, 256, 8
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
-from fsar_cli.data.prepare.unpacking import unpack
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.store.shards import SHARDS
 from fsar_cli.data.transforms import to_float
@@ -16,6 +15,7 @@ from fsar_cli.engine.bench.timing import in_turn, once
 from fsar_cli.engine.bench.workbench import Workbench
 from fsar_cli.engine.device import loader_workers
 from fsar_cli.errors import counted
+from fsar_cli.tools.prepare.unpacking import unpack
 
 CPU = torch.device("cpu")
 PER_ROUND = 16

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from fsar_cli.core.methods.base import FewShotMethod
+from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.bank import Bank, encode_videos

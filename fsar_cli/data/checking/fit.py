@@ -1,0 +1,264 @@
+"""Does a split file fit a tree, can the episodes one wants be drawn from what is there, and what do they still tell?
+
+Nothing is read here: what is known of the tree's videos (frames, which do not decode) is passed in.
+
+A listed video can have these problems:
+- `missing`: the tree has no such video; the detail names other clips of the same source video, if there are any.
+- `ambiguous`: several videos of the tree could be it; the detail names them.
+- `undecodable`: it is there and cannot be read to its end; the detail is the reason.
+- `short`: it has fewer frames than a clip takes.
+- `spelling`: the tree spells its name otherwise; the detail is the tree's id. It counts as found, and episodes can be
+  drawn from it once the split file has that id.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from fsar_cli.data.checking.deviation import Deviation, deviation
+from fsar_cli.data.episodes import check_drawable
+from fsar_cli.data.naming import Matches
+from fsar_cli.data.splits.file import Splits, Video
+from fsar_cli.data.splits.protocols import protocols
+from fsar_cli.data.splits.tree import Tree
+from fsar_cli.errors import counted
+
+PROBLEMS = ("missing", "ambiguous", "undecodable", "short", "spelling")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an episode of a split is to hold."""
+
+    way: int
+    shot: int
+    queries: int
+    group_disjoint: bool = False
+
+    def __str__(self) -> str:
+        disjoint = ", other groups than the support's" if self.group_disjoint else ""
+        return f"{self.way}-way {self.shot}-shot, {counted(self.queries, 'query')} a class{disjoint}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a tree's videos beyond their names."""
+
+    least: int = 1
+    """Frames that a video must have."""
+    frames: Mapping[str, int] | None = None
+    """{tree id: frames}; None where nobody has counted."""
+    undecodable: Mapping[str, str] | None = None
+    """{tree id: reason}; None where nobody has tried."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with one listed video; see the module docstring."""
+
+    split: str
+    cls: str
+    video: str
+    problem: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ClassCheck:
+    """One class of a split in numbers of videos; wanted = found + missing + ambiguous."""
+
+    split: str
+    cls: str
+    wanted: int
+    """Videos that the split file lists."""
+    found: int
+    missing: int
+    ambiguous: int
+    undecodable: int | None
+    """None: not tried."""
+    short: int | None
+    """None: not known."""
+    spelling: int
+    usable: int
+    """Found, long enough and decodable, as far as that is known."""
+    published: int | None
+    """Videos of the class in the published protocol that the file follows, if it does."""
+    enough: bool
+    """Whether the usable videos are enough for shot + queries."""
+
+
+@dataclass(frozen=True)
+class SplitCheck:
+    """One split: what is left of the whole, and whether the wanted episodes can be drawn from it."""
+
+    split: str
+    classes: int
+    """Classes that the split file lists."""
+    left: int
+    """Those of them with a usable video."""
+    protocol: str | None
+    """Published protocol that the file follows: its videos are the whole. None: the whole is what the file lists."""
+    whole: int
+    lacking: int
+    """Videos of the whole that cannot be used."""
+    extra: int
+    """Usable videos beyond the protocol's number of their class."""
+    shape: Shape
+    problem: str
+    """Why the episodes cannot be drawn from the usable videos; empty if they can."""
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far an accuracy on the usable videos may lie from that on the whole."""
+
+    split: str
+    shape: Shape
+    deviation: Deviation | None
+    """None where the whole does not allow such episodes, or they are group-disjoint (nobody published such)."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The whole report; `unlisted` are the tree's videos that the split file does not name."""
+
+    classes: tuple[ClassCheck, ...]
+    problems: tuple[Problem, ...]
+    splits: tuple[SplitCheck, ...]
+    comparisons: tuple[Comparison, ...]
+    unlisted: int
+    counts: Counter[str] = field(default_factory=Counter)
+    """Videos by problem."""
+
+    @property
+    def listed(self) -> int:
+        """Videos of the split file."""
+        return sum(entry.wanted for entry in self.classes)
+
+    @property
+    def ok(self) -> bool:
+        """Every listed video is there under its id and decodes, as far as was tried, and every split can be drawn from.
+
+        Short videos do not count against it unless a split cannot do without them.
+        """
+        bad = any(self.counts[kind] for kind in PROBLEMS if kind != "short")
+        return not bad and not any(entry.problem for entry in self.splits)
+
+
+def check(
+    splits: Splits,
+    tree: Tree,
+    matches: Matches,
+    shapes: Mapping[str, Shape],
+    seen: Seen = Seen(),
+    evaluations: Iterable[tuple[str, Shape]] = (),
+    spread: float | None = None,
+) -> Check:
+    """Compare a split list with a tree, class by class, and try to draw each split's episodes from what can be used.
+
+    Args:
+        matches: what `match_videos` made of the list's ids and the tree's.
+        shapes: the episodes wanted of each split the list holds.
+        evaluations: (split, shape) of the accuracies to compare with those on the whole.
+        spread: standard deviation of an episode's accuracy, see `deviation`.
+    """
+    problems = tuple(
+        Problem(split, video.cls, video.id, kind, detail)
+        for split, video in splits.rows
+        for kind, detail in _problems(video, matches, seen)
+    )
+    unusable = {entry.video for entry in problems if entry.problem != "spelling"}
+    rows = tuple(row for row in splits.rows if row[1].id not in unusable)
+    usable = Splits(rows, splits.header) if unusable else splits
+    classes = tuple(_classes(splits, usable, problems, shapes, seen))
+    drawn = tuple(_split(splits, usable, classes, split, shapes[split]) for split in splits.names)
+    comparisons = tuple(
+        Comparison(split, shape, _compare(classes, split, shape, spread)) for split, shape in evaluations
+    )
+    unlisted = len(tree.ids) - len(matches.found)
+    return Check(classes, problems, drawn, comparisons, unlisted, Counter(entry.problem for entry in problems))
+
+
+def _problems(video: Video, matches: Matches, seen: Seen) -> Iterator[tuple[str, str]]:
+    there = matches.found.get(video.id)
+    if there is None:
+        if video.id in matches.ambiguous:
+            candidates = matches.ambiguous[video.id]
+            yield "ambiguous", " or ".join(candidates) + ("" if len(candidates) > 1 else ", which others could be too")
+        else:
+            others = matches.other_clips.get(video.id)
+            yield "missing", f"another clip of it: {', '.join(others)}" if others else ""
+        return
+    if reason := (seen.undecodable or {}).get(there):
+        yield "undecodable", reason
+    elif (frames := (seen.frames or {}).get(there, seen.least)) < seen.least:
+        yield "short", f"{counted(frames, 'frame')} of {seen.least}"
+    if there != video.id:
+        yield "spelling", there
+
+
+def _classes(
+    splits: Splits, usable: Splits, problems: Sequence[Problem], shapes: Mapping[str, Shape], seen: Seen
+) -> Iterator[ClassCheck]:
+    """The classes of the list, and those of its protocol that it lacks."""
+    counts = Counter((entry.split, entry.cls, entry.problem) for entry in problems)
+    wanted = Counter((split, video.cls) for split, video in splits.rows)
+    left = Counter((split, video.cls) for split, video in usable.rows)
+    published = _published(splits)
+    for split in splits.names:
+        for cls in sorted({*splits.classes(split), *published.get(split, ())}):
+            number = {kind: counts[split, cls, kind] for kind in PROBLEMS}
+            shape = shapes[split]
+            yield ClassCheck(
+                split,
+                cls,
+                wanted=wanted[split, cls],
+                found=wanted[split, cls] - number["missing"] - number["ambiguous"],
+                missing=number["missing"],
+                ambiguous=number["ambiguous"],
+                undecodable=None if seen.undecodable is None else number["undecodable"],
+                short=None if seen.frames is None else number["short"],
+                spelling=number["spelling"],
+                usable=left[split, cls],
+                published=published[split].get(cls, 0) if split in published else None,
+                enough=left[split, cls] >= shape.shot + shape.queries,
+            )
+
+
+def _published(splits: Splits) -> Mapping[str, Mapping[str, int]]:
+    """{split: {class: videos}} of the protocol that a split list follows; empty for others.
+
+    Where a protocol counts annotated videos the list has their segments, which do not compare.
+    """
+    known = protocols().get(splits.header.get("protocol", ""))
+    return known.classes if known and known.clips != "annotated" else {}
+
+
+def _sizes(classes: Sequence[ClassCheck], split: str) -> list[tuple[int, int]]:
+    """(videos of the whole, usable videos) of each class of a split."""
+    entries = (entry for entry in classes if entry.split == split)
+    return [(e.wanted if e.published is None else e.published, e.usable) for e in entries]
+
+
+def _split(splits: Splits, usable: Splits, classes: Sequence[ClassCheck], split: str, shape: Shape) -> SplitCheck:
+    message, hint = check_drawable(usable, split, **asdict(shape)) or ("", "")
+    sizes = _sizes(classes, split)
+    return SplitCheck(
+        split,
+        classes=len(splits.classes(split)),
+        left=len(usable.classes(split)),
+        protocol=splits.header["protocol"] if split in _published(splits) else None,
+        whole=sum(whole for whole, _ in sizes),
+        lacking=sum(max(whole - there, 0) for whole, there in sizes),
+        extra=sum(max(there - whole, 0) for whole, there in sizes),
+        shape=shape,
+        problem=message,
+        remedy=hint,
+    )
+
+
+def _compare(classes: Sequence[ClassCheck], split: str, shape: Shape, spread: float | None) -> Deviation | None:
+    if shape.group_disjoint:
+        return None
+    return deviation(_sizes(classes, split), shape.way, shape.shot, shape.queries, spread)

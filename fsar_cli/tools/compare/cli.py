@@ -1,0 +1,166 @@
+"""`fsar compare`: several runs, or untrained methods, on the same episodes -> which differences are real."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fsar_cli.cli.options import (
+    ConfigFile,
+    Dataset,
+    Device,
+    Episodes,
+    GroupDisjoint,
+    Json,
+    Preset,
+    Queries,
+    Quiet,
+    Seed,
+    Set,
+    Shots,
+    Split,
+    Verbose,
+    Way,
+)
+
+if TYPE_CHECKING:
+    from fsar_cli.tools.compare.comparison import Comparison
+    from fsar_cli.tools.compare.entries import Entry
+
+# Where one setting ends and the next begins; values may hold commas (a list), keys have a dot.
+_NEXT_SETTING = re.compile(r",(?=[a-z_]+(?:\.[a-z_]+)+=)")
+_NAMED = re.compile(r"([^=/\\,]+)=(.+)", re.DOTALL)
+
+
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help="Run folders: [NAME=]RUN[,KEY=VALUE]...")
+    ] = None,
+    untrained: Annotated[
+        list[str] | None,
+        typer.Option("--untrained", metavar="METHOD", help="A method as it starts: [NAME=]METHOD[,KEY=VALUE]..."),
+    ] = None,
+    against: Annotated[str | None, typer.Option(metavar="NAME", help="Compare all with this one, not every pair.")] = (
+        None
+    ),
+    group: Annotated[
+        str | None, typer.Option(metavar="method|name", help="Take training runs of one method (or NAME) together.")
+    ] = None,
+    shots: Shots = None,
+    way: Way = None,
+    queries: Queries = None,
+    episodes: Episodes = None,
+    seed: Seed = None,
+    split: Split = None,
+    dataset: Dataset = None,
+    frames: Annotated[Path | None, typer.Option(help="Frame store (default: each run's).")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Split file (default: the runs', which must agree).")] = None,
+    group_disjoint: GroupDisjoint = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("compare"),
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither read nor keep features and results (FSAR_CACHE).")
+    ] = False,
+    device: Device = "auto",
+    preset: Preset = None,
+    config: ConfigFile = None,
+    assignments: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare methods on the same episodes: paired differences, and whether they are real.
+
+    Evaluation settings are those of the first, unless flags change them. --untrained takes backbone, clips and all else
+    from the first run, too, or where there is none from the configuration. Settings after a comma apply to one alone;
+    --set applies to all. What was evaluated before on the same episodes is not evaluated again.
+
+    Says for each pair whether the difference is real at this number of episodes, how many would be needed, and how far
+    it depends on which videos the test set holds. With several training runs of a method, --group method says how far
+    it depends on their seeds. Writes tables, a picture and the accuracy of each episode to --out.
+    """
+    from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.engine.bank import feature_cache
+    from fsar_cli.engine.device import resolve_device
+    from fsar_cli.engine.results import result_cache
+    from fsar_cli.tools.compare.comparison import compare as compare_entries
+    from fsar_cli.tools.compare.report import write_report
+
+    reporter = ConsoleReporter(quiet or as_json, verbose)
+    flags = {
+        "eval.shots": shots or None, "eval.way": way, "eval.queries": queries, "eval.episodes": episodes,
+        "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
+        "data.splits": splits,
+    }  # fmt: skip
+    found = _entries(runs or [], untrained or [], preset, config, flags, assignments or [], dataset, reporter)
+    target = resolve_device(device, reporter)
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
+    caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
+    comparison = compare_entries(found, target, against=against, group=group, reporter=reporter, **caches)
+    files = write_report(comparison, out)
+    _show(comparison, out, files, as_json)
+
+
+def _entries(
+    runs: list[str],
+    untrained: list[str],
+    preset: str | None,
+    config: Path | None,
+    flags: dict[str, Any],
+    assignments: list[str],
+    dataset: str | None,
+    reporter,
+) -> "list[Entry]":
+    """What the arguments name, in their order, the runs first."""
+    from fsar_cli.engine.dataset import find_dataset
+    from fsar_cli.engine.runs import find_run
+    from fsar_cli.errors import UsageError
+    from fsar_cli.settings import resolve
+    from fsar_cli.tools.compare.entries import Entry
+
+    if runs and (preset or config):
+        raise UsageError("runs bring their own configuration", "change single values with --set KEY=VALUE")
+    other = find_dataset(dataset) if dataset else None
+    over = (other.values, f"data set {other.name}") if other else None
+    if other:
+        reporter.log(f"data set: {other.name} ({other.file})")
+    found = []
+    for text in runs:
+        name, path, changes = _parts(text)
+        run = find_run(Path(path))
+        settings = resolve(flags=flags, assignments=[*assignments, *changes], base=run.values(), over=over)
+        found.append(Entry(settings.config, run, name, tuple(changes)))
+    base = found[0].run.values() if found else None
+    for text in untrained:
+        name, method, changes = _parts(text)
+        wanted = [*assignments, f"model.method={method}", *changes]
+        settings = resolve(preset, config, flags, wanted, base=base, over=over)
+        found.append(Entry(settings.config, None, name, tuple(changes)))
+    return found
+
+
+def _parts(text: str) -> tuple[str, str, list[str]]:
+    """`[NAME=]WHAT[,KEY=VALUE]...` -> name (may be empty), what, settings; an existing folder is taken as it is."""
+    if Path(text).is_dir():
+        return "", text, []
+    what, *changes = _NEXT_SETTING.split(text)
+    named = _NAMED.fullmatch(what)
+    return (named[1].strip(), named[2], changes) if named else ("", what, changes)
+
+
+def _show(comparison: "Comparison", out: Path, files: list[str], as_json: bool) -> None:
+    from fsar_cli.cli.output import print_json, stdout, table
+    from fsar_cli.tools.compare.report import document, tables
+    from fsar_cli.tools.compare.words import notes, sentence
+
+    if as_json:
+        print_json({"command": "compare", "files": [str(out / name) for name in files], **document(comparison)})
+        return
+    left = {"task", "method", "difference", "class", "at these episodes", "largest difference (best)"}
+    for title, columns, rows in tables(comparison):
+        stdout.print(table(title, columns, rows, right=tuple(name for name in columns if name not in left)))
+    for difference in comparison.differences:
+        stdout.print(sentence(difference, comparison), markup=False)
+    for note in notes(comparison):
+        stdout.print(note, markup=False, style="dim")
+    stdout.print(f"picture, tables and episodes: {out}", markup=False)

@@ -1,0 +1,109 @@
+"""What a comparison says, in words: for each difference whether it is real, and what no interval here covers."""
+
+from collections.abc import Iterator
+
+from fsar_cli.engine.statistics.estimates import Difference
+from fsar_cli.tools.compare.comparison import Comparison
+
+SMALLEST_SHOWN = 1e-4
+
+
+def points(share: float, digits: int = 2) -> str:
+    """A share as points without sign: 0.0287 -> 2.87."""
+    return f"{abs(100 * share):.{digits}f}"
+
+
+def signed(share: float) -> str:
+    """A difference as points: +2.87, −0.40 (a true minus sign), 0.00."""
+    text = points(share)
+    return text if float(text) == 0 else ("+" if share > 0 else "−") + text
+
+
+def plus_minus(width: float | None) -> str:
+    """Half an interval: ± 0.41; a hyphen where it is not known."""
+    return "-" if width is None else f"± {points(width)}"
+
+
+def p_value(p: float) -> str:
+    """A p value as it is printed: < 0.0001, 0.0312."""
+    return f"< {SMALLEST_SHOWN:.4f}" if p < SMALLEST_SHOWN else f"{p:.4f}"
+
+
+def verdict(difference: Difference) -> str:
+    """One or two words for a table."""
+    if difference.real:
+        return "real"
+    return "no difference" if difference.spread == 0 else "cannot tell"
+
+
+def sentence(difference: Difference, comparison: Comparison) -> str:
+    """What one difference says."""
+    return f"{difference.shot}-shot: {_on_these(difference, comparison)}{_on_others(difference, comparison)}"
+
+
+def _on_these(difference: Difference, comparison: Comparison) -> str:
+    """Whether the episodes tell the two apart."""
+    mean, episodes = difference.estimate.mean, comparison.settings.episodes
+    first, second = difference.first, difference.second
+    size = f"{points(mean)} {plus_minus(difference.estimate.episodes)}"
+    if difference.spread == 0 and mean == 0:
+        return f"{first} and {second} got as many right in each of {episodes:,} episodes"
+    if difference.real:
+        ahead, behind = (first, second) if mean > 0 else (second, first)
+        p = f"p {'' if difference.p_holm < SMALLEST_SHOWN else '= '}{p_value(difference.p_holm)}"
+        note = f"({p}{', Holm' if difference.tests > 1 else ''})"
+        return f"{ahead} is ahead of {behind} by {size} points: real at {episodes:,} episodes {note}"
+    told = f"{first} and {second} cannot be told apart: {size} points at {episodes:,} episodes"
+    if difference.needed is None:
+        return f"{told}; a difference of zero is found by no number of episodes"
+    return f"{told}; about {_round(difference.needed):,} episodes would be needed to find a difference of this size"
+
+
+def _on_others(difference: Difference, comparison: Comparison) -> str:
+    """Whether that holds for other videos, and over training runs."""
+    estimate, text = difference.estimate, ""
+    size = abs(estimate.mean)
+    if difference.spread and estimate.videos is not None and estimate.floor is not None:
+        other = f"other {comparison.units}"
+        if not difference.real:
+            if size <= estimate.floor:
+                text = f", but these {comparison.videos} videos leave ± {points(estimate.floor)} however many there are"
+        elif size > estimate.videos:
+            text = f"; with {other} of these classes ± {points(estimate.videos)}: it holds for them, too"
+        else:
+            text = f"; with {other} of these classes ± {points(estimate.videos)}: for them it is not sure"
+    if estimate.training is not None:
+        found = "more" if size > estimate.training else "no more"
+        text += f"; between training runs ± {points(estimate.training)}: {found} than seeds explain"
+    return text
+
+
+def _round(number: int) -> int:
+    """Two significant digits: an estimate has no more."""
+    unit = 10 ** max(len(str(number)) - 2, 0)
+    return -(-number // unit) * unit
+
+
+def notes(comparison: Comparison) -> Iterator[str]:
+    """What the intervals mean and what none of them covers."""
+    tests, settings = len(comparison.differences), comparison.settings
+    yield (
+        f"± episodes: other random episodes of the same {comparison.videos} videos. p: exact randomisation test on "
+        f"paired episodes{f', Holm-adjusted for {tests} tests' if tests > 1 else ''}."
+    )
+    yield (
+        f"± videos: other {comparison.units} of the same {len(comparison.classes)} classes (jackknife). More episodes"
+        " do not narrow it; it is the one to trust beyond this test set. -: too few episodes or videos to tell."
+    )
+    if len(comparison.classes) == settings.way:
+        yield f"± classes: not to be told, as each episode holds all {settings.way} classes."
+    else:
+        yield "± classes: other classes, too (jackknife over classes)."
+    if all(len(side.members) == 1 or not side.trained for side in comparison.sides):
+        yield (
+            "Each was trained once: nothing here says how much another training seed would change. Train several seeds,"
+            " give all runs and --group method."
+        )
+    else:
+        runs = ", ".join(f"{side.name} {len(side.members)}" for side in comparison.sides if side.trained)
+        yield f"± training: other training seeds (t interval over the runs: {runs}); -: a single run."

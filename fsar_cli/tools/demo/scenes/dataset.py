@@ -1,0 +1,125 @@
+"""The demo set on disk: `videos/CLASS/CLASS_0001.mp4`, and `boxes.csv`: where the action is in every frame."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from fsar_cli.data.video import VideoWriter
+from fsar_cli.errors import DataError, UsageError, did_you_mean
+from fsar_cli.reporting import SILENT, Reporter
+from fsar_cli.tools.demo.scenes.actions import CLASSES
+from fsar_cli.tools.demo.scenes.render import render_clip
+from fsar_cli.tools.demo.scenes.scene import HEIGHT, WIDTH
+
+BOXES = "boxes.csv"
+QUALITY = 23  # x264 crf: sensor noise makes lower values twice as large and slow, to no visible gain
+COLUMNS = ("video", "frame", "x0", "y0", "x1", "y1")
+Job = tuple[str, int]
+
+
+def render_set(
+    root: Path, clips: Mapping[str, int], *, seed: int, workers: int = 1, reporter: Reporter = SILENT
+) -> list[Path]:
+    """Render clips of several classes; every file appears whole or not at all.
+
+    Args:
+        root: receives `videos/` and `boxes.csv`; existing clips of the same names are replaced.
+        clips: class name -> number of clips. Clip k of a class is the same whatever else is asked for.
+        workers: processes; the files do not depend on it.
+
+    Returns:
+        The video files, by class in the order of `clips`, then by number.
+
+    Raises:
+        UsageError: an unknown class or a negative number. DataError: a file cannot be written.
+    """
+    jobs = _jobs(clips)
+    for name in dict.fromkeys(name for name, _ in jobs):
+        (root / "videos" / name).mkdir(parents=True, exist_ok=True)
+    boxes: dict[str, np.ndarray] = {}
+    with reporter.track("rendering", len(jobs), "clips") as task:
+        for video, found in _run(partial(_write_clip, root, seed), jobs, workers):
+            boxes[video] = found
+            task.advance()
+    write_boxes(root / BOXES, boxes)
+    return [video_path(root, video) for video in boxes]
+
+
+def _jobs(clips: Mapping[str, int]) -> list[Job]:
+    for name, count in clips.items():
+        if name not in CLASSES:
+            hint = did_you_mean(name, CLASSES) or f"classes: {', '.join(CLASSES)}"
+            raise UsageError(f"the demo set has no class '{name}'", hint)
+        if count < 0:
+            raise UsageError(f"cannot render {count} clips of '{name}'; the number must not be negative")
+    return [(name, number) for name, count in clips.items() for number in range(1, count + 1)]
+
+
+def _run(write, jobs: list[Job], workers: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Results in the order of `jobs`."""
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        yield from map(write, jobs)
+        return
+    # spawn: a fork of a process that has used torch may hang.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(write, jobs, chunksize=4)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_clip(root: Path, seed: int, job: Job) -> tuple[str, np.ndarray]:
+    name, number = job
+    video = f"{name}/{name}_{number:04d}"
+    clip = render_clip(name, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+    with VideoWriter(video_path(root, video), WIDTH, HEIGHT, clip.fps, crf=QUALITY) as writer:
+        for frame in clip.frames:
+            writer.write(frame)
+    return video, clip.boxes
+
+
+def video_path(root: Path, video: str) -> Path:
+    """The file of video id `CLASS/CLASS_0001` in the set at `root`."""
+    return root / "videos" / f"{video}.mp4"
+
+
+def write_boxes(path: Path, boxes: Mapping[str, np.ndarray]) -> None:
+    """Write boxes float32 [T,4] by video id (x0 y0 x1 y1, source pixels) as one row per frame; atomic."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for video, rows in boxes.items():
+            table.writerows([video, i, *(f"{float(v):g}" for v in row)] for i, row in enumerate(rows))
+    os.replace(part, path)
+
+
+def read_boxes(path: Path) -> dict[str, np.ndarray]:
+    """Read `boxes.csv`: video id -> float32 [T,4], x0 y0 x1 y1 in source pixels of each frame.
+
+    Raises:
+        DataError: missing or unreadable file, other columns, frames not counted from 0 without gaps.
+    """
+    rows: dict[str, list[list[float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.reader(file)
+            if tuple(next(table, ())) != COLUMNS:
+                raise DataError(f"{path}: the first line must be {','.join(COLUMNS)}")
+            for line, (video, frame, *box) in enumerate(table, 2):
+                found = rows.setdefault(video, [])
+                if int(frame) != len(found) or len(box) != 4:
+                    raise DataError(f"{path}, line {line}: frame {frame} of {video} is out of order or incomplete")
+                found.append([float(v) for v in box])
+    except OSError as error:
+        raise DataError(f"cannot read the boxes {path}: {error.strerror}", "`fsar demo` renders the set") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a table of boxes: {error}") from error
+    return {video: np.array(boxes, np.float32) for video, boxes in rows.items()}

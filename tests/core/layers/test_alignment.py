@@ -1,0 +1,262 @@
+"""Bidirectional mean Hausdorff distance (eq. 11) and OTAM against loops, and what they do not depend on."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from core_parts import relative_error, seeded
+
+from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.features import Features
+from fsar_cli.core.layers import alignment
+from fsar_cli.core.layers.pairwise import Pairwise
+from fsar_cli.core.methods.bimhm import BiMHM
+from fsar_cli.core.methods.otam import OTAM
+
+E, Q, N, K, T, D = 2, 3, 4, 2, 5, 6
+
+
+def hausdorff(query: torch.Tensor, support: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
+    """Query [E,Q,T,D], support [E,N,K,T,D] -> mean distance to the shots of each class [E,Q,N]."""
+    pairs = alignment.hausdorff(query, support.flatten(1, 2), reduction)
+    return pairs.unflatten(-1, support.shape[1:3]).mean(-1)
+
+
+def make_videos(*lead: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*lead, T, D, generator=seeded(seed))
+
+
+def cosine_distance(a: np.ndarray, b: np.ndarray) -> float:
+    return 1 - float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
+
+
+def slow_hausdorff(query: np.ndarray, support: np.ndarray) -> float:
+    forth = sum(min(cosine_distance(q, s) for s in support) for q in query)
+    back = sum(min(cosine_distance(q, s) for q in query) for s in support)
+    return forth + back
+
+
+def test_hausdorff_is_equation_11_averaged_over_shots() -> None:
+    query, support = make_videos(E, Q), make_videos(E, N, K, seed=1)
+    found = hausdorff(query, support)
+    assert found.shape == (E, Q, N)
+    for e, q, n in np.ndindex(E, Q, N):
+        shots = [slow_hausdorff(query[e, q].double().numpy(), support[e, n, k].double().numpy()) for k in range(K)]
+        assert found[e, q, n].item() == pytest.approx(sum(shots) / K, rel=1e-5)
+
+
+def test_reductions_differ_by_the_number_of_frames_or_dimensions() -> None:
+    query, support = make_videos(E, Q), make_videos(E, N, K, seed=1)
+    total = hausdorff(query, support)
+    assert torch.allclose(hausdorff(query, support, "mean"), total / T)
+    assert torch.allclose(hausdorff(query, support, "dim"), total / D)
+
+
+def test_videos_of_different_lengths_are_compared() -> None:
+    query, support = make_videos(1, 1), torch.randn(1, 1, 1, 3, D, generator=seeded(4))
+    expected = slow_hausdorff(query[0, 0].double().numpy(), support[0, 0, 0].double().numpy())
+    assert hausdorff(query, support).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_distance_is_zero_to_itself_symmetric_and_at_most_four_a_frame() -> None:
+    a, b = make_videos(1, 1), make_videos(1, 1, seed=1)
+    assert hausdorff(a, a.unsqueeze(2)).item() == pytest.approx(0, abs=1e-5)
+    assert hausdorff(a, b.unsqueeze(2)).item() == pytest.approx(hausdorff(b, a.unsqueeze(2)).item(), rel=1e-5)
+    constant = a[:, :, :1].expand(-1, -1, T, -1)
+    assert hausdorff(constant, -constant.unsqueeze(2)).item() == pytest.approx(4 * T, rel=1e-5)
+
+
+def test_frames_are_a_set_and_their_length_does_not_count() -> None:
+    query, support = make_videos(E, Q), make_videos(E, N, K, seed=1)
+    expected = hausdorff(query, support)
+    assert torch.allclose(hausdorff(query.flip(2), support), expected, atol=1e-5)
+    scales = torch.rand(E, Q, T, 1, generator=seeded(2)) + 0.5
+    assert torch.allclose(hausdorff(scales * query, support), expected, atol=1e-5)
+    for scale in (1e-8, 1e8):  # untrained networks give features as short as that
+        assert torch.allclose(hausdorff(scale * query, scale * support), expected, atol=1e-5)
+
+
+def test_black_videos_give_numbers_and_finite_gradients() -> None:
+    query = torch.zeros(1, 1, T, D, requires_grad=True)
+    distance = hausdorff(query, make_videos(1, 1, 1))
+    assert distance.item() == pytest.approx(2 * T)
+    distance.sum().backward()
+    assert query.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_features_kept_in_half_precision_are_compared_in_full(dtype: torch.dtype) -> None:
+    """Close videos, whose distance is smaller than the step of a half-precision cosine near one; and a black one."""
+    base = torch.rand(1, 1, 1, D, generator=seeded(5)) + 1
+    query = (base + 0.02 * make_videos(1, 4)).to(dtype)
+    query[0, 3] = 0
+    support = (base + 0.02 * make_videos(1, 3, seed=1)).unsqueeze(2).to(dtype)
+    expected = hausdorff(query.double(), support.double())
+    assert expected[:, :3].max() < 0.05
+    assert relative_error(hausdorff(query, support)[:, :3], expected[:, :3]) < 1e-3
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(hausdorff(query.float(), support.float()), hausdorff(query, support))
+
+
+@pytest.mark.parametrize("method", [OTAM, BiMHM])
+def test_a_class_is_as_far_as_its_shots_on_average(method: type[Pairwise]) -> None:
+    built, videos = method(Features()), Encoded({"frames": make_videos(9)})
+    support, query = torch.arange(6).view(1, 2, 3), torch.arange(6, 9).view(1, 3)
+
+    def logits(shots: torch.Tensor) -> torch.Tensor:
+        return built.match(videos.take(shots), videos.take(query)).logits
+
+    each = torch.stack([logits(support[..., k : k + 1]) for k in range(3)])
+    assert torch.allclose(logits(support), each.mean(0), atol=1e-5)
+    assert each.std(0).min() > 1e-3
+
+
+# OTAM
+
+
+def otam(query: torch.Tensor, support: torch.Tensor, **options: float) -> torch.Tensor:
+    """Query [E,Q,T,D], support [E,N,K,T,D] -> distance to each of the videos [E,Q,N,K]."""
+    return alignment.otam(query, support.flatten(1, 2), **options).unflatten(-1, support.shape[1:3])
+
+
+def soft_minimum(values: list[float], smoothing: float) -> float:
+    least = min(values)
+    return least - smoothing * math.log(sum(math.exp((least - value) / smoothing) for value in values))
+
+
+def slow_cost(distance: np.ndarray, smoothing: float) -> float:
+    """The recursion of OTAM cell by cell, on distances [T,T'] with a column of zeros on both sides."""
+    padded = np.pad(distance, ((0, 0), (1, 1)))
+    cost = np.zeros_like(padded)
+    last = padded.shape[1] - 1
+    for row, column in np.ndindex(*padded.shape):
+        if column == 0:
+            continue
+        before = [cost[row, column - 1]]  # left
+        if row > 0:
+            before.append(cost[row - 1, column - 1])
+        if row > 0 and column in (1, last):
+            before.append(cost[row - 1, column])
+        cost[row, column] = padded[row, column] + soft_minimum(before, smoothing)
+    return float(cost[-1, -1])
+
+
+def slow_otam(query: np.ndarray, support: np.ndarray, smoothing: float = 0.1, epsilon: float = 0.01) -> float:
+    lengths = np.sqrt((query**2).sum(1))[:, None] * np.sqrt((support**2).sum(1))[None]
+    distance = 1 - query @ support.T / (lengths + epsilon)
+    return slow_cost(distance, smoothing) + slow_cost(distance.T, smoothing)
+
+
+@pytest.mark.parametrize(("frames", "others"), [(5, 5), (8, 3), (3, 8), (1, 4), (4, 1), (1, 1)])
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_otam_is_its_recursion_cell_by_cell(frames: int, others: int, smoothing: float) -> None:
+    query = torch.randn(E, Q, frames, D, generator=seeded(0))
+    support = torch.randn(E, N, K, others, D, generator=seeded(1))
+    found = otam(query, support, smoothing=smoothing)
+    assert found.shape == (E, Q, N, K)
+    expected = torch.zeros(found.shape, dtype=torch.float64)
+    for e, q, n, k in np.ndindex(E, Q, N, K):
+        videos = query[e, q].double().numpy(), support[e, n, k].double().numpy()
+        expected[e, q, n, k] = slow_otam(*videos, smoothing=smoothing)
+    assert relative_error(found, expected) < 1e-5
+
+
+def all_paths(rows: int, columns: int) -> Iterator[list[tuple[int, int]]]:
+    """Every way from the first to the last cell of the padded grid by OTAM's steps."""
+
+    def onwards(path: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+        row, column = path[-1]
+        if path[-1] == (rows - 1, columns - 1):
+            yield path
+        if column < columns - 1:
+            yield from onwards([*path, (row, column + 1)])
+        if column < columns - 1 and row < rows - 1:
+            yield from onwards([*path, (row + 1, column + 1)])
+        if column in (1, columns - 1) and row < rows - 1:
+            yield from onwards([*path, (row + 1, column)])
+
+    for row in range(rows):  # nothing is spent in the first column
+        yield from onwards([(row, 0)])
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 1e-4])
+def test_otam_is_the_soft_minimum_over_all_paths_and_without_smoothing_the_shortest(smoothing: float) -> None:
+    distance = torch.rand(4, 3, generator=seeded(0), dtype=torch.float64)
+    padded = np.pad(distance.numpy(), ((0, 0), (1, 1)))
+    lengths = [sum(padded[cell] for cell in path) for path in all_paths(4, 5)]
+    # The first row's start counts once, all others twice: they are entered from the left and from above.
+    found = -smoothing * alignment.soft_paths(-distance.T / smoothing).item()
+    assert found == pytest.approx(soft_minimum(lengths, smoothing), rel=1e-9)
+    if smoothing < 0.01:
+        assert found == pytest.approx(min(lengths), abs=1e-3)
+
+
+def test_otam_is_symmetric_and_knows_the_order_of_frames() -> None:
+    query, support = make_videos(E, Q), make_videos(E, N, K, seed=1)
+    there = otam(query, support)
+    back = otam(support.flatten(1, 2), query.unsqueeze(2)).squeeze(-1).transpose(1, 2)  # [E,Q,N*K]
+    assert torch.allclose(there.flatten(2), back, atol=1e-5)
+    one = query[:, :1]
+    assert (otam(one, one.flip(2).unsqueeze(2)) > otam(one, one.unsqueeze(2)) + 0.5).all()
+
+
+def test_otam_follows_a_shift_in_time() -> None:
+    """The same action two frames later is nearer than the same frames in another order."""
+    action = make_videos(1, 1, seed=6)
+    still = make_videos(1, 1, seed=7)[:, :, :1].expand(-1, -1, 2, -1)
+    early, late = torch.cat([action, still], 2), torch.cat([still, action], 2)
+    shuffled = torch.cat([still, action[:, :, [2, 0, 4, 1, 3]]], 2)
+    near, far = (otam(early, other.unsqueeze(2)).item() for other in (late, shuffled))
+    assert near < far - 0.5
+
+
+def test_paths_whose_exponentials_vanish_keep_their_cost_and_gradients() -> None:
+    """A sum of exp(-cost / lambda) would be zero in float32 from a cost of 0.11 on, and its gradient not a number."""
+    query, support = make_videos(1, 2).requires_grad_(), -make_videos(1, 2, 1)
+    found = otam(query, support, smoothing=1e-3)
+    for q, n in np.ndindex(2, 2):
+        videos = query[0, q].detach().double().numpy(), support[0, n, 0].double().numpy()
+        assert found[0, q, n].item() == pytest.approx(slow_otam(*videos, smoothing=1e-3), rel=1e-5)
+    found.sum().backward()
+    assert query.grad.isfinite().all() and query.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_gradients_of_otam_are_its_slope_where_all_paths_are_equal_too(still: bool) -> None:
+    query = torch.randn(1, 2, 3, 4, generator=seeded(0), dtype=torch.float64)
+    support = torch.randn(1, 2, 4, 4, generator=seeded(1), dtype=torch.float64)
+    if still:
+        query, support = query[:, :, :1].expand(-1, -1, 3, -1), support[:, :, :1].expand(-1, -1, 4, -1)
+    inputs = [video.clone().requires_grad_() for video in (query, support)]
+    assert torch.autograd.gradcheck(alignment.otam, inputs)
+
+
+@pytest.mark.parametrize("distance", [alignment.hausdorff, alignment.otam])
+def test_the_distance_to_black_and_still_videos_has_finite_gradients(distance) -> None:
+    still = torch.ones(1, 2, T, D)
+    still[0, 1] = 0
+    query, support = still.clone().requires_grad_(), still.clone().requires_grad_()
+    found = distance(query, support)
+    found.sum().backward()
+    assert found.isfinite().all() and query.grad.isfinite().all() and support.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("distance", [alignment.hausdorff, alignment.otam])
+def test_pairs_in_small_groups_are_all_pairs(distance, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, support = make_videos(E, 7), make_videos(E, 6, seed=1)
+    whole = distance(query, support)
+    for size in (1, 5000):  # a query at a time; a few, the last group smaller
+        monkeypatch.setattr(alignment, "BYTES_OF_COSINES", {"cpu": size})
+        assert torch.allclose(distance(query, support), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_otam_computes_in_float32_whatever_it_is_given(dtype: torch.dtype) -> None:
+    query, support = make_videos(1, 4).to(dtype), make_videos(1, 3, 1, seed=1).to(dtype)
+    found = otam(query, support)
+    assert found.dtype == torch.float32
+    assert relative_error(found, otam(query.double(), support.double())) < 1e-5
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(otam(query.float(), support.float()), found)

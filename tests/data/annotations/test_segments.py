@@ -1,0 +1,282 @@
+"""Temporal annotations: every form is read, every defect is named, and nothing disappears without a word."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fsar_cli.data.annotations.segments import Annotations, Segment, read_annotations
+from fsar_cli.data.splits.protocols import protocol
+from fsar_cli.errors import DataError
+
+HEADER = "Filepath, 1.action start, 1.action end, 2.action start, 2.action end,,,"
+
+
+def _write(path: Path, content: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = content if isinstance(content, str) else json.dumps(content)
+    path.write_bytes(text.encode())
+    return path
+
+
+def _spans(*pairs: tuple[float, float]) -> tuple[Segment, ...]:
+    return tuple(Segment(*pair) for pair in pairs)
+
+
+def _kinds(found: Annotations) -> list[tuple[str, str, bool]]:
+    return [(entry.kind, entry.video, entry.dropped) for entry in found.findings]
+
+
+def test_the_four_forms_say_the_same(tmp_path: Path) -> None:
+    entries = {"Abuse/a_x264.mp4": [{"start": 5, "end": 8}, {"start": 10.5, "end": 12}]}
+    files = [
+        _write(tmp_path / "a.json", entries),
+        _write(tmp_path / "b.csv", f"{HEADER}\nAbuse/a_x264.mp4,5,8,10.5,12,,,\n"),
+        _write(tmp_path / "c.csv", "class,video,start,end\nAbuse,a_x264.mp4,5,8\nAbuse,a_x264.mp4,10.5,12\n"),
+        _write(tmp_path / "d.csv", "video,start,end\nAbuse/a_x264,5,8\nAbuse/a_x264,10.5,12\n"),
+        _write(tmp_path / "e.txt", "a_x264.mp4  Abuse  150  240  315  360\n"),
+    ]
+    for file in files:
+        found = read_annotations([file])
+        assert found.videos == {"Abuse/a_x264": _spans((5, 8), (10.5, 12))}, file.name
+        assert found.findings == (), file.name
+
+
+def test_frames_of_the_txt_count_thirty_a_second(tmp_path: Path) -> None:
+    lines = "Abuse028_x264.mp4  Abuse  165  240  -1  -1  \nNormal_Videos_003_x264.mp4  Normal  -1  -1  -1  -1\n"
+    found = read_annotations([_write(tmp_path / "a.txt", lines)])
+    assert found.videos == {"Abuse/Abuse028_x264": _spans((5.5, 8))}
+    assert _kinds(found) == [("normal video", "Normal/Normal_Videos_003_x264", True)]
+
+
+def test_json_defects_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    text = """{
+        "Abuse/none.mp4": [],
+        "Abuse/back.mp4": [{"start": 9, "end": 3}],
+        "Abuse/still.mp4": [{"start": 4, "end": 4}, {"start": 5, "end": 6}],
+        "Abuse/minus.mp4": [{"start": -1, "end": 6}],
+        "Abuse/word.mp4": [{"start": "x", "end": 6}, {"start": true, "end": 6}, {"start": NaN, "end": 6}],
+        "Abuse/half.mp4": [{"start": 1}, {"start": 2, "end": 3}],
+        "Abuse/flash.mp4": [{"start": 1, "end": 1.001}],
+        "Abuse/list.mp4": 7,
+        "Abuse/pile.mp4": [{"start": 20, "end": 30}, {"start": 1, "end": 9}, {"start": 8, "end": 12},
+                           {"start": 12, "end": 13}, {"start": 20, "end": 30},
+                           {"start": 21, "end": 22}],
+        "Abuse/twice.mp4": [{"start": 1, "end": 2}],
+        "Abuse/twice.mp4": [{"start": 4, "end": 5}],
+        "Abuse/same.mp4": [{"start": 1, "end": 2}],
+        "Abuse/same.mp4": [{"start": 1, "end": 2}],
+        "Abuze/other.MP4": [{"start": 1, "end": 2}],
+        "lost.mp4": [{"start": 1, "end": 2}],
+        "../up.mp4": [{"start": 1, "end": 2}],
+        "banner7.mp4": [{"start": 1, "end": 2}]
+    }"""
+    found = read_annotations([_write(tmp_path / "a.json", text)])
+    usable = {video: segments for video, segments in found.videos.items() if segments}
+    assert usable == {
+        "Abuse/half": _spans((2, 3)),
+        "Abuse/pile": _spans((1, 12), (12, 13), (20, 30)),
+        "Abuse/same": _spans((1, 2)),
+        "Abuse/still": _spans((5, 6)),
+        "Abuse/twice": _spans((1, 2), (4, 5)),
+        "Abuze/other": _spans((1, 2)),
+        "Banner/banner7": _spans((1, 2)),
+    }
+    empty = ["Abuse/back", "Abuse/flash", "Abuse/list", "Abuse/minus", "Abuse/none", "Abuse/word"]
+    assert sorted(found.videos.keys() - usable.keys()) == empty
+    assert sorted(_kinds(found)) == sorted(
+        [
+            ("empty segment", "Abuse/back", True),
+            ("empty segment", "Abuse/still", True),
+            ("negative time", "Abuse/minus", True),
+            *[("not a segment", "Abuse/word", True)] * 3,
+            ("not a segment", "Abuse/half", True),
+            ("not a segment", "Abuse/list", True),
+            ("too short", "Abuse/flash", True),
+            *[("overlap", "Abuse/pile", False)] * 2,
+            ("repeated", "Abuse/pile", True),
+            ("two rows", "Abuse/twice", False),
+            ("repeated", "Abuse/same", True),
+            ("extension", "Abuze/other", False),
+            ("unknown class", "Abuze/other", False),
+            ("no class", "lost.mp4", True),
+            ("no class", "../up.mp4", True),
+            ("folder completed", "Banner/banner7", False),
+            ("no segment", "Abuse/none", False),
+            *[("none left", f"Abuse/{name}", False) for name in ("back", "flash", "list", "minus", "word")],
+        ]
+    )
+
+
+def test_csv_defects_are_named_with_their_rows(tmp_path: Path) -> None:
+    rows = ["Arson/odd.mp4,2,17,34,,", "Arson/word.mp4,two,17,,", "Arson/gap.mp4,,,3,4,", "banner01,1,2", "", ",,,"]
+    file = _write(tmp_path / "a.csv", "\ufeff" + "\r\n".join([HEADER, *rows]))
+    found = read_annotations([file])
+    assert found.videos == {
+        "Arson/gap": _spans((3, 4)),
+        "Arson/odd": _spans((2, 17)),
+        "Arson/word": (),
+        "Banner/banner01": _spans((1, 2)),
+    }
+    told = {entry.kind: entry.text for entry in found.findings if entry.video != "Arson/gap"}
+    assert told["no end"] == "row 2: the last start, 34, has no end"
+    assert told["not a segment"] == "row 3: start 'two', end '17'"
+    assert told["folder completed"].startswith("row 5: ")
+    assert [entry.text for entry in found.findings if entry.kind == "text"] == [
+        "begins with a byte order mark",
+        "lines end in CR LF",
+    ]
+    assert ("not a segment", "Arson/gap", True) in _kinds(found)
+
+
+def test_own_csv(tmp_path: Path) -> None:
+    rows = ['"a, b.avi",push,1,2', "kick/c.avi,push,0,4", "d.avi,push,,", "e.avi,,1,2", '"a, b.avi",push,1,2']
+    found = read_annotations([_write(tmp_path / "a.csv", "\n".join(["video,class,start,end", *rows]))])
+    assert found.videos == {"push/a, b": _spans((1, 2)), "push/c": _spans((0, 4)), "push/d": ()}
+    assert sorted(_kinds(found)) == [
+        ("no class", "e.avi", True),
+        ("no segment", "push/d", False),
+        ("other class", "push/c", False),
+        ("repeated", "push/a, b", True),
+    ]
+
+
+def test_of_two_files_test_wins_and_else_the_later(tmp_path: Path) -> None:
+    one, two = ({"Abuse/a.mp4": [{"start": 0, "end": n}]} for n in (5, 6))
+    train, test = _write(tmp_path / "train.json", one), _write(tmp_path / "my_test_v1.json", two)
+    latest = _write(tmp_path / "latest.json", {"ABUSE/a.mp4": [{"start": 0, "end": 7}], "Abuse/b.mp4": []})
+    for files, end in (([train, test], 6), ([test, train], 6), ([train, latest], 7), ([latest, train], 5)):
+        found = read_annotations(files)
+        assert next(iter(found.videos.values())) == _spans((0, end)), files
+        (clash,) = [entry for entry in found.findings if entry.kind == "two files"]
+        assert clash.dropped and f"gives way to 0-{end} s of " in clash.text
+    assert _kinds(read_annotations([train, _write(tmp_path / "copy.json", one)])) == [("repeated", "Abuse/a", True)]
+    without = _write(tmp_path / "without.json", {"Abuse/a.mp4": []})
+    assert read_annotations([train, without]).videos == {"Abuse/a": _spans((0, 5))}
+
+
+def test_the_published_folder_and_any_other(tmp_path: Path) -> None:
+    entry = [{"start": 1, "end": 2}]
+    for name, video in (("train", "Abuse/a"), ("test", "Abuse/b"), ("train_v1", "Abuse/old")):
+        _write(tmp_path / f"TemporalAnnotations/abnormal/{name}.json", {f"{video}.mp4": entry})
+    for name in ("train", "val", "test"):
+        _write(tmp_path / f"Splits/abnormal/{name}.json", {"Abuse/b.mp4": entry} if name == "val" else {})
+    found = read_annotations([tmp_path])
+    assert list(found.videos) == ["Abuse/a", "Abuse/b"]
+    assert _kinds(found) == [("in no split", "Abuse/a", False)]
+    assert list(read_annotations([tmp_path / "TemporalAnnotations/abnormal"]).videos) == ["Abuse/a", "Abuse/b"]
+    other = tmp_path / "other"
+    _write(other / "readme.txt", "some words")
+    _write(other / "a.json", {"x/c.mp4": entry})
+    _write(other / "b.csv", "video,start,end\ny/d.mp4,3,4\n")
+    found = read_annotations([other])
+    assert list(found.videos) == ["x/c", "y/d"]
+    assert _kinds(found) == [("no annotations", "", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", "{", "is not JSON"),
+        ("a.json", "[1, 2]", "is not a JSON object of videos"),
+        ("a.json", "{}", "no annotated video in"),
+        ("a.csv", "name,from,to\n", "names neither video, start and end nor Filepath"),
+        ("a.csv", "", "names neither video, start and end nor Filepath"),
+        ("a.txt", "Abuse/Abuse028_x264.mp4\n", "line 1: not video, class, start and end"),
+        ("a.xml", "<a/>", "is no file of annotations"),
+        ("a.json", b"\xff\xfe{".decode("latin-1"), "is not JSON"),
+    ],
+)
+def test_what_is_no_annotation_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_annotations([_write(tmp_path / name, content)])
+
+
+def test_paths_that_hold_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="absent do not exist"):
+        read_annotations([tmp_path / "absent"])
+    with pytest.raises(DataError, match="no annotations in the folder"):
+        read_annotations([tmp_path])
+    (tmp_path / "a.csv").write_bytes(b"video,start,end\ncaf\xe9,1,2\n")
+    with pytest.raises(DataError, match=r"is not UTF-8 text \(byte 19\)"):
+        read_annotations([tmp_path / "a.csv"])
+
+
+NONE = {"Robbery055", "Robbery096", "Shooting035", "Shooting049", "Shoplifting002", "Shoplifting011"}
+NONE |= {"Shoplifting023", "Shoplifting035", "Shoplifting046"}
+BACKWARDS = {"Stealing053", "Shoplifting042", "RoadAccidents148"}
+
+
+def _by_kind(found: Annotations) -> dict[str, set[str]]:
+    kinds: dict[str, set[str]] = {}
+    for entry in found.findings:
+        kinds.setdefault(entry.kind, set()).add(entry.video.rpartition("/")[2].removesuffix("_x264"))
+    return kinds
+
+
+@pytest.fixture(scope="module")
+def published(shared: Path) -> Path:
+    return shared / "reference/ucf_crime_v2"
+
+
+def test_ucf_crime_v2(published: Path) -> None:
+    found = read_annotations([published])
+    classes = Counter(video.partition("/")[0] for video in found.videos)
+    assert (len(found.videos), len(classes)) == (1193, 15)
+    kinds = _by_kind(found)
+    capitals = kinds.pop("extension")
+    assert len(capitals) == 37 and all(name.startswith("banner") for name in capitals)
+    assert kinds == {
+        "no segment": NONE,
+        "empty segment": BACKWARDS,
+        "none left": BACKWARDS,
+        "two files": {"Abuse028", "Robbery102"},
+        "overlap": {"Abuse047"},
+        "in no split": {"Fighting061"},
+    }
+    assert found.videos["Abuse/Abuse028_x264"] == _spans((6, 8)), "the test file's"
+    assert found.videos["Robbery/Robbery102_x264"] == _spans((36, 52)), "the test file's"
+    assert found.videos["Abuse/Abuse047_x264"] == _spans((1, 10), (14, 44))
+    assert found.videos["RoadAccidents/RoadAccidents074_x264"][:2] == _spans((13, 14), (14, 15)), "touching: two"
+
+
+def test_every_segment_of_ucf_crime_v2_is_kept_or_named(published: Path) -> None:
+    folder = published / "TemporalAnnotations/abnormal"
+    raw = [json.loads((folder / f"{name}.json").read_text()) for name in ("train", "test")]
+    segments = sum(len(entry) for content in raw for entry in content.values())
+    found = read_annotations([published])
+    kinds = Counter(entry.kind for entry in found.findings)
+    kept = sum(map(len, found.videos.values()))
+    assert segments == kept + kinds["empty segment"] + kinds["two files"] + kinds["overlap"]
+
+
+def test_the_csv_of_ucf_crime_v2_agrees_with_the_json(published: Path) -> None:
+    csv, both = read_annotations([published / "CSV"]), read_annotations([published])
+    shared = csv.videos.keys() & both.videos.keys()
+    assert (len(csv.videos), len(shared)) == (1066, 1055)
+    differing = {video for video in shared if csv.videos[video] != both.videos[video]}
+    assert differing == {"Abuse/Abuse028_x264", "Robbery/Robbery102_x264"}, "those that test.json has anew"
+    kinds = _by_kind(csv)
+    assert kinds["no end"] == {"Arson008", "Stealing092", "Fighting073"}
+    assert len(kinds["folder completed"]) == 215
+    assert {name[:6] for name in kinds["folder completed"]} == {"banner", "moloto"}
+    assert "banner113" in kinds["extension"] and kinds["extension"] <= kinds["folder completed"]
+    assert (kinds["no segment"], kinds["empty segment"]) == (NONE, BACKWARDS)
+
+
+def test_normal_videos_of_ucf_crime_are_dropped_by_name(published: Path) -> None:
+    found = read_annotations([published / "TemporalAnnotations/normal_abnormal"])
+    assert found.videos == read_annotations([published]).videos
+    assert sum(entry.kind == "normal video" and entry.dropped for entry in found.findings) == 948
+
+
+def test_the_protocol_states_what_is_published(published: Path) -> None:
+    entry = protocol("ucf-crime-v2")
+    videos = read_annotations([published]).videos
+    assert entry.classes["test"] == Counter(video.partition("/")[0] for video in videos)
+    for file in entry.files.values():
+        path = published / file.path
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        assert len(read_annotations([path]).videos) == file.videos

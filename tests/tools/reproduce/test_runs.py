@@ -1,0 +1,240 @@
+"""Runs of a reproduction: made once, found again, shared among processes, gone on with after a kill; one may fail."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_project import small
+
+from fsar_cli.config import dump
+from fsar_cli.reporting import SILENT
+from fsar_cli.tools.reproduce import work
+from fsar_cli.tools.reproduce.cost import Estimator, total
+from fsar_cli.tools.reproduce.grounds import find_grounds
+from fsar_cli.tools.reproduce.locks import tried
+from fsar_cli.tools.reproduce.outcome import gather
+from fsar_cli.tools.reproduce.plan import make_plan
+from fsar_cli.tools.reproduce.recipes import RECIPES
+from fsar_cli.tools.reproduce.report import Report
+from fsar_cli.tools.reproduce.tables import OURS, TABLES
+from fsar_cli.tools.reproduce.work import Team, Workshop
+
+CPU = torch.device("cpu")
+TINY = {
+    "train.iterations": 4, "eval.episodes": 40, "train.checkpoint_every": 2, "episode.way": 3, "eval.way": 3,
+    "train.workers": 0, "optim.lr": 1e-3,
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(project, tmp_path, monkeypatch) -> Path:
+    """The current folder: a data set `p`, and a cache of its own."""
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("p").mkdir()
+    Path("p/fsar.yaml").write_text(dump(small(project)))
+    return tmp_path
+
+
+def plan_of(name, recipe=None, seeds=1, **changes):
+    grounds = find_grounds(("p",), True, Path("out"), SILENT)
+    return make_plan(TABLES[name], RECIPES[recipe or TABLES[name].quick], grounds, seeds, TINY | changes)
+
+
+def few(name, *labels, **options):
+    """A plan of some rows at one shot."""
+    plan = plan_of(name, **options)
+    plan.cells = [cell for cell in plan.cells if cell.row.label in labels and cell.shot == 1]
+    return plan
+
+
+def reported(plan, shop) -> Report:
+    return Report(plan, gather(plan, shop, shop.run(plan)), shop)
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list[str]:
+    """Run folders in the order in which they are trained."""
+    seen, real = [], work.Trainer.run
+    monkeypatch.setattr(work.Trainer, "run", lambda self: seen.append(self.folder.path.name) or real(self))
+    return seen
+
+
+def test_a_table_is_made_once_and_its_runs_serve_the_next(folder, trainings):
+    third = plan_of("table3")
+    shop = Workshop(Path("out"), CPU)
+    report = reported(third, shop)
+    assert trainings == [job.digest for job in third.jobs]
+    assert len(set(trainings)) == 4
+    assert report.exit_code == 0
+    assert all(len(column.scores) == 4 for column in report.columns)
+    for column in report.columns:
+        for step in column.steps:
+            one, other = (column.results[name][0] for name in (step.difference.first, step.difference.second))
+            assert one.digest == other.digest
+            paired = one.accuracies - other.accuracies
+            assert step.difference.estimate.mean == pytest.approx(paired.mean(), abs=1e-12)
+            assert step.difference.tests == len(column.steps) == 5
+    again = reported(plan_of("table3"), Workshop(Path("out"), CPU))
+    assert len(trainings) == 4, "everything is known"
+    assert again.document() == report.document()
+    second = plan_of("table2")
+    missing = [shop.missing(second, job) for job in second.jobs]
+    assert missing == [["train", "test"], ["test"], ["train", "test"], ["train", "test"]]
+    assert second.jobs[1].digest == third.jobs[3].digest, "the key region of table 2 is the last row of table 3"
+    other = reported(few("table2", "+ key region"), Workshop(Path("out"), CPU))
+    assert other.columns[0].scores and len(trainings) == 4, "tested on other episodes, not trained again"
+
+
+def test_a_failing_row_is_named_and_the_others_go_on(folder, monkeypatch):
+    real = work.Trainer.__init__
+
+    def broken(self, config, *rest, **options):
+        if config.model.method == "trx":
+            raise ValueError("the disk\nis on fire")
+        real(self, config, *rest, **options)
+
+    monkeypatch.setattr(work.Trainer, "__init__", broken)
+    plan = few("table2", "baseline (TRX)", "+ key region", "+ relation")
+    report = reported(plan, Workshop(Path("out"), CPU))
+    assert report.exit_code == 1, "a bug's"
+    column = report.columns[0]
+    assert column.failed["baseline (TRX)"].message == "ValueError: the disk is on fire"
+    assert set(column.scores) == {"+ key region", "+ relation"}
+    assert {step.difference.second for step in column.steps} == {"+ key region"}
+    text = Path(report.write()[0]).read_text()
+    assert "| baseline (TRX) | global features | failed |" in text and "the disk is on fire" in text
+    monkeypatch.setattr(work.Trainer, "__init__", real)
+    again = reported(plan, Workshop(Path("out"), CPU))
+    assert again.exit_code == 0, "the next call tries again"
+    assert not list(Path("out/runs").glob("*.failed.json"))
+
+
+def test_a_wrong_configuration_of_one_row_is_that_rows_failure(folder):
+    plan = plan_of("table2", **{"clip.size": 32, "model.region.side": 40})
+    assert {label for label, _ in plan.refused} == {"+ key region", "+ relation", "+ refined loss"}
+    report = reported(plan, Workshop(Path("out"), CPU))
+    assert report.exit_code == 2
+    assert list(report.columns[0].scores) == ["baseline (TRX)"]
+
+
+def test_seeds_are_runs_of_their_own_and_the_papers_differences_stand_beside(folder, project, trainings):
+    Path("p/fsar.yaml").write_text(dump(small(project, **{"data.name": "hmdb51"})))
+    plan = few("table1", "TRX", "OTAM", OURS, seeds=2)
+    report = reported(plan, Workshop(Path("out"), CPU))
+    column = report.columns[0]
+    assert len(trainings) == 4 and len(set(trainings)) == 4
+    assert [len(column.results[label]) for label in ("OTAM", "TRX", OURS)] == [1, 2, 2]
+    means = [result.accuracies.mean() for result in column.results["TRX"]]
+    assert column.scores["TRX"].mean == pytest.approx(np.mean(means))
+    assert column.scores["OTAM"].training is None, "nothing is trained: no seed changes it"
+    if means[0] != means[1]:
+        assert column.scores["TRX"].training > 0
+    paper = {step.difference.second: (step.paper, step.expected) for step in column.steps}
+    assert paper == {"TRX": (pytest.approx(3.3), 1), "OTAM": (pytest.approx(4.9), 1)}
+    assert "(seeds ±" in " ".join(cell for row in report.grid().rows for cell in row)
+
+
+def test_the_estimate_counts_what_is_left(folder, trainings):
+    shop, plan = Workshop(Path("out"), CPU), few("table2", "baseline (TRX)", "+ key region")
+    first = Estimator(shop).plan(plan)
+    assert all(estimate.seconds > 0 and estimate.missing == ("train", "test") for estimate in first)
+    assert not trainings and not list(Path("out/runs").iterdir()), "nothing was made"
+    shop.run(plan)
+    assert total(Estimator(shop).plan(plan)) == 0
+    longer = few("table2", "baseline (TRX)", "+ key region", **{"train.iterations": 400, "eval.episodes": 41})
+    assert total(Estimator(shop).plan(longer)) > 5 * total(first)
+
+
+PROGRAM = """
+import time, torch
+torch.set_num_threads(1)
+from fsar_cli.tools.reproduce import work
+real = work.Trainer._housekeeping
+def slow(self):
+    time.sleep(0.2)
+    real(self)
+work.Trainer._housekeeping = slow
+from fsar_cli.cli.app import main
+main()
+"""
+
+
+def start(*more: str, **environment: str) -> subprocess.Popen:
+    sets = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-c", PROGRAM, "reproduce", "table3", "--quick", "--dataset", "p", "--out", "out",
+               "--device", "cpu", *sets, *more]  # fmt: skip
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_after_kill_9_the_same_command_goes_on_and_ends_the_same(folder):
+    process = start("--set", "train.iterations=12")
+    deadline = time.monotonic() + 120
+    while not list(Path("out").glob("runs/*/state.pt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (state,) = Path("out").glob("runs/*/state.pt")
+    assert not (state.parent / "trained.json").exists(), "killed in the middle"
+    plan = plan_of("table3", **{"train.iterations": 12})
+    plan.cells = plan.cells[:1]
+    shop = Workshop(Path("out"), CPU)
+    assert shop.missing(plan, plan.jobs[0]) == ["go on training", "test"]
+    assert not shop.run(plan)
+    assert "training from episode 0" not in (state.parent / "log.txt").read_text().splitlines()[-2]
+    whole = Workshop(Path("whole"), CPU)
+    assert not whole.run(plan)
+    first, second = (load_file(s.out / "runs" / plan.jobs[0].digest / "model.safetensors") for s in (shop, whole))
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in second)
+
+
+@pytest.mark.slow
+def test_processes_share_the_runs_and_one_writes_the_table(folder):
+    processes = [start(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "Table 3" in outputs[0][0] and not outputs[1][0]
+    plan = plan_of("table3")
+    logs = [(job.folder(Path("out")) / "log.txt").read_text() for job in plan.jobs]
+    assert all(log.count("training from episode") == 1 for log in logs), "each is trained once"
+    document = json.loads(Path("out/table3-small-quick.json").read_text())
+    assert all(cell["accuracy"] is not None for cell in document["cells"])
+    assert {cell["shot"] for cell in document["cells"]} == {2}, "table 3 has one column: the most shots"
+
+
+def test_a_lock_is_one_processs_and_dies_with_it(tmp_path):
+    lock = tmp_path / "x.lock"
+    hold = "import sys, time\nfrom pathlib import Path\nfrom fsar_cli.tools.reproduce.locks import tried\n"
+    hold += f"with tried(Path({str(lock)!r})) as mine:\n    print(mine, flush=True)\n    time.sleep(60)\n"
+    process = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "True\n"
+    with tried(lock) as mine:
+        assert not mine
+    process.kill()
+    process.communicate()
+    with tried(lock) as mine:
+        assert mine
+    with pytest.raises(ZeroDivisionError), tried(lock):
+        raise ZeroDivisionError
+
+
+def test_ranks_come_from_the_environment(monkeypatch):
+    assert Team.from_environment() == Team(0, 1, 0)
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    team = Team.from_environment()
+    assert team == Team(3, 4, 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (team.device("auto"), team.device("cuda:0"), team.device("cpu")) == ("cuda:1", "cuda:0", "cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert team.device("auto") == "auto"
