@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fsar_cli.core.backbones.image import HEADS, build_backbone
 from fsar_cli.data.sampling import jittered_indices
 from fsar_cli.data.transforms import to_float
+from fsar_cli.files import atomic
 from fsar_cli.tools.demo.scenes import CLASSES, render_clip
 
 BACKBONE = "mobilenet_v3_small"
@@ -141,7 +142,8 @@ def save(model: Classifier, path: Path) -> None:
     network = torchvision.models.get_model(BACKBONE, weights=None)
     network.features.load_state_dict(model.backbone.trunk.state_dict())
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    save_file({k: v.contiguous() for k, v in state.items() if k.split(".")[0] not in HEADS}, path)
+    with atomic(path) as part:
+        save_file({k: v.contiguous() for k, v in state.items() if k.split(".")[0] not in HEADS}, part)
 
 
 def main() -> None:
