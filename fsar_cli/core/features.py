@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.core.backbones.image import Backbone
-from fsar_cli.core.encoded import at_least_float32
+from fsar_cli.core.layers.basics import at_least_float32
 from fsar_cli.core.regions import Regions, Selector, crop_regions
 
 
@@ -67,6 +67,11 @@ class Features(nn.Module):
         """The backbones of this branch: the global one, then the local one."""
         return [m for m in self.modules() if isinstance(m, Backbone)]
 
+    @property
+    def wrapped(self) -> bool:
+        """Whether the method put a module of its own around the backbones (`FewShotMethod.around`)."""
+        return not isinstance(self.global_backbone, Backbone)
+
     def freeze(self) -> None:
         """Apply the freezing that was asked for; call once after construction."""
         if self.freeze_backbone:
@@ -90,7 +95,7 @@ class GlobalFeatures(Features):
     def __init__(self, backbone: nn.Module, **freezing: bool) -> None:
         """
         Args:
-            backbone: a `Backbone`, or a module around one (`stages`) with its `dim` and its form.
+            backbone: a `Backbone`, or a module around one with its `dim` and its form (`FewShotMethod.around`).
         """
         super().__init__(**freezing)
         self.global_backbone = backbone

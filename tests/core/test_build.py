@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fsar_cli.config import KEYS, Config
 from fsar_cli.core import build
-from fsar_cli.core.build import BUILDERS, build_method, normalizes
+from fsar_cli.core.build import build_method, normalizes
 from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
@@ -193,10 +193,6 @@ def test_an_unlike_method_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError) as caught:
         build_method(small_config(**{"model.method": "zzz"}))
     assert "keyregion" in caught.value.hint and "trx" in caught.value.hint
-
-
-def test_every_method_has_a_builder_and_every_builder_a_method() -> None:
-    assert list(BUILDERS) == list(METHODS)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -7,9 +7,8 @@ import torch
 from core_parts import relative_error, seeded, small_config
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.engine.bench.plain import (
     COMPARED,
     concatenated_tuples,

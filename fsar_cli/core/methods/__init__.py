@@ -1,6 +1,6 @@
 """The methods, one a file; METHODS is the dict of all of them, by the name used in `model.method`.
 
-A new method is its file, a line here and a line in BUILDERS of `core/build.py`.
+A new method is its file and a line here: `fsar guide adding-a-method`.
 """
 
 from fsar_cli.core.method import FewShotMethod

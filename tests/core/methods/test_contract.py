@@ -19,9 +19,8 @@ from torch import Tensor
 
 from fsar_cli.config import Config, ModelConfig
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.features import FrameFeatures
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.core.methods import METHODS
 
 WAY, SHOT, QUERIES = 3, 2, 4
