@@ -18,7 +18,7 @@ from fsar_cli.core.regions import Regions, Selector, crop_regions
 
 @dataclass
 class FrameFeatures:
-    """What the feature branches found in B videos."""
+    """What the feature branches make of B videos."""
 
     frames: Tensor
     """[B,T,D] features of the frames: global, or global and local side by side."""
@@ -43,8 +43,8 @@ class FrameFeatures:
             pool: makes maps of any side into maps [...,h,w].
         """
         lead = self.maps.shape[:2]
-        found = [pool(m.flatten(0, 1)).unflatten(0, lead) for m in (self.maps, self.local_maps) if m is not None]
-        return torch.cat(found, 2)
+        parts = [pool(m.flatten(0, 1)).unflatten(0, lead) for m in (self.maps, self.local_maps) if m is not None]
+        return torch.cat(parts, 2)
 
     def joined(self) -> Tensor:
         """[B,T,D,H,W]: the global maps, and those of the regions brought to their size, channels side by side."""
@@ -152,8 +152,8 @@ class KeyRegionFeatures(Features):
         regions = self._regions(read if cells is None else cells, generator)
         local = [self._local(frames, regions, side) for side in self.selector.sides]  # [B*T,C',H',W'] each
         vectors = torch.cat([maps.mean((2, 3)), _mean([m.mean((2, 3)) for m in local])], dim=-1).unflatten(0, lead)
-        found = _mean([m if m.shape == local[0].shape else _resized(m, local[0]) for m in local])
-        return FrameFeatures(vectors, maps.unflatten(0, lead), found.unflatten(0, lead), cells, regions)
+        local_maps = _mean([m if m.shape == local[0].shape else _resized(m, local[0]) for m in local])
+        return FrameFeatures(vectors, maps.unflatten(0, lead), local_maps.unflatten(0, lead), cells, regions)
 
     def _local(self, frames: Tensor, regions: Regions, side: int) -> Tensor:
         """Maps of the regions of one side of the frames [B*T,3,S,S]."""

@@ -28,8 +28,8 @@ def features(dim: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fast(method: FewShotMethod, support: torch.Tensor, query: torch.Tensor) -> Scores:
-    stored = method.embed(Encoded({"frames": support.flatten(0, 1)})).reshape(1, N, K)
-    return method.match(stored, method.embed(Encoded({"frames": query})).reshape(1, Q))
+    encoded = method.embed(Encoded({"frames": support.flatten(0, 1)})).reshape(1, N, K)
+    return method.match(encoded, method.embed(Encoded({"frames": query})).reshape(1, Q))
 
 
 def lively_norms(module: torch.nn.Module) -> None:

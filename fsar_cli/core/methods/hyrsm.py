@@ -3,7 +3,7 @@
     Wang et al., Hybrid Relation Guided Set Matching for Few-shot Action Recognition, CVPR 2022.
 
 Within a video: self-attention of its frames. Within a task: the classes' prototypes (frame by frame the mean over
-shots) and one query attend to each other, as means over frames; what each found is joined to each of its frames. Then
+shots) and one query attend to each other, as means over frames; the result of each is joined to its frames. Then
 the bidirectional mean Hausdorff metric, and in training a classifier of frames.
 
 A query's task changes its own frames and those of all classes, so nothing can be compared beforehand. But all maps of

@@ -131,8 +131,8 @@ def test_many_episodes_at_once_are_the_episodes_one_by_one():
     support, query = unit_frames(6, 5, 2, dtype=torch.float32), unit_frames(6, 4, seed=1, dtype=torch.float32)
     found = method().eval().match(Encoded({"frames": support}, 3), Encoded({"frames": query}, 2))
     for e in range(6):
-        stored, asked = Encoded({"frames": support[e : e + 1]}, 3), Encoded({"frames": query[e : e + 1]}, 2)
-        alone = method().eval().match(stored, asked)
+        one, its_query = Encoded({"frames": support[e : e + 1]}, 3), Encoded({"frames": query[e : e + 1]}, 2)
+        alone = method().eval().match(one, its_query)
         for name, scores in alone.everything().items():
             assert relative_error(scores[0], found.everything()[name][e].double()) < 1e-5, name
 
@@ -141,8 +141,8 @@ def test_float32_adapts_as_float64_does():
     support, query = unit_frames(4, 5, 5), unit_frames(4, 5, seed=1)
     logits = []
     for dtype in (torch.float64, torch.float32):
-        stored, asked = Encoded({"frames": support.to(dtype)}, 3), Encoded({"frames": query.to(dtype)}, 2)
-        logits.append(method().eval().match(stored, asked).logits)
+        both = Encoded({"frames": support.to(dtype)}, 3), Encoded({"frames": query.to(dtype)}, 2)
+        logits.append(method().eval().match(*both).logits)
     assert relative_error(logits[1], logits[0]) < 1e-4
 
 

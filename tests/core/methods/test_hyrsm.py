@@ -59,16 +59,16 @@ def slow_logit(built: HyRSM, support: Tensor, query: Tensor) -> Tensor:
         found = slow_attention(layer.norm(x), layer.project.weight) @ layer.out.weight.T + layer.out.bias
         return (x + found).relu()
 
-    asked = within(query)
+    own = within(query)
     classes = [torch.stack([within(video) for video in shots]).mean(0) for shots in support]
-    tokens, across = torch.stack([frames.mean(0) for frames in (*classes, asked)]), built.across
+    tokens, across = torch.stack([frames.mean(0) for frames in (*classes, own)]), built.across
     found = slow_attention(tokens, across.project.weight) @ across.out.weight.T + across.out.bias
     found = across.norm(found + tokens).relu()
 
     def joined(frames: Tensor, context: Tensor) -> Tensor:
         return torch.stack([across.join(torch.cat([frame, context])) for frame in frames])
 
-    mine = joined(asked, found[-1])
+    mine = joined(own, found[-1])
     return torch.tensor([-slow_hausdorff(mine, joined(c, found[n])) for n, c in enumerate(classes)])
 
 
