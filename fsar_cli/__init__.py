@@ -1,4 +1,4 @@
-"""fsar: few-shot anomalous action recognition with spatio-temporal key regions. A spine, read top to bottom, and a shelf.
+"""fsar: few-shot anomalous action recognition with spatio-temporal key regions. One spine, and a shelf of tools.
 
 The spine, in reading order:
 
