@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ TINY = {
     "eval.way": 2, "eval.shots": "[1]", "eval.episodes": 20,
 }  # fmt: skip
 SET = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
-needs_bsdtar = pytest.mark.skipif(not shutil.which("bsdtar"), reason="bsdtar (libarchive-tools) is not installed")
 
 
 @pytest.fixture
@@ -65,7 +63,6 @@ def ids(split: str) -> list[str]:
     return sorted(row[2] for row in rows if row[0] == split)
 
 
-@needs_bsdtar
 def test_hmdb51(run, tmp_path: Path) -> None:
     odd = "[Fan]_(1)!_&_'em';_{0}_f_cm_np1_le_med_{1}.avi"
     labels = ("catch", "ride_horse", "cartwheel", "draw_sword", "fencing", "kick")
@@ -83,7 +80,6 @@ def test_hmdb51(run, tmp_path: Path) -> None:
     assert_evaluated(train_and_eval(run), videos=6)
 
 
-@needs_bsdtar
 def test_ucf101(run, tmp_path: Path) -> None:
     labels = ("ApplyEyeMakeup", "HandstandPushups", "Archery", "YoYo", "Biking")
     names = [f"UCF-101/{label}/v_{label}_g{n:02}_c01.avi" for label in labels for n in range(1, 4)]

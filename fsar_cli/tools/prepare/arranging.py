@@ -17,8 +17,8 @@ from pathlib import Path
 from fsar_cli.data.video import count_frames, printable
 from fsar_cli.errors import DataError
 from fsar_cli.reporting import SILENT, Reporter
-from fsar_cli.tools.prepare.rules import Place
-from fsar_cli.tools.prepare.searching import Entry
+from fsar_cli.tools.prepare.datasets import TreePlace
+from fsar_cli.tools.prepare.searching import SourceFile
 from fsar_cli.tools.prepare.unpacking import FULL, ROOM, DiskFull
 
 
@@ -42,20 +42,20 @@ class Arranged:
 
 
 def arrange(
-    wanted: Iterable[tuple[Entry, Place]], videos: Path, copy: bool = False, reporter: Reporter = SILENT
+    wanted: Iterable[tuple[SourceFile, TreePlace]], videos: Path, copy: bool = False, reporter: Reporter = SILENT
 ) -> Arranged:
     """Put each video into its place.
 
     Raises:
         DiskFull: no room for a copy.
     """
-    claims: dict[Path, list[tuple[Entry, Place]]] = defaultdict(list)
+    claims: dict[Path, list[tuple[SourceFile, TreePlace]]] = defaultdict(list)
     result = Arranged()
-    for entry, place in wanted:
+    for file, place in wanted:
         if place.label.startswith(".") or re.search(r"[/\\\0]", place.label):  # labels are read from files
-            result.conflicts.append((entry.origin, f"'{place.label}' cannot be the name of a class"))
+            result.conflicts.append((file.origin, f"'{place.label}' cannot be the name of a class"))
         else:
-            claims[videos / place.label / place.name].append((entry, place))
+            claims[videos / place.label / place.name].append((file, place))
     with reporter.track("arrange", len(claims), "videos") as task:
         for place, claimed in claims.items():
             _settle(place, claimed, copy, result)
@@ -63,29 +63,29 @@ def arrange(
     return result
 
 
-def _settle(place: Path, claimed: list[tuple[Entry, Place]], copy: bool, result: Arranged) -> None:
-    entries = [entry for entry, _ in claimed]
+def _settle(place: Path, claimed: list[tuple[SourceFile, TreePlace]], copy: bool, result: Arranged) -> None:
+    files = [file for file, _ in claimed]
     if os.path.lexists(place):
-        for entry in entries:
-            _keep(place, entry, "there", result)
+        for file in files:
+            _keep(place, file, "there", result)
         return
     first, *others = _by_merit(claimed, result)
     place.parent.mkdir(parents=True, exist_ok=True)
     _put(first, place, copy, result)
-    for entry in others:
-        _keep(place, entry, "twice", result)
+    for file in others:
+        _keep(place, file, "twice", result)
 
 
-def _by_merit(claimed: list[tuple[Entry, Place]], result: Arranged) -> list[Entry]:
+def _by_merit(claimed: list[tuple[SourceFile, TreePlace]], result: Arranged) -> list[SourceFile]:
     """The claimants, the one that gets the place first; broken originals are gone."""
-    originals = [entry for entry, place in claimed if not place.repaired]
-    repaired = [entry for entry, place in claimed if place.repaired]
+    originals = [file for file, place in claimed if not place.repaired]
+    repaired = [file for file, place in claimed if place.repaired]
     if originals and repaired and not equal(originals[0].path, repaired[0].path):
-        broken = [entry for entry in originals if not decodes(entry.path)]
+        broken = [file for file in originals if not decodes(file.path)]
         result.replaced += len(broken)
-        originals = [entry for entry in originals if entry not in broken]
-        for entry in broken:
-            _discard(entry)
+        originals = [file for file in originals if file not in broken]
+        for file in broken:
+            _discard(file)
     return originals + repaired
 
 
@@ -107,37 +107,37 @@ def equal(one: Path, other: Path) -> bool:
         return False
 
 
-def _keep(place: Path, entry: Entry, count: str, result: Arranged) -> None:
+def _keep(place: Path, file: SourceFile, count: str, result: Arranged) -> None:
     """Leave what is in place; `count` names the figure that an equal file adds to."""
-    if equal(place, entry.path):
+    if equal(place, file.path):
         setattr(result, count, getattr(result, count) + 1)
-        _discard(entry)
+        _discard(file)
     else:
         what = f"differs from {printable(place)}, which has its place" if place.exists() else (
             f"{printable(place)} is a link that leads nowhere: remove it"
         )  # fmt: skip
-        result.conflicts.append((entry.origin, what))
+        result.conflicts.append((file.origin, what))
 
 
-def _discard(entry: Entry) -> None:
-    if entry.staged:
-        entry.path.unlink()
+def _discard(file: SourceFile) -> None:
+    if file.staged:
+        file.path.unlink()
 
 
-def _put(entry: Entry, place: Path, copy: bool, result: Arranged) -> None:
+def _put(file: SourceFile, place: Path, copy: bool, result: Arranged) -> None:
     try:
-        if entry.staged:
-            os.replace(entry.path, place)
+        if file.staged:
+            os.replace(file.path, place)
             result.moved += 1
         elif copy:
-            _copy(entry.path, place)
+            _copy(file.path, place)
             result.copied += 1
         else:
-            _link(entry.path.resolve() if entry.path.is_symlink() else entry.path, place, result)
+            _link(file.path.resolve() if file.path.is_symlink() else file.path, place, result)
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(f"{printable(place)} cannot be written: {error.strerror}", ROOM) from error
-        result.conflicts.append((entry.origin, f"cannot be put to {printable(place)} ({error.strerror})"))
+        result.conflicts.append((file.origin, f"cannot be put to {printable(place)} ({error.strerror})"))
 
 
 def _copy(source: Path, place: Path) -> None:
