@@ -10,7 +10,7 @@ from fsar_cli.cli.output import print_json, stdout, table
 from fsar_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fsar_cli.data.annotations.segments import Annotations, Finding, Segment
+    from fsar_cli.data.annotations.segments import AnnotationFinding, Annotations, Segment
 
 NAMED = 12
 """Findings of a kind that the screen shows; --csv and --json hold all."""
@@ -66,8 +66,8 @@ def _counts(videos: list[tuple["Segment", ...]]) -> tuple[int, int, float]:
     return len(videos), len(spans), round(sum(span.end - span.start for span in spans), 3)
 
 
-def _kinds(found: "Annotations") -> dict[tuple[str, bool], list["Finding"]]:
-    kinds: dict[tuple[str, bool], list[Finding]] = {}
+def _kinds(found: "Annotations") -> dict[tuple[str, bool], list["AnnotationFinding"]]:
+    kinds: dict[tuple[str, bool], list[AnnotationFinding]] = {}
     for finding in found.findings:
         kinds.setdefault((finding.kind, finding.dropped), []).append(finding)
     return kinds
@@ -104,7 +104,7 @@ def _cells(videos: list[tuple["Segment", ...]]) -> tuple[str, ...]:
     return str(count), str(segments), f"{seconds:.0f}"
 
 
-def _write(file: Path, findings: tuple["Finding", ...]) -> None:
+def _write(file: Path, findings: tuple["AnnotationFinding", ...]) -> None:
     import csv
 
     with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
