@@ -77,7 +77,7 @@ def check(
     from fsar_cli.data.naming import match_videos
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.tree import scan_tree
-    from fsar_cli.machine import cache_folder, cores
+    from fsar_cli.files import cache_folder, cores
     from fsar_cli.settings import resolve
 
     settings, reporter = resolve(path=config).config, ConsoleReporter(quiet)
@@ -118,7 +118,9 @@ def _shapes(
 
 def _write_csv(path: Path, report: "Check") -> None:
     """A row a problem; any CSV reader gives names back as they are, line breaks included."""
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+    from fsar_cli.files import atomic
+
+    with atomic(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         # QUOTE_ALL: which line breaks are quoted otherwise differs between Python versions.
         writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(COLUMNS)

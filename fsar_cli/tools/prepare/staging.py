@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
-from fsar_cli.data.disk import complete_rows, kept_to_one, write_rows
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
+from fsar_cli.files import complete_rows, lock, write_rows
 from fsar_cli.reporting import SILENT, Reporter, Task
 from fsar_cli.tools.prepare.datasets import DataSet
 from fsar_cli.tools.prepare.searching import SourceFile, Sources, hidden, search_staged, useful
@@ -128,7 +128,7 @@ def opened(out: Path, wish: str) -> Iterator[Staging]:
     """
     root = out / FOLDER
     root.mkdir(parents=True, exist_ok=True)
-    with kept_to_one(root / LOCK, f"another fsar prepare is at work in {out}", "wait for it, or name another --out"):
+    with lock(root / LOCK, busy=(f"another fsar prepare is at work in {out}", "wait for it, or name another --out")):
         yield Staging(out, wish)
 
 
