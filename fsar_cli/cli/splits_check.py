@@ -132,16 +132,16 @@ def _row(line: "Problem") -> tuple[str, ...]:
 
 
 def _show(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") -> None:
-    known = [name for name in _NUMBERS if any(getattr(line, name) is not None for line in report.classes)]
+    shown = [name for name in _NUMBERS if any(getattr(line, name) is not None for line in report.classes)]
     examples: dict[tuple[str, str], list[str]] = {}
     for line in report.problems:
         examples.setdefault((line.split, line.cls), []).append(line.video)
     rows = []
     for line in report.classes:
-        numbers = ("-" if (value := getattr(line, name)) is None else value for name in known)
+        numbers = ("-" if (value := getattr(line, name)) is None else value for name in shown)
         some = ", ".join(examples.get((line.split, line.cls), [])[:2])
         rows.append([line.split, line.cls, *numbers, "yes" if line.enough else "no", some])
-    titles = tuple(_TITLES.get(name, name) for name in known)
+    titles = tuple(_TITLES.get(name, name) for name in shown)
     stdout.print(table(f"{path} in {tree.root}", ["split", "class", *titles, "enough", "for example"], rows, titles))
     for line in _lines(tree, report, facts):
         stdout.print(line, markup=False)
@@ -191,9 +191,9 @@ def _refuse(path: Path, tree: "Tree", report: "Check") -> None:
 
 
 def _document(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") -> dict:
-    known = {kind: report.counts[kind] for kind in ("missing", "ambiguous", "undecodable", "short", "spelling")}
-    known["undecodable"] = None if facts.undecodable is None else known["undecodable"]
-    known["short"] = None if facts.frames is None else known["short"]
+    counts = {kind: report.counts[kind] for kind in ("missing", "ambiguous", "undecodable", "short", "spelling")}
+    counts["undecodable"] = None if facts.undecodable is None else counts["undecodable"]
+    counts["short"] = None if facts.frames is None else counts["short"]
     return {
         "file": str(path),
         "root": str(tree.root),
@@ -203,7 +203,7 @@ def _document(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") ->
         "ok": report.ok,
         "listed": report.listed,
         "found": sum(line.found for line in report.classes),
-        **known,
+        **counts,
         "unlisted": report.unlisted,
         "classes": [
             {"class" if key == "cls" else key: value for key, value in asdict(line).items()} for line in report.classes

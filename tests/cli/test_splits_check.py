@@ -170,13 +170,6 @@ def test_refusals(fsar, file, arguments, code, message):
     assert (result.code, result.out) == (code, "") and message in result.err
 
 
-def test_nothing_heavy_is_imported_with_the_command():
-    heavy = {"torch", "numpy", "pandas", "pydantic", "rich", "av", "PIL"}
-    code = f"import sys, fsar_cli.cli.splits_check; print(*{heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
-
-
 def test_decode_finds_the_bad_and_the_short(fsar, tree, tmp_path):
     shutil.copytree(tree, tmp_path / "videos")
     (tmp_path / "videos/kick/kick_1.mp4").write_bytes(b"nothing")

@@ -71,7 +71,7 @@ def _json(file: Path, text: str) -> Iterator[AnnotationRow]:
         content = json.loads(text, object_pairs_hook=lambda pairs: pairs)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is not JSON ({error})", "get the file again, or repair it there") from error
-    if not isinstance(content, list) or not all(isinstance(entry, tuple) for entry in content):
+    if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
         raise NotAnnotations(f"{file} is not a JSON object of videos", f"read are {FORMS}")
     for video, segments in content:
         yield _of_video(video, segments)

@@ -212,12 +212,12 @@ class _Cleaner:
 
     def finish(self) -> None:
         """What shows only at the end: classes that are unknown and videos without a segment."""
-        known = protocol("ucf-crime-v2").classes["test"]
-        with_known = any(video.partition("/")[0] in known for video in self.videos)
+        published = protocol("ucf-crime-v2").classes["test"]
+        of_ucf_crime = any(video.partition("/")[0] in published for video in self.videos)
         for video, segments in self.videos.items():
             cls = video.partition("/")[0]
-            if with_known and cls not in known:
-                hint = did_you_mean(cls, known) or "the data set may be another one"
+            if of_ucf_crime and cls not in published:
+                hint = did_you_mean(cls, published) or "the data set may be another one"
                 self.note(self._origin[video], video, "class", f"{cls} is no class of UCF Crime v2; {hint}")
             if not segments:
                 text = "no segment is left: it can be a clip only as a whole"

@@ -10,7 +10,7 @@ from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
 from fsar_cli.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from fsar_cli.tools.prepare.datasets import DataSet
+    from fsar_cli.tools.prepare.datasets import PublishedSet
     from fsar_cli.tools.prepare.preparing import Prepared
 
 MOST = 12
@@ -57,7 +57,7 @@ def prepare(
         raise DataError(f"no video of {dataset} was found in the given paths", f"see {out / 'left-out.csv'}")
 
 
-def _chosen(dataset: str, normal: bool) -> "DataSet":
+def _chosen(dataset: str, normal: bool) -> "PublishedSet":
     from fsar_cli.tools.prepare.datasets import DATASETS
 
     if dataset not in DATASETS:
@@ -68,7 +68,7 @@ def _chosen(dataset: str, normal: bool) -> "DataSet":
     return DATASETS[dataset](normal)
 
 
-def _show_plan(dataset: "DataSet", paths: list[Path], out: Path, json: bool) -> None:
+def _show_plan(dataset: "PublishedSet", paths: list[Path], out: Path, json: bool) -> None:
     import shutil
 
     from fsar_cli.tools.prepare.preparing import look

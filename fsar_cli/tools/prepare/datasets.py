@@ -56,7 +56,7 @@ def _folded(name: str) -> str:
     return fold(archive_stem(name) or name)
 
 
-class DataSet:
+class PublishedSet:
     """One data set. The innermost folder or archive named after a class tells it; failing that, the file's name."""
 
     name = ""
@@ -106,20 +106,20 @@ class DataSet:
         return {name: n for split in protocols()[self.protocol].classes.values() for name, n in split.items()}
 
 
-class HMDB51(DataSet):
+class HMDB51(PublishedSet):
     """Names of its clips say nothing that its folders do not."""
 
     name, title, preset, protocol = "hmdb51", "HMDB51", "hmdb51", "hmdb51-arn"
 
 
-class UCF101(DataSet):
+class UCF101(PublishedSet):
     """The class is in the names as well."""
 
     name, title, preset, protocol = "ucf101", "UCF101", "ucf101", "ucf101-arn"
     class_in_name = re.compile(r"(?i)v_([a-z]+)_g\d+_c\d+")
 
 
-class UCFCrime(DataSet):
+class UCFCrime(PublishedSet):
     """Names start with the class. Of the normal videos, which are asked for, one class is made."""
 
     name, title, preset, protocol, annotated = "ucf-crime-v2", "UCF Crime v2", "ucf-crime-v2", "ucf-crime-v2", True
@@ -152,7 +152,7 @@ def _is_normal(parents: tuple[str, ...], name: str) -> bool:
     return any(_NORMAL_FOLDER.match(_folded(parent)) for parent in parents[-2:])
 
 
-class Kinetics(DataSet):
+class Kinetics(PublishedSet):
     """The class of an id by the annotations, else by the folder or the archive."""
 
     name, title, preset, protocol = "kinetics", "Kinetics", "kinetics100", "kinetics100-cmn"
@@ -226,5 +226,5 @@ def _seconds(text: object) -> int | None:
         return None
 
 
-DATASETS: dict[str, type[DataSet]] = {dataset.name: dataset for dataset in (HMDB51, UCF101, Kinetics, UCFCrime)}
+DATASETS: dict[str, type[PublishedSet]] = {dataset.name: dataset for dataset in (HMDB51, UCF101, Kinetics, UCFCrime)}
 """By the name on the command line."""

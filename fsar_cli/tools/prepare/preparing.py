@@ -20,7 +20,7 @@ from fsar_cli.files import write_rows, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import PROJECT_FILE, resolve
 from fsar_cli.tools.prepare.arranging import Arranged, arrange, count_classes, equal
-from fsar_cli.tools.prepare.datasets import DataSet, TreePlace
+from fsar_cli.tools.prepare.datasets import PublishedSet, TreePlace
 from fsar_cli.tools.prepare.searching import SourceFile, Sources, missing_parts, search
 from fsar_cli.tools.prepare.staging import FOLDER, Staging, Unpacking, opened, unpack_all
 
@@ -64,7 +64,7 @@ class Prepared:
         return Counter(reason for _, reason in self.left_out)
 
 
-def look(dataset: DataSet, paths: Iterable[Path], out: Path) -> Sources:
+def look(dataset: PublishedSet, paths: Iterable[Path], out: Path) -> Sources:
     """What the given paths hold, our own results in `out` aside.
 
     Raises:
@@ -79,7 +79,7 @@ def look(dataset: DataSet, paths: Iterable[Path], out: Path) -> Sources:
 
 
 def prepare(
-    dataset: DataSet, paths: Iterable[Path], out: Path, copy: bool = False, reporter: Reporter = SILENT
+    dataset: PublishedSet, paths: Iterable[Path], out: Path, copy: bool = False, reporter: Reporter = SILENT
 ) -> Prepared:
     """Make a project folder of downloads; see the module docstring.
 
@@ -114,7 +114,7 @@ def _names(sources: Sources, staging: Staging) -> set[tuple[str, ...]]:
 
 
 def _arrange(
-    dataset: DataSet, sources: Sources, staging: Staging, result: Prepared, copy: bool, reporter: Reporter
+    dataset: PublishedSet, sources: Sources, staging: Staging, result: Prepared, copy: bool, reporter: Reporter
 ) -> None:
     videos, texts = list(sources.videos), list(sources.texts)
     for waiting in staging.waiting():
@@ -133,7 +133,7 @@ def _arrange(
     _copy_annotations(dataset, texts, result)
 
 
-def _copy_annotations(dataset: DataSet, texts: Iterable[SourceFile], result: Prepared) -> None:
+def _copy_annotations(dataset: PublishedSet, texts: Iterable[SourceFile], result: Prepared) -> None:
     for text in texts:
         if (inside := dataset.annotation(text)) is None:
             continue
@@ -146,7 +146,7 @@ def _copy_annotations(dataset: DataSet, texts: Iterable[SourceFile], result: Pre
         result.annotations += 1
 
 
-def _finish(dataset: DataSet, result: Prepared) -> None:
+def _finish(dataset: PublishedSet, result: Prepared) -> None:
     out = result.out
     result.classes = dict(count_classes(out / VIDEOS))
     result.short = _short(dataset.expected(), result.classes)
@@ -176,7 +176,7 @@ def _annotations(out: Path) -> Path | None:
     return next((path for path in candidates if any(p.is_file() for p in (out / path).glob("*"))), None)
 
 
-def _annotations_lack(dataset: DataSet, here: Path | None) -> str:
+def _annotations_lack(dataset: PublishedSet, here: Path | None) -> str:
     """What is wrong with the annotations and what to do: missing, or here and not named by the project file."""
     try:
         named = resolve().config.data.annotations
@@ -196,7 +196,7 @@ def _short(expected: dict[str, int], classes: dict[str, int]) -> list[ShortClass
     return sorted((count for count in counts if count.found < count.expected), key=lambda c: (c.found > 0, c.name))
 
 
-def _steps(dataset: DataSet, result: Prepared) -> list[str]:
+def _steps(dataset: PublishedSet, result: Prepared) -> list[str]:
     """The commands that follow, as the user can type them."""
     if not result.classes:
         return []

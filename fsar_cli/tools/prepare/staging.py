@@ -18,7 +18,7 @@ from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
 from fsar_cli.files import complete_rows, lock, write_rows
 from fsar_cli.reporting import SILENT, Reporter, Task
-from fsar_cli.tools.prepare.datasets import DataSet
+from fsar_cli.tools.prepare.datasets import PublishedSet
 from fsar_cli.tools.prepare.searching import SourceFile, Sources, hidden, search_staged, useful
 from fsar_cli.tools.prepare.unpacking import DiskFull, check_room, declared_size, unpack
 
@@ -146,19 +146,19 @@ class Unpacking:
     """(archive, what is wrong with it)."""
 
 
-def size_unpacked(dataset: DataSet, archive: SourceFile) -> int:
+def size_unpacked(dataset: PublishedSet, archive: SourceFile) -> int:
     """Bytes that an archive becomes, at least."""
     return declared_size(archive.path, lambda parts: _wanted(dataset, archive, parts))
 
 
-def _wanted(dataset: DataSet, archive: SourceFile, parts: tuple[str, ...]) -> bool:
+def _wanted(dataset: PublishedSet, archive: SourceFile, parts: tuple[str, ...]) -> bool:
     *folders, name = parts or ("",)
     parents = (*archive.parents, archive.name, *folders)
     return not any(map(hidden, folders)) and useful(name) and not dataset.unwanted(parents, name)
 
 
 def unpack_all(
-    dataset: DataSet, sources: Sources, staging: Staging, result: Unpacking, reporter: Reporter = SILENT
+    dataset: PublishedSet, sources: Sources, staging: Staging, result: Unpacking, reporter: Reporter = SILENT
 ) -> None:
     """Unpack what was not unpacked before; `result` is filled as it goes, so that Ctrl-C loses no count.
 
@@ -179,7 +179,7 @@ def unpack_all(
 
 
 def _unpack_one(
-    dataset: DataSet,
+    dataset: PublishedSet,
     archive: SourceFile,
     depth: int,
     staging: Staging,
@@ -208,7 +208,7 @@ def _unpack_one(
     return [(other, depth + 1) for other in inner.archives]
 
 
-def _unpack_new(dataset: DataSet, archive: SourceFile, staging: Staging, result: Unpacking, task: Task) -> None:
+def _unpack_new(dataset: PublishedSet, archive: SourceFile, staging: Staging, result: Unpacking, task: Task) -> None:
     """Unpack an archive into a folder, which does not stay where that fails or is interrupted."""
     number, size = staging.free_number(), 0
 

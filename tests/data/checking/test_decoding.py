@@ -86,7 +86,7 @@ def test_the_second_run_decodes_nothing(root: Path, tmp_path: Path, monkeypatch)
     seen = spy(monkeypatch)
     assert decode(tree, tree.ids, tmp_path / "cache") == first
     assert seen == []
-    # VideoFacts from elsewhere it is the same tree.
+    # Seen from elsewhere it is the same tree.
     monkeypatch.chdir(tmp_path)
     relative = scan_tree(Path(root.name))
     assert decode(relative, relative.ids, tmp_path / "cache") == first
