@@ -1,4 +1,4 @@
-"""From the archives a user downloads to an accuracy, with small real videos under the real names: HMDB51, and Kinetics for UCF Crime."""
+"""From the archives a user downloads to an accuracy: HMDB51, and Kinetics for UCF Crime, with small real videos."""
 
 import json
 import os

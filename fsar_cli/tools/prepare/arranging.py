@@ -9,8 +9,8 @@ import filecmp
 import os
 import re
 import shutil
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,22 +22,17 @@ from fsar_cli.tools.prepare.datasets import TreePlace
 from fsar_cli.tools.prepare.searching import SourceFile
 from fsar_cli.tools.prepare.unpacking import FULL, ROOM, DiskFull
 
+OUTCOMES = ("moved", "linked", "symlinked", "copied", "there", "twice", "replaced")
+"""What became of a video: `there` was in place before, `twice` is equal to another one in place, `replaced` is a broken
+original whose replacement was taken."""
+
 
 @dataclass
 class Arranged:
     """What became of the videos."""
 
-    moved: int = 0
-    linked: int = 0
-    """Hard links."""
-    symlinked: int = 0
-    copied: int = 0
-    there: int = 0
-    """In place before."""
-    twice: int = 0
-    """Equal to another one in place."""
-    replaced: int = 0
-    """Broken originals whose replacement was taken."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Videos by outcome."""
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     """(file, why it has no place)."""
 
@@ -83,7 +78,7 @@ def _by_merit(claimed: list[tuple[SourceFile, TreePlace]], result: Arranged) -> 
     repaired = [file for file, place in claimed if place.repaired]
     if originals and repaired and not equal(originals[0].path, repaired[0].path):
         broken = [file for file in originals if not decodes(file.path)]
-        result.replaced += len(broken)
+        result.counts["replaced"] += len(broken)
         originals = [file for file in originals if file not in broken]
         for file in broken:
             _discard(file)
@@ -108,10 +103,10 @@ def equal(one: Path, other: Path) -> bool:
         return False
 
 
-def _keep(place: Path, file: SourceFile, count: str, result: Arranged) -> None:
-    """Leave what is in place; `count` names the figure that an equal file adds to."""
+def _keep(place: Path, file: SourceFile, outcome: str, result: Arranged) -> None:
+    """Leave what is in place; `outcome` is that of an equal file."""
     if equal(place, file.path):
-        setattr(result, count, getattr(result, count) + 1)
+        result.counts[outcome] += 1
         _discard(file)
     else:
         what = f"differs from {printable(place)}, which has its place" if place.exists() else (
@@ -129,11 +124,11 @@ def _put(file: SourceFile, place: Path, copy: bool, result: Arranged) -> None:
     try:
         if file.staged:
             os.replace(file.path, place)
-            result.moved += 1
+            result.counts["moved"] += 1
         elif copy:
             with atomic(place) as part:
                 shutil.copyfile(file.path, part)
-            result.copied += 1
+            result.counts["copied"] += 1
         else:
             _link(file.path.resolve() if file.path.is_symlink() else file.path, place, result)
     except OSError as error:
@@ -145,17 +140,7 @@ def _put(file: SourceFile, place: Path, copy: bool, result: Arranged) -> None:
 def _link(source: Path, place: Path, result: Arranged) -> None:
     try:
         os.link(source, place)
-        result.linked += 1
+        result.counts["linked"] += 1
     except OSError:  # another disk, or one that knows no hard links
         os.symlink(source, place)
-        result.symlinked += 1
-
-
-def count_classes(videos: Path) -> Mapping[str, int]:
-    """Videos of each class in place; empty where there is no tree."""
-    from fsar_cli.data.splits.tree import scan_tree
-
-    try:
-        return {name: len(ids) for name, ids in scan_tree(videos).classes.items()}
-    except DataError:
-        return {}
+        result.counts["symlinked"] += 1

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 MOST = 12
 """Rows of a table on the screen; files and --json hold all."""
+_OUTCOMES = {
+    "moved": "unpacked", "linked": "linked", "symlinked": "linked symbolically", "copied": "copied",
+    "there": "there already", "twice": "given twice", "replaced": "replaced by their repaired copies",
+}  # fmt: skip
 
 
 def prepare(
@@ -101,14 +105,15 @@ def _size(number: int) -> str:
 def _document(dataset: str, result: "Prepared") -> dict:
     from dataclasses import asdict
 
-    arranged = {key: value for key, value in asdict(result.arranged).items() if key != "conflicts"}
+    from fsar_cli.tools.prepare.arranging import OUTCOMES
+
     return {
         "dataset": dataset,
         "out": str(result.out),
         "archives": [{"archive": name, "files": files} for name, files in result.unpacking.files.items()],
         "archives_unpacked_before": result.unpacking.skipped,
         "videos": sum(result.classes.values()),
-        "arranged": arranged,
+        "arranged": {outcome: result.arranged.counts[outcome] for outcome in OUTCOMES},
         "classes": result.classes,
         "short": [asdict(count) for count in result.short],
         "left_out": [{"file": name, "reason": reason} for name, reason in result.left_out],
@@ -123,13 +128,7 @@ def _document(dataset: str, result: "Prepared") -> dict:
 
 
 def _show(result: "Prepared", reporter: ConsoleReporter) -> None:
-    counts = result.arranged
-    parts = (
-        (counts.moved, "unpacked"), (counts.linked, "linked"), (counts.symlinked, "linked symbolically"),
-        (counts.copied, "copied"), (counts.there, "there already"), (counts.twice, "given twice"),
-        (counts.replaced, "replaced by their repaired copies"),
-    )  # fmt: skip
-    text = ", ".join(f"{number} {what}" for number, what in parts if number)
+    text = ", ".join(f"{number} {_OUTCOMES[outcome]}" for outcome, number in result.arranged.counts.items() if number)
     total = sum(result.classes.values())
     stdout.print(f"{total} videos in {len(result.classes)} classes: {result.out / 'videos'}", markup=False)
     reporter.log(text or "no video was found")

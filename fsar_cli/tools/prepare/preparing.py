@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsar_cli.data.naming import fold
+from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.video import printable
 from fsar_cli.engine.project import project_file, training_steps
 from fsar_cli.errors import DataError, FsarError, Interrupted
 from fsar_cli.files import write_rows, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import PROJECT_FILE, resolve
-from fsar_cli.tools.prepare.arranging import Arranged, arrange, count_classes, equal
+from fsar_cli.tools.prepare.arranging import Arranged, arrange, equal
 from fsar_cli.tools.prepare.datasets import PublishedSet, TreePlace
 from fsar_cli.tools.prepare.searching import SourceFile, Sources, missing_parts, search
 from fsar_cli.tools.prepare.staging import FOLDER, Staging, Unpacking, opened, unpack_all
@@ -148,7 +149,8 @@ def _copy_annotations(dataset: PublishedSet, texts: Iterable[SourceFile], result
 
 def _finish(dataset: PublishedSet, result: Prepared) -> None:
     out = result.out
-    result.classes = dict(count_classes(out / VIDEOS))
+    with contextlib.suppress(DataError):  # no tree
+        result.classes = {name: len(ids) for name, ids in scan_tree(out / VIDEOS).classes.items()}
     result.short = _short(dataset.expected(), result.classes)
     (out / LEFT_OUT).unlink(missing_ok=True)
     if lines := result.left_out + result.problems:

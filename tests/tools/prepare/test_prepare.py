@@ -193,7 +193,7 @@ def write(path: Path, content: bytes) -> Path:
 def test_users_files_are_linked_and_unpacked_ones_moved(tmp_path: Path) -> None:
     mine, ours = write(tmp_path / "in/a.mp4", b"a"), write(tmp_path / "work/b.mp4", b"b")
     result = arrange([claim(mine), claim(ours, staged=True)], tmp_path / "videos")
-    assert (result.linked, result.moved) == (1, 1)
+    assert result.counts == {"linked": 1, "moved": 1}
     assert files(tmp_path / "videos") == {"kick/a.mp4": b"a", "kick/b.mp4": b"b"}
     assert mine.samefile(tmp_path / "videos/kick/a.mp4") and not ours.exists()
 
@@ -201,9 +201,9 @@ def test_users_files_are_linked_and_unpacked_ones_moved(tmp_path: Path) -> None:
 def test_where_hard_links_fail_symbolic_ones_are_made_and_copies_only_when_asked(tmp_path: Path, monkeypatch) -> None:
     mine = write(tmp_path / "in/a.mp4", b"a")
     monkeypatch.setattr(os, "link", lambda *names: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk")))
-    assert arrange([claim(mine)], tmp_path / "videos").symlinked == 1
+    assert arrange([claim(mine)], tmp_path / "videos").counts == {"symlinked": 1}
     assert (tmp_path / "videos/kick/a.mp4").is_symlink()
-    assert arrange([claim(mine)], tmp_path / "copies", copy=True).copied == 1
+    assert arrange([claim(mine)], tmp_path / "copies", copy=True).counts == {"copied": 1}
     assert not (tmp_path / "copies/kick/a.mp4").is_symlink()
     assert files(tmp_path / "copies") == {"kick/a.mp4": b"a"}
 
@@ -212,7 +212,7 @@ def test_equal_files_are_one_and_different_ones_are_named(tmp_path: Path) -> Non
     one, same = write(tmp_path / "train/a.mp4", b"1"), write(tmp_path / "val/a.mp4", b"1")
     other = write(tmp_path / "test/a.mp4", b"2")
     result = arrange([claim(one), claim(same), claim(other)], tmp_path / "videos")
-    assert (result.linked, result.twice) == (1, 1)
+    assert result.counts == {"linked": 1, "twice": 1}
     assert [Path(name).parts[-2:] for name, _ in result.conflicts] == [("test", "a.mp4")]
     assert files(tmp_path / "videos") == {"kick/a.mp4": b"1"}
 
@@ -221,7 +221,7 @@ def test_nothing_in_place_is_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "videos/kick/a.mp4", b"old")
     new, same = write(tmp_path / "x/a.mp4", b"new"), write(tmp_path / "y/a.mp4", b"old")
     result = arrange([claim(new, staged=True), claim(same, staged=True)], tmp_path / "videos")
-    assert (result.there, len(result.conflicts)) == (1, 1)
+    assert (result.counts["there"], len(result.conflicts)) == (1, 1)
     assert (tmp_path / "videos/kick/a.mp4").read_bytes() == b"old"
     assert new.exists() and not same.exists()
 
@@ -235,7 +235,7 @@ def test_a_replacement_wins_over_a_broken_original_only(tmp_path: Path, broken: 
     result = arrange([claim(original), claim(repaired, repaired=True)], tmp_path / "videos")
     winner = original if broken == "no" else repaired
     assert files(tmp_path / "videos") == {"kick/a.mp4": winner.read_bytes()}
-    assert (result.replaced, len(result.conflicts)) == ((0, 1) if broken == "no" else (1, 0))
+    assert (result.counts["replaced"], len(result.conflicts)) == ((0, 1) if broken == "no" else (1, 0))
     assert original.exists()
 
 
