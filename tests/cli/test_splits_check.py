@@ -229,7 +229,7 @@ def test_a_run_that_is_stopped_goes_on(fsar, long, cache, number):
         [*FSAR, *options], cwd=long, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 60
-    while len(rows := [r for f in cache.glob("fsar/decoded/*.csv") for r in f.read_text().splitlines()]) < 5:
+    while len(rows := [r for f in cache.glob("fsar/decoded/*.jsonl") for r in f.read_text().splitlines()]) < 4:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     if number == signal.SIGINT:
@@ -247,5 +247,5 @@ def test_a_run_that_is_stopped_goes_on(fsar, long, cache, number):
     again = subprocess.run([*FSAR, *options], cwd=long, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     before = int(re.search(r"(\d+) of 8 videos were decoded before", again.stderr)[1])
-    assert len(rows) - 1 <= before < 8
+    assert len(rows) <= before < 8
     assert f"decode: {8 - before}/{8 - before}" in again.stderr
