@@ -1,6 +1,5 @@
 """The demo set on disk: `videos/CLASS/CLASS_0001.mp4`, and `boxes.csv`: where the action is in every frame."""
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -12,6 +11,7 @@ import pandas as pd
 
 from fsar_cli.data.video import VideoWriter
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.files import write_rows
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.demo.scenes.actions import action_class
 from fsar_cli.tools.demo.scenes.render import render_clip
@@ -20,6 +20,7 @@ from fsar_cli.tools.demo.scenes.scene import HEIGHT, WIDTH
 BOXES = "boxes.csv"
 QUALITY = 23  # x264 crf: sensor noise makes lower values twice as large and slow, to no visible gain
 CORNERS = ["x0", "y0", "x1", "y1"]
+COLUMNS = ["video", "frame", *CORNERS]
 
 
 def render_set(
@@ -84,10 +85,8 @@ def _write_clip(root: Path, seed: int, job: tuple[str, int]) -> tuple[str, np.nd
 
 def write_boxes(path: Path, boxes: Mapping[str, np.ndarray]) -> None:
     """Write boxes float32 [T,4] by video id (x0 y0 x1 y1, source pixels) as one row per frame; atomic."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    table = pd.concat({video: pd.DataFrame(rows, columns=CORNERS) for video, rows in boxes.items()})
-    table.to_csv(part, index_label=["video", "frame"], float_format="%g", lineterminator="\n")
-    os.replace(part, path)
+    rows = ([video, i, *(f"{float(v):g}" for v in box)] for video, some in boxes.items() for i, box in enumerate(some))
+    write_rows(path, COLUMNS, rows)
 
 
 def read_boxes(path: Path) -> dict[str, np.ndarray]:
@@ -98,8 +97,8 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         table = pd.read_csv(path)
-        if list(table) != ["video", "frame", *CORNERS]:
-            raise DataError(f"{path}: the first line must be {','.join(['video', 'frame', *CORNERS])}")
+        if list(table) != COLUMNS:
+            raise DataError(f"{path}: the first line must be {','.join(COLUMNS)}")
         wrong = table.frame != table.groupby("video").cumcount()
         if wrong.any():
             row = wrong.idxmax()
