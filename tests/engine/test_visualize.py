@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from small_project import lively, small
-from videos import make_video
+from videos import frames_at, make_video
 
 from fsar_cli.config import Config
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.sampling import even_indices
-from fsar_cli.data.video import probe, read_frames, reading
+from fsar_cli.data.video import opening, probe
 from fsar_cli.engine import visualize as drawing
 from fsar_cli.engine.visualize import find_regions, visualize
 
@@ -33,13 +33,13 @@ def method(config: Config) -> FewShotMethod:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows by one for every video file that is opened for reading."""
-    honest, files = reading.av.open, []
+    honest, files = opening.av.open, []
 
     def counting(address: str, *mode: str, **options: object):
         files.extend([address] if not mode else [])
         return honest(address, *mode, **options)
 
-    monkeypatch.setattr(reading.av, "open", counting)
+    monkeypatch.setattr(opening.av, "open", counting)
     return files
 
 
@@ -84,7 +84,7 @@ def test_frames_taken_as_they_come_give_the_regions_of_frames_read_one_window_at
     made = visualize(method, config, video, tmp_path / "out", CPU, window=0.3)  # three frames: some are sampled twice
     for window in json.loads(made.regions.read_text())["windows"]:
         indices = np.array([frame["frame"] for frame in window])
-        frames = read_frames(video, indices, config.clip.short_side)
+        frames = frames_at(video, indices, config.clip.short_side)
         alone = find_regions(method, config, CPU, probe(video), frames, indices, np.zeros(len(indices)))
         assert [frame["box"] for frame in window] == np.round(alone.boxes, 3).tolist()
         assert [frame["weights"] for frame in window] == np.round(alone.weights.astype(float), 6).tolist()

@@ -9,8 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fsar_cli.data.video.faults import printable, video_error
-from fsar_cli.data.video.picture import MAX_SIDE
+from fsar_cli.data.video.opening import MAX_SIDE, printable, video_error
 from fsar_cli.errors import UsageError
 
 TICKS = 90_000  # stamps a second: holds 24, 25, 30 and 30000/1001 frames a second without rounding

@@ -22,7 +22,6 @@ from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import centre_crop
 from fsar_cli.engine.checkpoint import load_method
@@ -99,7 +98,7 @@ def run_demo(
               lambda: render_set(out, wanted, seed=seed, workers=workers, reporter=reporter))  # fmt: skip
     steps.run("extract-frames", f"fsar extract-frames {data.videos} {data.frames}",
               lambda: extract(find_videos([data.videos]).sources, data.frames,
-                              Settings(short_side=config.clip.short_side), workers, reporter))  # fmt: skip
+                              config.stored, workers, reporter))  # fmt: skip
     steps.run(
         "splits", f"fsar splits make arn --root {data.frames} --train ... --test ...", lambda: split_by_role(config)
     )

@@ -16,7 +16,6 @@ import torch
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.dataset import DataSet, find_dataset
 from fsar_cli.engine.device import loader_workers
@@ -162,6 +161,6 @@ def make_demo(folder: Path, reporter: Reporter, clips: Mapping[str, int] = demo.
             workers = loader_workers(None, torch.device("cuda"))
             render_set(folder, wanted, seed=0, workers=workers, reporter=reporter)
             sources = find_videos([config.data.videos]).sources
-            extract(sources, config.data.frames, Settings(short_side=config.clip.short_side), workers, reporter)
+            extract(sources, config.data.frames, config.stored, workers, reporter)
             demo.split_by_role(config)
     return folder
