@@ -79,7 +79,7 @@ def extract_frames(
     """
     from fsar_cli.data.store.choosing import choose_clips
     from fsar_cli.data.store.extraction import extract
-    from fsar_cli.machine import cores
+    from fsar_cli.files import cores
     from fsar_cli.settings import resolve
 
     given = {"short_side": short_side, "quality": quality, "fps": fps, "every": every, "max_frames": max_frames}

@@ -29,6 +29,7 @@ from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
 from fsar_cli.data.video import VideoInfo, VideoWriter, iter_frames, probe
 from fsar_cli.errors import UsageError
+from fsar_cli.files import write_whole
 from fsar_cli.render.figures import contact_sheet, heat_figure, save_png
 from fsar_cli.render.overlay import draw_box, to_source
 from fsar_cli.reporting import SILENT, Reporter
@@ -112,7 +113,7 @@ def visualize(
         for seconds, frame in _drawn(video, windows, pages, title, names):
             writer.write(frame, seconds)
             task.advance()
-    regions.write_text(json.dumps(_document(video, info, config, windows), indent=1), encoding="utf-8")
+    write_whole(regions, json.dumps(_document(video, info, config, windows), indent=1))
     return Visualization(out, overlay, [p.sheet for p in pages], [p.heat for p in pages], regions, len(windows))
 
 

@@ -8,7 +8,6 @@ from dataclasses import astuple
 from pathlib import Path
 
 from fsar_cli.config import ExtractConfig
-from fsar_cli.data.disk import kept_to_one
 from fsar_cli.data.store.frames import KINDS
 from fsar_cli.data.store.records import (
     ANEW,
@@ -25,6 +24,7 @@ from fsar_cli.data.store.shards import remove_shards
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError
+from fsar_cli.files import lock
 
 PARTIAL, LOCK, FAILED = ".partial", ".lock", "failed.csv"
 
@@ -38,7 +38,7 @@ def locked(out: Path) -> Iterator[None]:
             "OUT is the last argument; name a new folder or one that extract-frames made",
         )
     out.mkdir(parents=True, exist_ok=True)
-    with kept_to_one(out / LOCK, f"another extraction is at work in {out}", "wait for it, or choose another folder"):
+    with lock(out / LOCK, busy=(f"another extraction is at work in {out}", "wait for it, or choose another folder")):
         yield
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fsar_cli.config import ExtractConfig
-from fsar_cli.data.disk import complete_rows, write_rows, write_whole
 from fsar_cli.errors import DataError
+from fsar_cli.files import complete_rows, write_rows, write_whole
 
 MANIFEST, SETTINGS = "manifest.csv", "extract.json"
 COLUMN = {"id": "video", "label": "class"}  # where the column's name says more, or is no Python name
@@ -68,7 +68,7 @@ def read_settings(root: Path) -> ExtractConfig | None:
 def write_settings(root: Path, settings: ExtractConfig) -> None:
     """Store the settings, at once or not at all."""
     text = json.dumps({"schema": 1, **settings_document(settings)}, indent=2) + "\n"
-    write_whole(root / SETTINGS, text.encode())
+    write_whole(root / SETTINGS, text)
 
 
 def manifest_rows(root: Path) -> Iterator[list[str]]:
