@@ -3,10 +3,10 @@
 The video is cut into windows of equal length; each window is one clip of T frames for the network, as in training.
 Between the sampled frames the box of the overlay moves in a straight line.
 
-However many windows there are, the file is opened three times: for its header and first frame; to decode it in order,
-taking the sampled frames as they come; and to decode it once more, drawing. (Boxes are needed before they can be drawn,
-and the frames of a long video do not fit into memory, which does not grow with it.) Windows are laid out by the header;
-where its count or rate is wrong, the second reading is repeated with the windows that it found to be right.
+However many windows there are, `visualize` opens the file three times: for its header and first frame; to decode it in
+order, taking the sampled frames as they come; and to decode it once more, drawing. (Boxes are needed before they can be
+drawn, and memory, which does not grow with the video, does not hold its frames.) Windows are laid out by the header;
+where its count or rate is wrong, the second reading is repeated with the windows that it showed to be right.
 """
 
 import itertools
