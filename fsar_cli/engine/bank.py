@@ -29,7 +29,7 @@ from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
 from fsar_cli.engine.folding import folded
-from fsar_cli.engine.motion import RegionStatistics, region_statistics
+from fsar_cli.engine.motion import RegionMeter, RegionStatistics
 from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
 from fsar_cli.machine import cache_folder
 from fsar_cli.reporting import SILENT, Reporter
@@ -117,17 +117,17 @@ def describe_clips(
 ) -> Features:
     """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before."""
     place(method, device, config.train.channels_last).eval()
-    statistics: list[RegionStatistics] = []
+    meter = RegionMeter()
     if cache is None:
-        parts = _described(method, clips, device, config, reporter, statistics)
+        parts = _described(method, clips, device, config, reporter, meter)
         encoded = _gathered(len(clips), parts, torch.device("cpu"), reporter)
-        return Features(encoded, RegionStatistics.mean(statistics) if statistics else None, cached=False)
+        return Features(encoded, meter.result(), cached=False)
     key = features_key(method, clips, device, config)
     entry = cache.find(key)
     if entry is None:
         with cache.make(key) as staging:
-            parts = _described(method, clips, device, config, reporter, statistics)
-            _write(staging, len(clips), parts, statistics)
+            parts = _described(method, clips, device, config, reporter, meter)
+            _write(staging, len(clips), parts, meter)
     return _read_features(cache.folder / key, cached=entry is not None)
 
 
@@ -153,9 +153,9 @@ def features_key(
 
 
 def _described(
-    method, clips, device: torch.device, config: Config, reporter: Reporter, statistics: list[RegionStatistics]
+    method, clips, device: torch.device, config: Config, reporter: Reporter, meter: RegionMeter
 ) -> Iterator[Encoded]:
-    """What the backbones say of all clips, group by group, on the CPU; the groups' regions go to `statistics`."""
+    """What the backbones say of all clips, group by group, on the CPU; their regions go to `meter`."""
     normalize = normalizes(config.model)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device)
@@ -164,7 +164,7 @@ def _described(
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)
             if "boxes" in described:
-                statistics.append(region_statistics(pixels, described["boxes"], described["saturated"]))
+                meter.add(pixels, described["boxes"], described["saturated"])
             yield described.to("cpu")
             task.advance(len(some))
 
@@ -178,13 +178,13 @@ def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:
     return described
 
 
-def _write(folder: Path, rows: int, parts: Iterator[Encoded], statistics: list[RegionStatistics]) -> None:
+def _write(folder: Path, rows: int, parts: Iterator[Encoded], meter: RegionMeter) -> None:
     writer = TensorWriter(folder / FEATURES, rows)
     for part in parts:
         writer.add(part.tensors)
     writer.close()
-    if statistics:
-        (folder / REGIONS).write_text(json.dumps(asdict(RegionStatistics.mean(statistics))), encoding="utf-8")
+    if regions := meter.result():
+        (folder / REGIONS).write_text(json.dumps(asdict(regions)), encoding="utf-8")
 
 
 def _read_features(folder: Path, cached: bool) -> Features:
