@@ -13,25 +13,25 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache as remembered
 from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fsar_cli import __version__
+import fsar_cli
 from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
 from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
 from fsar_cli.engine.folding import folded
 from fsar_cli.engine.motion import RegionMeter, RegionStatistics
 from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
-from fsar_cli.machine import cache_folder
+from fsar_cli.files import Cache, cache_folder
 from fsar_cli.reporting import SILENT, Reporter
 
 # Frames a batch: enough to fill a GPU; a CPU is at its best with maps that its caches hold.
@@ -39,6 +39,8 @@ FRAMES_PER_BATCH = {"cpu": 16, "cuda": 512}
 # Share of the free memory that a bank may take; the rest is for matching and for others.
 SHARE_OF_MEMORY = 0.5
 VIDEOS_PER_EMBEDDING = 64
+# What the encoding and matching of videos can depend on, of the package; commands and tools change nothing of it.
+CODE = ("config.py", "core/**/*.py", "data/**/*.py", "engine/**/*.py")
 FEATURES, REGIONS = "features.safetensors", "regions.json"
 
 
@@ -97,7 +99,7 @@ def encode_videos(
 
 
 @dataclass
-class Features:
+class Described:
     """What the backbones say of clips: on the CPU, memory-mapped, read only."""
 
     encoded: Encoded
@@ -114,21 +116,32 @@ def describe_clips(
     config: Config,
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
-) -> Features:
+) -> Described:
     """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before."""
     place(method, device, config.train.channels_last).eval()
     meter = RegionMeter()
     if cache is None:
         parts = _described(method, clips, device, config, reporter, meter)
         encoded = _gathered(len(clips), parts, torch.device("cpu"), reporter)
-        return Features(encoded, meter.result(), cached=False)
-    key = features_key(method, clips, device, config)
-    entry = cache.find(key)
-    if entry is None:
-        with cache.make(key) as staging:
-            parts = _described(method, clips, device, config, reporter, meter)
-            _write(staging, len(clips), parts, meter)
-    return _read_features(cache.folder / key, cached=entry is not None)
+        return Described(encoded, meter.result(), cached=False)
+    cached = True
+
+    def make(folder: Path) -> None:
+        nonlocal cached
+        cached = False
+        _write(folder, len(clips), _described(method, clips, device, config, reporter, meter), meter)
+
+    entry = cache.get(features_key(method, clips, device, config), make)
+    return _read_described(entry, cached)
+
+
+@remembered
+def code_digest(root: Path = Path(fsar_cli.__file__).parent) -> str:
+    """SHA-256 (hex) of the source files that results depend on: a version stands still while the code is worked on."""
+    digest = hashlib.sha256()
+    for path in sorted(file for pattern in CODE for file in root.glob(pattern)):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def features_key(
@@ -137,7 +150,7 @@ def features_key(
     """Digest of everything that what `describe` says depends on."""
     model, clip = config.model, clips.reader.clip
     plain = {
-        "fsar": __version__, "torch": torch.__version__, "device": device.type,
+        "code": code_digest(), "torch": torch.__version__, "device": device.type,
         "precision": str(encoding_type(device, config.train.amp)),
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
@@ -187,11 +200,11 @@ def _write(folder: Path, rows: int, parts: Iterator[Encoded], meter: RegionMeter
         (folder / REGIONS).write_text(json.dumps(asdict(regions)), encoding="utf-8")
 
 
-def _read_features(folder: Path, cached: bool) -> Features:
+def _read_described(folder: Path, cached: bool) -> Described:
     regions = None
     if (folder / REGIONS).exists():
         regions = RegionStatistics(**json.loads((folder / REGIONS).read_text(encoding="utf-8")))
-    return Features(Encoded(read_tensors(folder / FEATURES)), regions, cached)
+    return Described(Encoded(read_tensors(folder / FEATURES)), regions, cached)
 
 
 def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:
