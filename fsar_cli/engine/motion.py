@@ -113,7 +113,7 @@ class RegionMeter:
         """The means; None where nothing was added."""
         if not self._columns:
             return None
-        columns = {name: torch.cat(parts) for name, parts in self._columns.items()}
+        columns = {name: torch.cat(parts).double() for name, parts in self._columns.items()}
         means = {name: float(column.nanmean().nan_to_num()) for name, column in columns.items()}  # NaN: nothing moves
         return RegionStatistics(**means, videos=len(columns["offset"]))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fsar_cli.config import Config
 from fsar_cli.core.method import FewShotMethod
-from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
 from fsar_cli.engine.bank import code_digest
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest
@@ -104,15 +104,15 @@ def result_cache() -> Cache:
     return Cache(cache_folder("results"), LIMIT_BYTES)
 
 
-def result_key(method: FewShotMethod, features: str, sampler: EpisodeSampler, config: Config, episodes: str) -> str:
+def result_key(method: FewShotMethod, features: str, episodes: EpisodeList, config: Config) -> str:
     """Digest of everything a result depends on.
 
     Args:
         features: key of the features of its videos (`bank.features_key`), the same for all numbers of shots.
-        episodes: digest of the list of episodes.
     """
+    sampler = episodes.sampler
     plain = {
-        "features": features, "code": code_digest(), "model": config.model.model_dump(), "episodes": episodes,
+        "features": features, "code": code_digest(), "model": config.model.model_dump(), "episodes": episodes.digest,
         "shape": [sampler.way, sampler.shot, sampler.queries], "classes": sampler.classes,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())

@@ -136,7 +136,7 @@ def test_what_float16_does_not_hold_is_encoded_in_float32(case, monkeypatch):
 def test_evaluation_with_and_without_cache_agree_to_the_bit(case, tmp_path):
     method, *_, config = case
     cache = Cache(tmp_path / "cache")
-    results = [evaluate(method, config, CPU, cache=c)[0] for c in (None, cache, cache)]
+    results = [evaluate(method, config, CPU, cache=c) for c in (None, cache, cache)]
     assert [r.cached for r in results] == [False, False, True]
     for other in results[1:]:
         for a, b in zip(results[0].shots, other.shots, strict=True):

@@ -135,7 +135,7 @@ def test_mean_and_ci_of_a_constant_has_no_width():
 
 def test_results_are_written_as_json_and_csv(project, tmp_path):
     config = small(project)
-    result, bank = evaluate(build_method(config).eval(), config, CPU)
+    result = evaluate(build_method(config).eval(), config, CPU)
     write_results(result, config, tmp_path / "eval")
     document = json.loads((tmp_path / "eval" / "result.json").read_text())
     assert document["schema"] == 1
@@ -146,16 +146,16 @@ def test_results_are_written_as_json_and_csv(project, tmp_path):
     assert set(one["parts"]) == {"spatial", "temporal"}
     confusion = pd.read_csv(tmp_path / "eval" / "confusion-3w2s.csv", index_col=0)
     assert confusion.to_numpy().sum() == 40 * 3
-    assert bank.boxes.shape == (12, 4, 4)
+    assert result.bank.boxes.shape == (12, 4, 4)
     assert 0 <= document["regions"]["saturated"] <= 1
 
 
 def test_the_digest_depends_on_the_episodes_alone(project):
     config = small(project)
     results = [
-        evaluate(build_method(c).eval(), c, CPU)[0].shots for c in (config, small(project, **{"model.method": "trx"}))
+        evaluate(build_method(c).eval(), c, CPU).shots for c in (config, small(project, **{"model.method": "trx"}))
     ]
-    other = evaluate(build_method(config).eval(), small(project, **{"eval.seed": 1}), CPU)[0].shots
+    other = evaluate(build_method(config).eval(), small(project, **{"eval.seed": 1}), CPU).shots
     assert [s.digest for s in results[0]] == [s.digest for s in results[1]]
     assert results[0][0].digest != other[0].digest
 

@@ -105,13 +105,13 @@ def run_demo(
         "splits", f"fsar splits make arn --root {data.frames} --train ... --test ...", lambda: split_by_role(config)
     )
     run = steps.run("train", "fsar train", lambda: _train(config, out, device, reporter))
-    trained, baselines, bank = steps.run(
+    trained, baselines = steps.run(
         "eval", "fsar eval --shots 1 --shots 5", lambda: _evaluate(config, run, device, reporter)
     )
     shown = [data.videos / name / f"{name}_0001.mp4" for name in SHOWN]
     pictures = steps.run("visualize-regions", f"fsar visualize-regions {shown[0]}",
                          lambda: _pictures(config, run, out, shown, device))  # fmt: skip
-    hits = compare_regions(bank.boxes, actor_boxes(config, out, bank.videos))
+    hits = compare_regions(trained.bank.boxes, actor_boxes(config, out, trained.bank.videos))
     return DemoResult(out, run.path, trained, baselines, hits, pictures, steps.seconds)
 
 
@@ -151,13 +151,13 @@ def _train(config: Config, out: Path, device: torch.device, reporter: Reporter):
 def _evaluate(config: Config, run, device: torch.device, reporter: Reporter):
     """The trained method, and untrained baselines on the same weights and the same episodes."""
     method = load_method(run, config)
-    trained, bank = evaluate(method, config, device, reporter=reporter)
+    trained = evaluate(method, config, device, reporter=reporter)
     write_results(trained, config, run.path / "eval")
     baselines = {}
     for name in ("prototype",):
         other = config.model_copy(update={"model": config.model.model_copy(update={"method": name})})
-        baselines[f"{name}, untrained"], _ = evaluate(build_method(other).eval(), other, device, reporter=reporter)
-    return trained, baselines, bank
+        baselines[f"{name}, untrained"] = evaluate(build_method(other).eval(), other, device, reporter=reporter)
+    return trained, baselines
 
 
 def _pictures(config: Config, run, out: Path, videos: list[Path], device: torch.device) -> list[Visualization]:
