@@ -23,8 +23,7 @@ from torch import Tensor
 import fsar_cli
 from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
-from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import BOXES, SATURATED, Encoded, FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
@@ -94,7 +93,7 @@ def encode_videos(
         encoded = _embedded(method, features.encoded, device, reporter)
     finally:
         method.train(training)
-    boxes = features.encoded["boxes"].clone() if "boxes" in features.encoded else None
+    boxes = features.encoded[BOXES].clone() if BOXES in features.encoded else None
     return Bank(videos, encoded, boxes, features.regions, features.cached)
 
 
@@ -176,8 +175,8 @@ def _described(
         for some in clip_loader(clips, batch, workers, device.type == "cuda"):
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)
-            if "boxes" in described:
-                meter.add(pixels, described["boxes"], described["saturated"])
+            if BOXES in described:
+                meter.add(pixels, described[BOXES], described[SATURATED])
             yield described.to("cpu")
             task.advance(len(some))
 

@@ -8,7 +8,7 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore

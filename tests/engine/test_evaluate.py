@@ -11,8 +11,7 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
