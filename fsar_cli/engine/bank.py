@@ -9,7 +9,6 @@ again, and lies in memory where it fits, else in a memory-mapped file.
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
 from fsar_cli.engine.folding import folded
 from fsar_cli.engine.motion import RegionMeter, RegionStatistics
-from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
+from fsar_cli.engine.tensorfile import add_to_digest, read_tensors, write_tensors
 from fsar_cli.files import Cache, cache_folder
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -40,7 +39,7 @@ SHARE_OF_MEMORY = 0.5
 VIDEOS_PER_EMBEDDING = 64
 # What the encoding and matching of videos can depend on, of the package; commands and tools change nothing of it.
 CODE = ("config.py", "core/**/*.py", "data/**/*.py", "engine/**/*.py")
-FEATURES, REGIONS = "features.safetensors", "regions.json"
+REGIONS = "regions.json"
 
 
 @dataclass
@@ -191,10 +190,7 @@ def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:
 
 
 def _write(folder: Path, rows: int, parts: Iterator[Encoded], meter: RegionMeter) -> None:
-    writer = TensorWriter(folder / FEATURES, rows)
-    for part in parts:
-        writer.add(part.tensors)
-    writer.close()
+    write_tensors(folder, rows, (part.tensors for part in parts))
     if regions := meter.result():
         (folder / REGIONS).write_text(json.dumps(asdict(regions)), encoding="utf-8")
 
@@ -203,7 +199,7 @@ def _read_described(folder: Path, cached: bool) -> Described:
     regions = None
     if (folder / REGIONS).exists():
         regions = RegionStatistics(**json.loads((folder / REGIONS).read_text(encoding="utf-8")))
-    return Described(Encoded(read_tensors(folder / FEATURES)), regions, cached)
+    return Described(Encoded(read_tensors(folder)), regions, cached)
 
 
 def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:
@@ -239,17 +235,10 @@ def _in_memory(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:
 
 
 def _on_disk(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:
-    """The same in a file that goes away with the tensors (its name is removed at once)."""
-    handle, name = tempfile.mkstemp(suffix=".safetensors", prefix="fsar-bank-", dir=_spill_folder())
-    os.close(handle)
-    try:
-        writer = TensorWriter(Path(name), rows)
-        for part in chain((first,), rest):
-            writer.add(part.to("cpu").tensors)
-        writer.close()
+    """The same in files that go away with the tensors (their names are removed at once)."""
+    with tempfile.TemporaryDirectory(prefix="fsar-bank-", dir=_spill_folder()) as name:
+        write_tensors(Path(name), rows, (part.to("cpu").tensors for part in chain((first,), rest)))
         return Encoded(read_tensors(Path(name)))
-    finally:
-        os.unlink(name)
 
 
 def _spill_folder() -> Path:

@@ -1,6 +1,5 @@
 """Which clips an extraction makes: the videos found, cut by annotations, kept to a split file."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.records import Clips
 from fsar_cli.data.store.selecting import Selection, cut, listed
 from fsar_cli.data.store.sources import Found, Source, find_videos
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, counted
 
 NAMED = 12
 """Videos that a line names; programs get all."""
@@ -31,11 +30,8 @@ class Chosen:
         """A line for each kind of thing that was left out, with at most so many names."""
         if self.found.left_out():
             yield self.found.left_out()
-        if self.annotations:
-            dropped = Counter(entry.kind for entry in self.annotations.findings if entry.dropped)
-            if dropped:
-                kinds = ", ".join(f"{number} {kind}" for kind, number in dropped.items())
-                yield f"annotations: dropped {kinds} (`fsar annotations` names each)"
+        if self.annotations and (dropped := sum(finding.dropped for finding in self.annotations.findings)):
+            yield f"annotations: dropped {counted(dropped, 'row or segment')} (`fsar annotations` names each)"
         for wish, gap in self.gaps.items():
             yield from _lines(wish, gap, names)
 

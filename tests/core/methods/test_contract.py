@@ -143,7 +143,7 @@ def test_distances_of_pairs_known_beforehand_change_nothing(name: str) -> None:
         pairs = {part: found[query[:, :, None, None], support[:, None]] for part, found in table.items()}
         rest = [key for key in bank.tensors if not table or key not in method.pair_tensors]
         left = bank.only(rest) if rest else Encoded({"position": torch.arange(VIDEOS)})
-        scores = method.match(left.take(support), left.take(query), pairs or None)
+        scores = method.match(left.take(support), left.take(query), pairs=pairs or None)
         plain = method.match(bank.take(support), bank.take(query))
     assert bool(table) == bool(method.pair_tensors)
     assert all(found.shape == (VIDEOS, VIDEOS) for found in table.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from videos import make_audio, make_video, truncate
 
-from fsar_cli.data.checking import decoding
+from fsar_cli.data.checking import decoding, verdicts
 from fsar_cli.data.checking.decoding import decode, look
 from fsar_cli.data.checking.verdicts import Verdict, Verdicts
 from fsar_cli.data.splits.tree import scan_tree
@@ -161,12 +161,10 @@ def test_a_torn_last_row_costs_that_video_only(root: Path, tmp_path: Path, monke
 def test_results_of_other_versions_do_not_count(root: Path, tmp_path: Path, monkeypatch):
     tree = scan_tree(root)
     decode(tree, tree.ids, tmp_path / "cache")
-    (file,) = (tmp_path / "cache/decoded").iterdir()
-    file.write_text(file.read_text().replace("PyAV ", "PyAV 0.", 1))
+    monkeypatch.setattr(verdicts, "version", lambda name: "0.1")
     seen = spy(monkeypatch)
     decode(tree, tree.ids, tmp_path / "cache")
     assert len(seen) == len(tree.ids)
-    assert file.read_text().count("PyAV") == 1
 
 
 class Warnings:
