@@ -9,7 +9,7 @@ from fsar_cli.cli.options import Device, Json, Quiet, Set, Verbose
 
 if TYPE_CHECKING:
     from fsar_cli.tools.reproduce.plan import TablePlan
-    from fsar_cli.tools.reproduce.work import Made, Reproduction
+    from fsar_cli.tools.reproduce.work import Reproduction, RunResults
 
 
 def reproduce(
@@ -120,7 +120,7 @@ def _show_plan(plan: "TablePlan", place: "Reproduction", as_json: bool) -> None:
     stdout.print(table(title, list(columns.values()), cells, right=("episodes",)))
 
 
-def _write_table(name: str, plan: "TablePlan", place: "Reproduction", made: "Made", as_json: bool) -> None:
+def _write_table(name: str, plan: "TablePlan", place: "Reproduction", made: "RunResults", as_json: bool) -> None:
     from fsar_cli.cli.output import print_json
     from fsar_cli.tools.reproduce.outcome import gather
     from fsar_cli.tools.reproduce.report import TableReport
@@ -153,7 +153,7 @@ def _show(report, files: list[Path]) -> None:
     stdout.print(f"written: {', '.join(str(file) for file in files)}", markup=False)
 
 
-def _write_figure(name: str, plan: "TablePlan", place: "Reproduction", made: "Made", as_json: bool) -> None:
+def _write_figure(name: str, plan: "TablePlan", place: "Reproduction", made: "RunResults", as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout
     from fsar_cli.errors import DataError
     from fsar_cli.tools.reproduce.pictures import draw

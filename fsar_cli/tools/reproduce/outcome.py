@@ -8,7 +8,7 @@ from fsar_cli.errors import FsarError
 from fsar_cli.tools.compare.comparison import MethodComparison, ModelGroup, compared
 from fsar_cli.tools.reproduce.plan import Ground, TablePlan
 from fsar_cli.tools.reproduce.tables import PaperTable, expected
-from fsar_cli.tools.reproduce.work import Made
+from fsar_cli.tools.reproduce.work import RunResults
 
 ROUNDING = 1e-9  # a mean of shares such as 1/3 that cancel is not quite zero
 
@@ -59,12 +59,12 @@ class Column:
         return table.row(label).published(self.ground.paper, self.shot)
 
 
-def gather(plan: TablePlan, made: Made) -> list[Column]:
+def gather(plan: TablePlan, made: RunResults) -> list[Column]:
     """The columns of a table whose runs have been made."""
     return [_column(plan, made, ground, shot) for ground in plan.grounds for shot in ground.settings.shots]
 
 
-def _column(plan: TablePlan, made: Made, ground: Ground, shot: int) -> Column:
+def _column(plan: TablePlan, made: RunResults, ground: Ground, shot: int) -> Column:
     column, groups, results = Column(ground, shot), [], []
     column.failed = {label: error for (label, name), error in plan.refused.items() if name == ground.name}
     for cell in plan.cells:

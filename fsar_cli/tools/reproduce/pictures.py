@@ -30,7 +30,7 @@ from fsar_cli.tools.reproduce.recipes import RECIPES
 from fsar_cli.tools.reproduce.repeat import commands_of
 from fsar_cli.tools.reproduce.tables import COMPLETE, COMPLETE_NUMBERS, FIGURES, OURS, PaperRow, PaperTable
 from fsar_cli.tools.reproduce.tested import TestedVideos, see, video_shares
-from fsar_cli.tools.reproduce.work import Made, Reproduction
+from fsar_cli.tools.reproduce.work import Reproduction, RunResults
 
 CLASSES_SHOWN, FAILURES_SHOWN, HEAT_MAPS = 5, 5, 3
 EPISODES_OF_MARGINS = 1000
@@ -61,7 +61,7 @@ def figure_plan(name: str, data: list[tuple[DataSet, DataSet]], quick: bool, cha
     return plan
 
 
-def draw(name: str, plan: TablePlan, place: Reproduction, made: Made) -> Figure:
+def draw(name: str, plan: TablePlan, place: Reproduction, made: RunResults) -> Figure:
     """Draw a figure on each ground of a plan whose run is finished; writes PNG, Markdown, HTML and JSON."""
     figure = Figure()
     for cell in plan.cells:

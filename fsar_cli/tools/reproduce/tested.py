@@ -15,7 +15,7 @@ from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.device import place as place_on
 from fsar_cli.tools.demo.hits import actor_boxes
 from fsar_cli.tools.reproduce.plan import Cell
-from fsar_cli.tools.reproduce.work import Made, Reproduction
+from fsar_cli.tools.reproduce.work import Reproduction, RunResults
 
 BOXES = "boxes.csv"
 
@@ -74,7 +74,7 @@ class TestedVideos:
         return found.mean_maps[0].float().cpu().numpy(), found.cells[0].float().cpu().numpy()
 
 
-def see(cell: Cell, place: Reproduction, made: Made) -> TestedVideos:
+def see(cell: Cell, place: Reproduction, made: RunResults) -> TestedVideos:
     """Encode the test videos of a finished run."""
     run, ground = cell.runs[0], cell.ground
     model = place.model(run, ground)

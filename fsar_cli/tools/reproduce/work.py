@@ -50,7 +50,7 @@ def device_of(name: str) -> str:
 
 
 @dataclass
-class Made:
+class RunResults:
     """What became of a plan."""
 
     results: dict[tuple[str, str, int], ShotResult] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Reproduction:
         self.results, self.features = Cache(out / "results", RESULTS_LIMIT), feature_cache()
         (out / "runs").mkdir(parents=True, exist_ok=True)
 
-    def make(self, plan: TablePlan) -> Made:
+    def make(self, plan: TablePlan) -> RunResults:
         """Train and test all runs of a plan, or wait for those that other processes train. What fails stops no other.
 
         Raises:
@@ -79,7 +79,7 @@ class Reproduction:
         """
         rank, world, _ = ranks()
         first = rank * len(plan.runs) // world  # processes start far from one another and end by helping out
-        runs, made = plan.runs[first:] + plan.runs[:first], Made()
+        runs, made = plan.runs[first:] + plan.runs[:first], RunResults()
         for run in runs:
             with suppress(UsageError), lock(self._lock(run), BUSY):
                 self._attempt(plan, run, made)
@@ -93,7 +93,7 @@ class Reproduction:
     def _lock(self, run: PlannedRun) -> Path:
         return self.out / "runs" / f"{run.digest}.lock"
 
-    def _attempt(self, plan: TablePlan, run: PlannedRun, made: Made, test: bool = False) -> None:
+    def _attempt(self, plan: TablePlan, run: PlannedRun, made: RunResults, test: bool = False) -> None:
         if run.digest in made.failures:
             return
         title = f"[{plan.runs.index(run) + 1}/{len(plan.runs)}] {run.label}, {run.ground.train.name}"
@@ -141,7 +141,7 @@ class Reproduction:
         result = trainer.run()
         write_whole(where / TRAINED, json.dumps(vars(result), default=str) + "\n")
 
-    def _test(self, plan: TablePlan, run: PlannedRun, title: str, made: Made) -> None:
+    def _test(self, plan: TablePlan, run: PlannedRun, title: str, made: RunResults) -> None:
         for ground in plan.grounds:
             if shots := plan.shots(run, ground):
                 model = self.model(run, ground)
