@@ -20,7 +20,6 @@ from fsar_cli.core.build import build_method
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.device import loader_workers
@@ -139,7 +138,7 @@ def fill_project(folder: Path, config: Config, steps: Steps, seed: int = 0, clip
         render_set(folder, numbers, seed=seed, workers=workers, reporter=steps.reporter)
     with steps.step("extract-frames", f"fsar extract-frames {data.videos} {data.frames}"):
         sources = find_videos([data.videos]).sources
-        extract(sources, data.frames, Settings(short_side=config.clip.short_side), workers, steps.reporter)
+        extract(sources, data.frames, config.stored, workers, steps.reporter)
     with steps.step("splits", f"fsar splits make arn --root {data.frames} --train ... --test ..."):
         names = {role: [name for name, action in CLASSES.items() if action.role == role] for role in clips}
         make("arn", scan_tree(data.frames), lists=names).splits.write(data.splits)
