@@ -8,13 +8,14 @@ import typer
 from fsar_cli.cli import splits_check_view as view
 from fsar_cli.cli.options import ConfigFile, Json, Quiet
 from fsar_cli.cli.output import ConsoleReporter
-from fsar_cli.cli.splits import Root, data_root
+from fsar_cli.cli.splits import Root, app, data_root
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
     from fsar_cli.data.checking.fit import Shape
 
 
+@app.command("check")
 def check(
     file: Annotated[Path | None, typer.Argument(help="Split file (default: data.splits).")] = None,
     root: Root = None,

@@ -27,8 +27,7 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.cache import Cache
-from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
-from fsar_cli.engine.folding import folded
+from fsar_cli.engine.device import encoding_autocast, encoding_type, folded, free_memory, loader_workers, place
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
 from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
 from fsar_cli.machine import cache_folder

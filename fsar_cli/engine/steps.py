@@ -41,15 +41,15 @@ def with_classes(config: Config, sampler: EpisodeSampler) -> Config:
     Raises:
         DataError: another number is set, as in a run whose split file has changed.
     """
-    model, found = config.model, len(sampler.classes)
+    model, count = config.model, len(sampler.classes)
     if model.method not in METHODS or not METHODS[model.method].classifies:
         return config
-    if model.classes not in (None, found):
+    if model.classes not in (None, count):
         raise DataError(
-            f"{config.data.splits} has {found} training classes, but model.classes is {model.classes}",
+            f"{config.data.splits} has {count} training classes, but model.classes is {model.classes}",
             "a classifier belongs to its classes: use the split file it was trained with, or start a new run",
         )
-    return config.model_copy(update={"model": model.model_copy(update={"classes": found})})
+    return config.model_copy(update={"model": model.model_copy(update={"classes": count})})
 
 
 def validation_sampler(config: Config, splits: Splits, reporter: Reporter) -> EpisodeSampler | None:

@@ -40,8 +40,9 @@ def test_evaluation_gives_the_accuracies_of_the_cpu(project, cuda, method):
         assert a.accuracy[0] == pytest.approx(b.accuracy[0], abs=0.01)
 
 
-def test_training_runs_in_bfloat16_and_resumes_exactly(project, cuda, tmp_path):
-    config = small(project, **{"train.val_every": 0, "train.workers": 2, "train.amp": "auto"})
+@pytest.mark.parametrize("amp", ["auto", "fp16"])
+def test_training_runs_in_half_precision_and_resumes_exactly(project, cuda, tmp_path, amp):
+    config = small(project, **{"train.val_every": 0, "train.workers": 2, "train.amp": amp})
     trainer = Trainer(config, create_run(config, tmp_path / "run"), cuda)
     result = trainer.run()
     assert np.isfinite(result.loss)

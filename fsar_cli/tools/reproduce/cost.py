@@ -23,8 +23,7 @@ from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.checkpoint import load_state
-from fsar_cli.engine.device import encoding_autocast, place
-from fsar_cli.engine.folding import folded
+from fsar_cli.engine.device import encoding_autocast, folded, place
 from fsar_cli.engine.frozen import DescribedEpisode, freeze_features
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.steps import episode_loss, with_classes
