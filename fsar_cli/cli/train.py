@@ -120,7 +120,7 @@ def _train(config, resume: Path | None, out: Path | None, device: str, reporter,
 def _show_plan(config, device: str, reporter, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
     from fsar_cli.engine.device import resolve_device
-    from fsar_cli.engine.memory import plan
+    from fsar_cli.engine.setup import plan
 
     values = plan(config, resolve_device(device, reporter))
     if as_json:

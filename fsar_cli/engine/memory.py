@@ -19,13 +19,11 @@ from torch import Tensor
 
 from fsar_cli.config import Config
 from fsar_cli.core.backbones.image import Backbone
-from fsar_cli.core.build import build_method
 from fsar_cli.core.layers.checkpointing import NORMS, blocks
 from fsar_cli.core.method import FewShotMethod
-from fsar_cli.data.splits import Splits
-from fsar_cli.engine.device import autocast, training_type
-from fsar_cli.engine.steps import statistics_kept, training_sampler, with_classes
-from fsar_cli.errors import UsageError, counted
+from fsar_cli.engine.device import autocast, memory_to_spare, training_type
+from fsar_cli.engine.steps import statistics_kept
+from fsar_cli.errors import DeviceError, UsageError
 from fsar_cli.reporting import Reporter
 
 GIB = 2**30
@@ -198,31 +196,13 @@ def fit_memory(method: FewShotMethod, config: Config, device: torch.device, repo
         reporter.warn("batch normalisation sees micro-batches: model.freeze_batchnorm=true makes it exact")
 
 
-def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
-    """What `fsar train` would do with this configuration; reads the split file, writes nothing.
-
-    Raises:
-        DataError, UsageError: whatever would stop the training before its first episode.
-    """
-    episode, splits = config.episode, Splits.read(config.data.splits)
-    sampler = training_sampler(config, splits)
-    config = with_classes(config, sampler)
-    method = build_method(config, pretrained=False)
-    chosen = plan_memory(method, config, device, config.train.memory_budget)
-    gib = {name: round(getattr(chosen.memory, name) / GIB, 2) for name in (*vars(chosen.memory), "total")}
-    return {
-        "method": config.model.label,
-        "backbone": config.model.backbone,
-        "parameters": sum(p.numel() for p in method.parameters()),
-        "trained_parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
-        "train_classes": len(sampler.classes),
-        "train_videos": len(sampler.videos),
-        "val_classes": len(splits.classes("val")),
-        "episode": f"{episode.way}-way {episode.shot}-shot, {counted(episode.queries, 'query')} a class",
-        "clips_per_episode": episode.way * (episode.shot + episode.queries),
-        "episodes": config.train.iterations,
-        "optimiser_steps": config.train.iterations // config.optim.accumulate,
-        "memory_plan": str(chosen),
-        **{f"{name}_gib": value for name, value in gib.items()},
-        "first_100_episodes_digest": sampler.digest(min(100, config.train.iterations)),
-    }
+def does_not_fit(config: Config, device: torch.device) -> DeviceError:
+    """What to say where an episode ran out of memory: what was tried, and the budget that would fit."""
+    episode, clip, budget = config.episode, config.clip, config.train.memory_budget
+    # An estimate knows neither the workspace of convolutions nor memory in pieces too small to use.
+    fits = 0.8 * min(memory_to_spare(device) / GIB, budget or float("inf"))
+    return DeviceError(
+        f"out of memory: an episode of {episode.way * (episode.shot + episode.queries)} clips ({clip.frames} frames of "
+        f"{clip.size} px each, {config.model.backbone}) does not fit on {device}",
+        f"`fsar train --memory-budget {fits:.1f}` would fit: it takes that many GiB, and more time",
+    )

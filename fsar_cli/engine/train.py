@@ -25,8 +25,6 @@ import torch
 from torch import nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.build import build_method
-from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
@@ -34,23 +32,22 @@ from fsar_cli.data.store.shared import share_frames
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
-from fsar_cli.engine.compiling import compile_backbones
-from fsar_cli.engine.device import constant_sizes, is_out_of_memory, loader_workers, loss_scaler, memory_to_spare, place
+from fsar_cli.engine.device import constant_sizes, is_out_of_memory, loader_workers, loss_scaler
 from fsar_cli.engine.evaluate import evaluate_bank
-from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures, freeze_features
-from fsar_cli.engine.memory import GIB, fit_memory
+from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures
+from fsar_cli.engine.memory import does_not_fit
 from fsar_cli.engine.metrics import TrainingLog, region_figures, waits
 from fsar_cli.engine.runs import Run
-from fsar_cli.engine.steps import (
+from fsar_cli.engine.setup import (
     build_optimizer,
-    episode_loss,
     load_optimizer,
-    step_seed,
+    trainable_method,
     training_sampler,
     validation_sampler,
     with_classes,
 )
-from fsar_cli.errors import DataError, DeviceError, Interrupted
+from fsar_cli.engine.steps import episode_loss, step_seed
+from fsar_cli.errors import DataError, Interrupted
 from fsar_cli.reporting import SILENT, Reporter
 
 FRAME_SHARE = {"cuda": 0.5, "cpu": 0.25}
@@ -71,20 +68,6 @@ class TrainingResult:
     seconds_per_episode: float
     waiting: float
     """Share of the episodes' time that was spent waiting for the loader."""
-
-
-def trainable_method(config: Config, device: torch.device, reporter: Reporter, pretrained: bool) -> FewShotMethod:
-    """The method of a configuration on its device, in training mode: frozen, made to fit and compiled as it asks."""
-    train = config.train
-    method = build_method(config, pretrained=pretrained, seed=train.seed)
-    if train.views:
-        freeze_features(method, reporter)
-    if train.memory_budget is not None:
-        fit_memory(method, config, device, reporter)
-    place(method, device, train.channels_last).train()
-    if train.compile and not train.views:
-        compile_backbones(method, config, device, reporter)
-    return method
 
 
 class Trainer:
@@ -151,7 +134,7 @@ class Trainer:
             raise self._interrupted() from None
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
-                raise self._too_large() from error
+                raise does_not_fit(self.config, self.device) from error
             raise
         finally:
             self.log.close()
@@ -295,18 +278,6 @@ class Trainer:
         return Interrupted(
             f"stopped; episodes up to {self._saved} of {total} are saved in {where}",
             f"go on with: fsar train --resume '{where}'",
-        )
-
-    def _too_large(self) -> DeviceError:
-        """Said of an episode that the device has no memory for."""
-        episode, clip, budget = self.config.episode, self.config.clip, self.config.train.memory_budget
-        clips = episode.way * (episode.shot + episode.queries)
-        # An estimate knows neither the workspace of convolutions nor memory in pieces too small to use.
-        fits = 0.8 * min(memory_to_spare(self.device) / GIB, budget or float("inf"))
-        return DeviceError(
-            f"out of memory: an episode of {clips} clips ({clip.frames} frames of {clip.size} px each, "
-            f"{self.config.model.backbone}) does not fit on {self.device}",
-            f"`fsar train --memory-budget {fits:.1f}` would fit: it takes that many GiB, and more time",
         )
 
 

@@ -12,9 +12,9 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.frozen import FrozenFeatures
-from fsar_cli.engine.memory import plan
 from fsar_cli.engine.runs import Run, create_run
-from fsar_cli.engine.steps import episode_loss, training_sampler, with_classes
+from fsar_cli.engine.setup import plan, training_sampler, with_classes
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import DataError
 from fsar_cli.reporting import SILENT

@@ -12,7 +12,8 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.compiling import compile_backbones
 from fsar_cli.engine.device import place
 from fsar_cli.engine.runs import create_run
-from fsar_cli.engine.steps import episode_loss, training_sampler
+from fsar_cli.engine.setup import training_sampler
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 from fsar_cli.reporting import Silent
 
@@ -153,7 +154,7 @@ def test_a_compiler_that_is_missing_or_fails_is_one_warning_and_training_goes_on
         raise RuntimeError("no C++ compiler\nlong story")
 
     listener = Listener()
-    monkeypatch.setattr("fsar_cli.engine.train.compile_backbones", lambda *a: compile_backbones(*a, backend=broken))
+    monkeypatch.setattr("fsar_cli.engine.setup.compile_backbones", lambda *a: compile_backbones(*a, backend=broken))
     changes = {"train.iterations": 2, "train.val_every": 0}
     weights = []
     for compiled in (True, False):

@@ -16,7 +16,8 @@ from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.device import place
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.runs import Run, create_run
-from fsar_cli.engine.steps import build_optimizer, episode_loss, training_sampler
+from fsar_cli.engine.setup import build_optimizer, training_sampler
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 
 pytestmark = pytest.mark.cuda

@@ -17,12 +17,14 @@ from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import AVAILABLE
+from fsar_cli.engine import memory
 from fsar_cli.engine import train as train_module
 from fsar_cli.engine.checkpoint import load_method, load_state, save_state
 from fsar_cli.engine.evaluate import ShotResult
 from fsar_cli.engine.metrics import TrainingLog
 from fsar_cli.engine.runs import Run, create_run
-from fsar_cli.engine.steps import build_optimizer, episode_loss
+from fsar_cli.engine.setup import build_optimizer
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import DataError, DeviceError, Interrupted
 from fsar_cli.reporting import Silent
@@ -166,7 +168,7 @@ def test_an_episode_that_does_not_fit_names_the_budget_that_would(project, tmp_p
         raise error
 
     monkeypatch.setattr(train_module, "episode_loss", refuse)
-    monkeypatch.setattr(train_module, "memory_to_spare", lambda device: 10 * 2**30)
+    monkeypatch.setattr(memory, "memory_to_spare", lambda device: 10 * 2**30)
     config = small(project)
     with pytest.raises(DeviceError, match=r"an episode of 9 clips .*mobilenet_v3_small.* on cpu") as caught:
         trained(config, tmp_path / "run")
@@ -297,8 +299,9 @@ def test_the_share_of_time_spent_waiting_for_frames_is_told(project, tmp_path):
     trainer.reader.store.read = slowly
     result = trainer.run()
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
-    assert 0.3 < result.waiting < 1
-    assert (metrics["waiting"] * metrics["seconds"]).mean() == pytest.approx(0.45, rel=0.3)
+    waited = metrics["waiting"] * metrics["seconds"]
+    assert (waited >= 0.45).all() and (metrics["waiting"] < 1).all()
+    assert result.waiting == pytest.approx(waited.sum() / metrics["seconds"].sum())
     assert f"{100 * result.waiting:.0f} % of it waiting for frames" in (tmp_path / "run" / "log.txt").read_text()
 
 

@@ -26,7 +26,8 @@ from fsar_cli.engine.checkpoint import load_state
 from fsar_cli.engine.device import encoding_autocast, folded, place
 from fsar_cli.engine.frozen import DescribedEpisode, freeze_features
 from fsar_cli.engine.matching import Matcher
-from fsar_cli.engine.steps import episode_loss, with_classes
+from fsar_cli.engine.setup import with_classes
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.errors import FsarError
 from fsar_cli.reporting import SILENT
 from fsar_cli.tools.reproduce.jobs import Job, Trial
