@@ -14,7 +14,7 @@ import typer
 
 from fsar_cli import __version__
 from fsar_cli.cli.output import stderr
-from fsar_cli.errors import FsarError
+from fsar_cli.errors import FsarError, is_out_of_memory
 
 # Worker processes share the cores with the network: threads that wait for work must sleep, not spin (read by OpenMP
 # when torch loads; on two busy cores a training step was ten times slower without it).
@@ -79,14 +79,6 @@ def _fail(message: str, hint: str, code: int) -> None:
     sys.exit(code)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    if "torch" not in sys.modules:
-        return isinstance(error, MemoryError)
-    from fsar_cli.engine.device import is_out_of_memory
-
-    return is_out_of_memory(error)
-
-
 def main() -> None:
     """Entry point of the console script."""
     debug = os.environ.get("FSAR_DEBUG", "") not in ("", "0")
@@ -109,7 +101,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             hint = (
                 "free memory on the device, or take a smaller clip.size, clip.frames or model.backbone, or --device cpu"

@@ -19,7 +19,7 @@ from torch.fx.experimental.optimization import fuse
 
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError
-from fsar_cli.machine import available_memory, cores
+from fsar_cli.files import available_memory, cores
 from fsar_cli.reporting import SILENT, Reporter
 
 MAX_WORKERS = 8
@@ -76,14 +76,6 @@ def memory_to_spare(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     return available_memory()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no more memory to give; some of torch's errors say so only in words."""
-    words = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in words)
-    )
 
 
 def loader_workers(asked: int | None, device: torch.device) -> int:

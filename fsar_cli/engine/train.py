@@ -30,9 +30,8 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import share_frames
 from fsar_cli.engine.bank import encode_videos
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
-from fsar_cli.engine.device import constant_sizes, is_out_of_memory, loader_workers, loss_scaler
+from fsar_cli.engine.device import constant_sizes, loader_workers, loss_scaler
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures
 from fsar_cli.engine.memory import does_not_fit
@@ -47,7 +46,8 @@ from fsar_cli.engine.setup import (
     with_classes,
 )
 from fsar_cli.engine.steps import episode_loss, step_seed
-from fsar_cli.errors import DataError, Interrupted
+from fsar_cli.errors import DataError, Interrupted, is_out_of_memory
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 
 FRAME_SHARE = {"cuda": 0.5, "cpu": 0.25}

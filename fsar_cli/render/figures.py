@@ -1,6 +1,5 @@
 """Whole pictures: contact sheets of key regions and the heat map figures of the paper (figures 6 and 7)."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fsar_cli.errors import DataError
+from fsar_cli.files import atomic
 from fsar_cli.render.overlay import INK, RED, Colour, blend_heat, draw_box, font, heat_colours
 
 CELL = 232
@@ -197,10 +197,8 @@ def save_png(image: np.ndarray, path: Path) -> None:
     Raises:
         DataError: the folder does not exist or takes no more.
     """
-    partial = path.with_name(f".fsar-{os.getpid()}.png")
     try:
-        Image.fromarray(image).save(partial, format="PNG")
-        os.replace(partial, path)
+        with atomic(path) as part:
+            Image.fromarray(image).save(part, format="PNG")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written ({error.strerror})", "check the folder and the free disk") from error

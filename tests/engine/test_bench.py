@@ -32,9 +32,8 @@ from fsar_cli.engine.bench.sizes import choose_sizes
 from fsar_cli.engine.bench.testset import make_set
 from fsar_cli.engine.bench.timing import Repeats, Timing, in_turn, once
 from fsar_cli.engine.bench.workbench import Workbench, disk_need
-from fsar_cli.engine.cache import Cache
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.machine import cache_folder
+from fsar_cli.files import Cache, cache_folder
 
 CPU = torch.device("cpu")
 

@@ -50,6 +50,7 @@ def test_the_gpu_of_a_run_is_the_current_one_of_its_process(monkeypatch):
     assert chosen == [torch.device("cuda:1")]
 
 
+@pytest.mark.filterwarnings("ignore:.*GradScaler is enabled, but CUDA is not available")
 @pytest.mark.parametrize(
     ("card", "dtype", "said"),
     [

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from fsar_cli.data.disk import write_whole
 from fsar_cli.engine.bench.measurement import Measurement, Report
+from fsar_cli.files import write_whole
 from fsar_cli.render.ratios import Bar, draw_ratios
 
 COLUMNS = ("section", "what", "ours", "reference", "ratio", "share of ceiling")
@@ -92,8 +92,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "bench.json", folder / "bench.md"]
-    write_whole(files[0], (json.dumps({"schema": 1, **report.document()}, indent=2) + "\n").encode())
-    write_whole(files[1], markdown(report).encode())
+    write_whole(files[0], json.dumps({"schema": 1, **report.document()}, indent=2) + "\n")
+    write_whole(files[1], markdown(report))
     if report.measurements:
         files.append(folder / "bench.png")
         draw_ratios(bars(report), files[-1], title(report), [machine_line(report), ceiling_line(report)])

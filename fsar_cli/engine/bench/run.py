@@ -15,7 +15,7 @@ from fsar_cli.engine.bench.sections import SECTIONS
 from fsar_cli.engine.bench.sizes import Sizes
 from fsar_cli.engine.bench.workbench import Workbench, workbench
 from fsar_cli.errors import Interrupted, UsageError, did_you_mean
-from fsar_cli.machine import cores
+from fsar_cli.files import cores
 from fsar_cli.reporting import SILENT, Reporter
 
 

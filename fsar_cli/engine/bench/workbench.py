@@ -18,9 +18,9 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.engine.bench.ceiling import TYPES, copy_bandwidth, product_ceiling, type_name
 from fsar_cli.engine.bench.sizes import Sizes
 from fsar_cli.engine.bench.testset import SyntheticSet, bytes_a_video, make_set
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import autocast, place
 from fsar_cli.errors import DataError
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 
 FEATURE_BYTES = 8 * 4096 * 4

@@ -12,9 +12,9 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.data.clips import EvaluationClips
 from fsar_cli.engine.bank import Bank, describe_clips, encode_videos
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.statistics.paired import holm
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.support.draws import SupportDraws
 from fsar_cli.tools.support.faults import look

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fsar_cli.data.disk import write_rows
 from fsar_cli.data.sampling import even_indices
+from fsar_cli.files import write_rows
 from fsar_cli.render.figures import save_png
 from fsar_cli.render.suspects import Suspect, suspect_sheet
 from fsar_cli.tools.support.check import Report

@@ -12,7 +12,7 @@ from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_frames import extract_plainly
 from fsar_cli.engine.bench.timing import in_turn
 from fsar_cli.engine.bench.workbench import Workbench
-from fsar_cli.machine import cores
+from fsar_cli.files import cores
 from fsar_cli.tools.demo.scenes.actions import CLASSES
 from fsar_cli.tools.demo.scenes.dataset import render_set
 
