@@ -48,13 +48,19 @@ COMMANDS = (
     ("config", "fsar_cli.cli.config:app", "Settings, their origins, presets."),
     ("doctor", "fsar_cli.tools.doctor.cli:doctor", "Is this machine ready?"),
 )
-for _name, _place, _help in COMMANDS:
-    _module, _, _attribute = _place.partition(":")
-    _made = getattr(import_module(_module), _attribute)
-    if isinstance(_made, typer.Typer):
-        app.add_typer(_made, name=_name, short_help=_help)
+
+
+def _register(name: str, place: str, short_help: str) -> None:
+    module, _, attribute = place.partition(":")
+    command = getattr(import_module(module), attribute)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, short_help=short_help)
     else:
-        app.command(_name, short_help=_help)(_made)
+        app.command(name, short_help=short_help)(command)
+
+
+for line in COMMANDS:
+    _register(*line)
 
 
 def _version(show: bool) -> None:
