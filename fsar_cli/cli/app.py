@@ -46,6 +46,7 @@ COMMANDS = (
     ("visualize-regions", "fsar_cli.cli.visualize:visualize_regions", "Draw the key regions of a video."),
     ("methods", "fsar_cli.cli.methods:methods", "The methods and their papers."),
     ("config", "fsar_cli.cli.config:app", "Settings, their origins, presets."),
+    ("guide", "fsar_cli.cli.guide:guide", "Pages of the manual."),
     ("doctor", "fsar_cli.tools.doctor.cli:doctor", "Is this machine ready?"),
 )
 

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import BOXES, SATURATED, Encoded
 from fsar_cli.engine.motion import region_statistics
 from fsar_cli.errors import DataError
 from fsar_cli.files import atomic
@@ -123,10 +123,10 @@ class TrainingLog:
 
 def region_figures(seen: list[tuple[Tensor, Encoded]]) -> Row:
     """Saturated share, mean offset and motion share of the regions of an episode's queries; empty without regions."""
-    if not seen or "boxes" not in seen[-1][1]:
+    if not seen or BOXES not in seen[-1][1]:
         return {}
     clips, encoded = seen[-1]
-    regions = region_statistics(clips, encoded["boxes"], encoded["saturated"])
+    regions = region_statistics(clips, encoded[BOXES], encoded[SATURATED])
     return {
         "saturated": regions.saturated,
         "region_offset": regions.offset,

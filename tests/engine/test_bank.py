@@ -1,23 +1,24 @@
 """The bank: what is kept on disk, what makes it another entry, and that neither changes a result."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small_project import lively, small
 
+import fsar_cli
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import bank as bank_module
 from fsar_cli.engine import device as device_module
-from fsar_cli.engine.bank import describe_clips, encode_videos, features_key
+from fsar_cli.engine.bank import code_digest, describe_clips, encode_videos, features_key
 from fsar_cli.engine.evaluate import evaluate
-from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
-from fsar_cli.errors import DataError
 from fsar_cli.files import Cache
 
 CPU = torch.device("cpu")
@@ -87,6 +88,22 @@ def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(c
         os.utime(folder)
 
 
+def test_features_are_those_of_the_code_that_made_them(case, tmp_path, monkeypatch):
+    method, reader, videos, device, config = case
+    package = shutil.copytree(Path(fsar_cli.__file__).parent, tmp_path / "fsar_cli")
+    files = ("core/relation.py", "engine/bank.py", "cli/app.py", "tools/__init__.py")
+    edited = [shutil.copytree(package, tmp_path / str(i)) for i in range(len(files))]
+    for root, file in zip(edited, files, strict=True):
+        (root / file).write_text((root / file).read_text() + "\n# edited\n")
+    digests = [code_digest(root) for root in edited]
+    assert code_digest() == code_digest(package) == digests[2] == digests[3], "commands make no features"
+    assert len({code_digest(), *digests[:2]}) == 3
+    clips = EvaluationClips(reader, videos)
+    before = features_key(method, clips, device, config)
+    monkeypatch.setattr(bank_module, "code_digest", lambda: digests[0])
+    assert features_key(method, clips, device, config) != before
+
+
 def test_a_bank_larger_than_the_memory_lies_on_disk_and_changes_nothing(case, monkeypatch, tmp_path):
     monkeypatch.setenv("FSAR_CACHE", str(tmp_path))
     plain = encode_videos(*case)
@@ -136,45 +153,9 @@ def test_what_float16_does_not_hold_is_encoded_in_float32(case, monkeypatch):
 def test_evaluation_with_and_without_cache_agree_to_the_bit(case, tmp_path):
     method, *_, config = case
     cache = Cache(tmp_path / "cache")
-    results = [evaluate(method, config, CPU, cache=c)[0] for c in (None, cache, cache)]
+    results = [evaluate(method, config, CPU, cache=c) for c in (None, cache, cache)]
     assert [r.cached for r in results] == [False, False, True]
     for other in results[1:]:
         for a, b in zip(results[0].shots, other.shots, strict=True):
             assert np.array_equal(a.accuracies, b.accuracies) and a.parts == b.parts
         assert other.regions == results[0].regions
-
-
-def test_a_tensor_file_holds_what_was_added_row_by_row(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-    whole = {
-        "flag": torch.rand(7, 3, generator=generator) > 0.5,
-        "wide": torch.randn(7, 2, 5, generator=generator),
-        "half": torch.randn(7, 3, generator=generator).to(torch.bfloat16),
-        "index": torch.arange(7),
-    }
-    writer = TensorWriter(tmp_path / "t [1].safetensors", 7)
-    for start, end in ((0, 1), (1, 5), (5, 7)):
-        writer.add({name: tensor[start:end] for name, tensor in whole.items()})
-    writer.close()
-    found = read_tensors(tmp_path / "t [1].safetensors")
-    assert found.keys() == whole.keys()
-    assert all(torch.equal(found[name], whole[name]) and found[name].dtype == whole[name].dtype for name in whole)
-
-
-def test_a_tensor_file_with_rows_missing_or_too_many_is_refused(tmp_path):
-    writer = TensorWriter(tmp_path / "t", 3)
-    writer.add({"a": torch.zeros(2, 1)})
-    with pytest.raises(ValueError, match="2 of 3 rows"):
-        writer.close()
-    with pytest.raises(ValueError, match="row 4 of 3"):
-        writer.add({"a": torch.zeros(2, 1)})
-    (tmp_path / "t").write_bytes(b"garbage")
-    with pytest.raises(DataError, match="made anew"):
-        raise_hint(tmp_path / "t")
-
-
-def raise_hint(path) -> None:
-    try:
-        read_tensors(path)
-    except DataError as error:
-        raise DataError(f"{error.message} {error.hint}") from error

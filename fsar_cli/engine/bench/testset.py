@@ -7,19 +7,22 @@ Accuracies on it mean nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-from fsar_cli.data.sizes import scaled_size
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.splits.file import Video
-from fsar_cli.data.store import jpeg
+from fsar_cli.data.store.clip import Thinning
 from fsar_cli.data.store.filling import StoreWriter, locked
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.packed import PackedSink
-from fsar_cli.data.store.records import Record, Settings
+from fsar_cli.data.store.packed import PackedFrames
+from fsar_cli.data.store.records import Record
 from fsar_cli.data.store.sources import Source
+from fsar_cli.data.video import scaled_size
+from fsar_cli.data.video.picture import to_jpeg
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.demo.scenes.actions import CLASSES
 from fsar_cli.tools.demo.scenes.render import render_clip
@@ -69,7 +72,7 @@ def make_set(
     rows = [(split, video) for split, (classes, count) in videos.items() for video in _names(split, classes, count)]
     splits = Splits(tuple(rows))
     splits.write(root / "splits.csv")
-    frames, settings = root / "frames", Settings(short_side=short_side, store="packed")
+    frames, settings = root / "frames", ExtractConfig(short_side=short_side, store="packed")
     pictures, size = _pictures(short_side, seed)
     sources = [Source(video.id, video.cls, Path(f"{video.id}.mp4")) for _, video in splits.rows]
     shown = {
@@ -106,16 +109,16 @@ def _pictures(short_side: int, seed: int) -> tuple[list[bytes], tuple[int, int]]
         found += list(clip[np.linspace(0, len(clip) - 1, FRAMES).astype(int)])
     size = scaled_size(found[0].shape[1], found[0].shape[0], short_side)
     scaled = [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in found]
-    return [jpeg.encode(picture, Settings().quality) for picture in scaled], size
+    return [to_jpeg(picture, ExtractConfig().quality) for picture in scaled], size
 
 
 def _add(store: StoreWriter, source: Source, pictures: list[bytes], size: tuple[int, int]) -> None:
     folder = store.root / ".partial" / source.id.replace("/", "-")
     folder.mkdir(parents=True)
-    sink = PackedSink(folder)
-    for picture in pictures:
-        sink.add(picture)
-    sink.finish([index / FPS for index in range(len(pictures))])
+    chosen = Thinning()
+    for index in range(len(pictures)):
+        chosen(index, index / FPS)
+    PackedFrames.collect(SimpleNamespace(jpegs=lambda: pictures, chosen=chosen), folder)
     count = len(pictures)
     record = Record(
         source.id, source.label, str(source.path), *size, FPS, count, *size, FPS, count, count / FPS

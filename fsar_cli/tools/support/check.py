@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fsar_cli.config import Config
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FRAMES, FewShotMethod
 from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.data.clips import EvaluationClips
 from fsar_cli.engine.bank import Bank, describe_clips, encode_videos
@@ -125,7 +125,7 @@ def frame_features(
     """[V,T,D], whatever the method itself keeps of its features; mostly they are in the cache already."""
     plain = Prototype(method.features).eval()
     described = describe_clips(plain, EvaluationClips(pool.reader, pool.videos), device, config, reporter, cache)
-    return described.encoded["frames"]
+    return described.encoded[FRAMES]
 
 
 def score(

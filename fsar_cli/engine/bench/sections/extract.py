@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.store.extraction import extract as extract_frames
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_frames import extract_plainly
@@ -23,7 +23,7 @@ def extract(bench: Workbench) -> Iterator[Measurement]:
     """Decode, scale and store video files with all cores, against one process that uses Pillow."""
     root = bench.scratch("rendered")
     videos = copied_videos(root, bench.sizes.extracted, bench.sizes.seed)
-    settings, workers = Settings(short_side=SHORT_SIDE), cores(MAX_WORKERS)
+    settings, workers = ExtractConfig(short_side=SHORT_SIDE), cores(MAX_WORKERS)
     counts = {}
 
     def ours() -> None:

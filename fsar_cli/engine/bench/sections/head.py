@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.losses import episode_cross_entropy
+from fsar_cli.core.method import Encoded
 from fsar_cli.engine.bench.ceiling import flops_of
 from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain import cross_transformer_distance
