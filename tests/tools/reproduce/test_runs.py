@@ -144,11 +144,11 @@ PROGRAM = """
 import time, torch
 torch.set_num_threads(1)
 from fsar_cli.tools.reproduce import work
-real = work.Trainer._housekeeping
+real = work.Trainer._write_what_is_due
 def slow(self):
     time.sleep(0.2)
     real(self)
-work.Trainer._housekeeping = slow
+work.Trainer._write_what_is_due = slow
 from fsar_cli.cli.app import main
 main()
 """
