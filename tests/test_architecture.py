@@ -137,7 +137,7 @@ def test_a_tool_can_be_deleted_without_harm_to_another(path: str) -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Whether at import or in a function: what stays when all that imports nothing left is taken away, again and again."""
+    """At import or in a function: what stays when all that imports nothing left is taken away, again and again."""
     left = {path: set(targets) - {path} for path, targets in TARGETS.items()}
     while ground := {path for path, targets in left.items() if not targets & set(left)}:
         left = {path: targets for path, targets in left.items() if path not in ground}

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fsar_cli import __version__
-from fsar_cli.cli import bench, config, evaluate, extract, init, methods, splits, splits_check, train, visualize
+from fsar_cli.cli import config, evaluate, extract, init, methods, splits, splits_check, train, visualize
 from fsar_cli.cli.output import stderr
 from fsar_cli.errors import FsarError
 from fsar_cli.tools.annotations.cli import annotations
@@ -46,7 +46,6 @@ app.command("train", short_help="Train by episodes; Ctrl-C saves.")(train.train)
 app.command("eval", short_help="Accuracy with its confidence interval.")(evaluate.evaluate)
 app.command("compare", short_help="Which differences between runs are real?")(compare)
 app.command("reproduce", short_help="A table or figure of the paper, made anew.")(reproduce)
-app.command("bench", short_help="How fast is fsar here?")(bench.bench)
 app.add_typer(support, name="support", short_help="Are the example clips good ones?")
 app.command("visualize-regions", short_help="Draw the key regions of a video.")(visualize.visualize_regions)
 app.command("methods", short_help="The methods and their papers.")(methods.methods)

@@ -5,12 +5,7 @@ import math
 import pytest
 import torch
 from core_parts import relative_error, seeded, small_config
-
-from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.method import FewShotMethod
-from fsar_cli.engine.bench.plain import (
+from oracles.matching import (
     COMPARED,
     concatenated_tuples,
     cross_transformer_distance,
@@ -18,6 +13,11 @@ from fsar_cli.engine.bench.plain import (
     otam_distance,
     plain_scores,
 )
+
+from fsar_cli.core.build import build_method
+from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.method import FewShotMethod
 
 N, K, Q, T = 3, 2, 4, 4
 
