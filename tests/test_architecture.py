@@ -11,16 +11,16 @@ import pytest
 import fsar_cli
 
 PACKAGE = Path(fsar_cli.__file__).parent
-BASE = {"errors", "reporting", "config", "settings", "machine"}
+BASE = {"errors", "reporting", "config", "settings", "files"}
 MAY_IMPORT = {  # what the modules of a floor may import of the package, besides their own floor
     "errors": set(),
-    "machine": set(),
+    "files": {"errors"},
     "reporting": {"errors"},
     "config": {"errors"},
     "settings": {"config", "errors"},
     "core": {"errors", "config"},
-    "data": {"errors", "config", "reporting", "machine"},
-    "render": {"errors", "config", "reporting"},
+    "data": {"errors", "config", "reporting", "files"},
+    "render": {"errors", "config", "reporting", "files"},
     "engine": {"core", "data", "render"} | BASE,
     "cli": {"engine", "core", "data", "render"} | BASE,
     "tools": {"cli", "engine", "core", "data", "render"} | BASE,

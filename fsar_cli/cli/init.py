@@ -21,6 +21,7 @@ def init(
 ) -> None:
     """Write a commented fsar.yaml, so that the other commands need no flags here."""
     from fsar_cli.engine.project import next_steps, project_file, short_name
+    from fsar_cli.files import write_whole
     from fsar_cli.settings import PROJECT_FILE, read_preset
 
     path = folder / PROJECT_FILE
@@ -31,7 +32,7 @@ def init(
     place = folder / "videos" if videos == Path() else videos
     text = project_file(name, _seen_from(place, folder), preset)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     steps = next_steps(folder, name or str(read_preset(str(preset))["data.name"]), place)
     if as_json:
         return print_json({"file": str(path), "next": steps})

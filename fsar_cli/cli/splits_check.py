@@ -78,7 +78,7 @@ def check(
     from fsar_cli.data.naming import match_videos
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.tree import scan_tree
-    from fsar_cli.machine import cache_folder, cores
+    from fsar_cli.files import cache_folder, cores
     from fsar_cli.settings import resolve
 
     settings, reporter = resolve(path=config).config, ConsoleReporter(quiet)

@@ -22,7 +22,9 @@ _NUMBERS = ("published", "wanted", "found", "missing", "ambiguous", "undecodable
 
 def write_csv(path: Path, report: "Check") -> None:
     """A row a problem; any CSV reader gives names back as they are, line breaks included."""
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+    from fsar_cli.files import atomic
+
+    with atomic(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         # QUOTE_ALL: which line breaks are quoted otherwise differs between Python versions.
         writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(COLUMNS)

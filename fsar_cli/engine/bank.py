@@ -26,12 +26,11 @@ from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
 from fsar_cli.engine.folding import folded
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
 from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
-from fsar_cli.machine import cache_folder
+from fsar_cli.files import Cache, cache_folder
 from fsar_cli.reporting import SILENT, Reporter
 
 # Frames a batch: enough to fill a GPU; a CPU is at its best with maps that its caches hold.
@@ -122,13 +121,15 @@ def describe_clips(
         parts = _described(method, clips, device, config, reporter, statistics)
         encoded = _gathered(len(clips), parts, torch.device("cpu"), reporter)
         return Features(encoded, RegionStatistics.mean(statistics) if statistics else None, cached=False)
-    key = features_key(method, clips, device, config)
-    entry = cache.find(key)
-    if entry is None:
-        with cache.make(key) as staging:
-            parts = _described(method, clips, device, config, reporter, statistics)
-            _write(staging, len(clips), parts, statistics)
-    return _read_features(cache.folder / key, cached=entry is not None)
+    cached = True
+
+    def make(folder: Path) -> None:
+        nonlocal cached
+        cached = False
+        _write(folder, len(clips), _described(method, clips, device, config, reporter, statistics), statistics)
+
+    entry = cache.get(features_key(method, clips, device, config), make)
+    return _read_features(entry, cached)
 
 
 def features_key(

@@ -1,6 +1,5 @@
-"""Weights (safetensors) and resumable state; written beside and renamed, so a crash leaves the previous file whole."""
+"""Weights (safetensors) and resumable state; a crash leaves the previous file whole."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -12,21 +11,14 @@ from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.runs import Run
 from fsar_cli.errors import DataError
-
-
-def _replace(path: Path, write) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+from fsar_cli.files import atomic
 
 
 def save_weights(method: FewShotMethod, path: Path) -> None:
     """Write the method's tensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()}
-    _replace(path, lambda partial: save_file(tensors, partial))
+    with atomic(path) as part:
+        save_file(tensors, part)
 
 
 def load_weights(method: FewShotMethod, path: Path, config: Config) -> None:
@@ -77,7 +69,8 @@ def load_method(run: Run, config: Config | None = None) -> FewShotMethod:
 
 def save_state(path: Path, state: dict) -> None:
     """Write everything a run needs to go on (tensors, numbers, strings)."""
-    _replace(path, lambda partial: torch.save(state, partial))
+    with atomic(path) as part:
+        torch.save(state, part)
 
 
 def load_state(path: Path) -> dict:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError
-from fsar_cli.machine import available_memory, cores
+from fsar_cli.files import available_memory, cores
 from fsar_cli.reporting import SILENT, Reporter
 
 MAX_WORKERS = 8

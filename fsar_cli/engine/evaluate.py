@@ -16,10 +16,10 @@ from fsar_cli.data.episodes import EpisodeDigest, EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos, features_key
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.engine.results import ShotResult, keep_result, result_key
+from fsar_cli.files import Cache, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 
 
@@ -164,10 +164,10 @@ def write_results(result: Evaluation, config: Config, folder: Path) -> None:
     """Write result.json and, for each number of shots, episodes-<N>w<K>s.csv and confusion-<N>w<K>s.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"schema": 1, **document(result, config)}, indent=2)
-    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / "result.json", text + "\n")
     for shot in result.shots:
         name = f"{shot.way}w{shot.shot}s.csv"
         episodes = pd.DataFrame({"episode": np.arange(len(shot.accuracies)), "accuracy": shot.accuracies})
-        episodes.to_csv(folder / f"episodes-{name}", index=False)
+        write_whole(folder / f"episodes-{name}", episodes.to_csv(index=False))
         confusion = pd.DataFrame(shot.confusion, index=list(shot.classes), columns=list(shot.classes))
-        confusion.to_csv(folder / f"confusion-{name}", index_label="true \\ predicted")
+        write_whole(folder / f"confusion-{name}", confusion.to_csv(index_label="true \\ predicted"))

@@ -18,8 +18,8 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.bank import describe_clips
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import send
+from fsar_cli.files import Cache
 from fsar_cli.reporting import Reporter
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fsar_cli.core.encoded import Encoded
 from fsar_cli.engine.motion import region_statistics
+from fsar_cli.files import atomic
 
 Row = dict[str, float]
 Item = TypeVar("Item")
@@ -57,9 +58,8 @@ class TrainingLog:
         if not self.rows or self.rows[-1]["step"] != step:
             self.rows.append({"step": step})
         self.rows[-1] |= figures
-        partial = self.folder / ".metrics.csv.partial"
-        pd.DataFrame(self.rows).to_csv(partial, index=False)
-        partial.replace(self.folder / "metrics.csv")
+        with atomic(self.folder / "metrics.csv") as part:
+            pd.DataFrame(self.rows).to_csv(part, index=False)
         self._board = self._board or _tensorboard(self.folder)
         for name, value in figures.items() if self._board else ():
             self._board.add_scalar(name, value, step)

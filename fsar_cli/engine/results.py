@@ -18,9 +18,8 @@ import fsar_cli
 from fsar_cli.config import Config
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.tensorfile import add_to_digest
-from fsar_cli.machine import cache_folder
+from fsar_cli.files import Cache, cache_folder
 
 LIMIT_BYTES = 2**30
 ARRAYS, FIGURES = "arrays.npz", "figures.json"
@@ -130,13 +129,16 @@ def _code() -> str:
 def keep_result(results: Cache, key: str, result: ShotResult) -> None:
     """Keep a result under its key."""
     figures = {"parts": result.parts, "digest": result.digest, "seconds": result.seconds, "right": result.right.shape}
-    with results.make(key) as staging:
-        np.savez(staging / ARRAYS, right=np.packbits(result.right), confusion=result.confusion)
-        (staging / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+
+    def make(folder: Path) -> None:
+        np.savez(folder / ARRAYS, right=np.packbits(result.right), confusion=result.confusion)
+        (folder / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+
+    results.get(key, make)
 
 
 def find_result(results: Cache, key: str, sampler: EpisodeSampler) -> ShotResult | None:
-    """The result kept under a key; None where there is none, or one that cannot be read."""
+    """The result kept under a key; None where there is none. One that cannot be read is dropped."""
     entry = results.find(key)
     if entry is None:
         return None
@@ -150,4 +152,5 @@ def find_result(results: Cache, key: str, sampler: EpisodeSampler) -> ShotResult
             sampler.way, sampler.shot, sampler.queries, right, figures["parts"], sampler.classes, confusion,
             figures["digest"], figures["seconds"],
         )  # fmt: skip
+    results.drop(key)
     return None

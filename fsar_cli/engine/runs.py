@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from fsar_cli import __version__
 from fsar_cli.config import Config, dump, flatten, load
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.files import write_whole
 
 RUNS = Path("runs")
 
@@ -48,7 +49,7 @@ class Run:
         config = self.config()
         if config.model.classes != classes:
             model = config.model.model_copy(update={"classes": classes})
-            self.config_file.write_text(dump(config.model_copy(update={"model": model})), encoding="utf-8")
+            write_whole(self.config_file, dump(config.model_copy(update={"model": model})))
 
     def values(self) -> dict[str, object]:
         """The same as dotted keys: the base that flags and --set are laid over."""
@@ -75,8 +76,8 @@ def create_run(config: Config, path: Path | None = None) -> Run:
     # Absolute, so that the run can be evaluated from any folder.
     data = {name: getattr(config.data, name).absolute() for name in ("videos", "frames", "splits")}
     config = config.model_copy(update={"data": config.data.model_copy(update=data)})
-    run.config_file.write_text(dump(config), encoding="utf-8")
-    (target / "env.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+    write_whole(run.config_file, dump(config))
+    write_whole(target / "env.json", json.dumps(environment(), indent=2) + "\n")
     return run
 
 

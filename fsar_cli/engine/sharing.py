@@ -4,7 +4,7 @@ import torch
 
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.store.shared import AVAILABLE, SharedFrames, bytes_of, lay_out
-from fsar_cli.machine import available_memory
+from fsar_cli.files import available_memory
 from fsar_cli.reporting import Reporter
 
 GIB = 2**30

@@ -23,7 +23,6 @@ from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, epis
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
 from fsar_cli.engine.compiling import compile_backbones
 from fsar_cli.engine.device import constant_sizes, loader_workers, place
@@ -46,6 +45,7 @@ from fsar_cli.engine.steps import (
     with_classes,
 )
 from fsar_cli.errors import DataError, Interrupted
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 
 

@@ -21,6 +21,7 @@ from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
 from fsar_cli.data.video import VideoInfo, VideoWriter, frame_times, iter_frames, probe, read_frames
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.files import write_whole
 from fsar_cli.render.figures import contact_sheet, heat_figure, save_png
 from fsar_cli.render.overlay import draw_box, to_source
 from fsar_cli.reporting import SILENT, Reporter
@@ -134,7 +135,7 @@ def visualize(
     overlay = out / "overlay.mp4"
     _write_overlay(video, info, times, windows, overlay, reporter)
     regions = out / "regions.json"
-    regions.write_text(json.dumps(_document(video, info, config, windows, rectangle), indent=1), encoding="utf-8")
+    write_whole(regions, json.dumps(_document(video, info, config, windows, rectangle), indent=1))
     return Visualization(out, overlay, files["sheet"], files["heat"], regions, len(windows))
 
 

@@ -1,6 +1,5 @@
 """Whole pictures: contact sheets of key regions, heat maps (the paper's figures 6 and 7), clips as strips (8 and 9)."""
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from fsar_cli.errors import DataError
+from fsar_cli.files import atomic
 
 CELL, DPI = 1.55, 150
 """Inches of a cell's width; dots an inch."""
@@ -242,10 +242,8 @@ def save_png(image: np.ndarray, path: Path) -> None:
     Raises:
         DataError: the folder does not exist or takes no more.
     """
-    partial = path.with_name(f".fsar-{os.getpid()}.png")
     try:
-        Image.fromarray(image).save(partial, format="PNG")
-        os.replace(partial, path)
+        with atomic(path) as part:
+            Image.fromarray(image).save(part, format="PNG")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written ({error.strerror})", "check the folder and the free disk") from error

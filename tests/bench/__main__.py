@@ -23,7 +23,7 @@ from fsar_cli import __version__
 from fsar_cli.cli.output import ConsoleReporter
 from fsar_cli.engine.device import resolve_device
 from fsar_cli.errors import Interrupted
-from fsar_cli.machine import cores
+from fsar_cli.files import cores
 
 SECTIONS: dict[str, Callable[[Workbench], Iterator[Measurement]]] = {
     s.__name__: s for s in (extract, read, encode, head, train, evaluate, scaling)

@@ -21,7 +21,7 @@ from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import loader_workers
 from fsar_cli.errors import counted
-from fsar_cli.machine import cores
+from fsar_cli.files import cores
 from fsar_cli.tools.prepare.unpacking import unpack
 
 CPU = torch.device("cpu")

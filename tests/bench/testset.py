@@ -18,7 +18,7 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import VideoWriter
-from fsar_cli.machine import cores
+from fsar_cli.files import cores
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.demo.scenes.actions import CLASSES
 from fsar_cli.tools.demo.scenes.render import render_clip

@@ -20,8 +20,8 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine.bank import FRAMES_PER_BATCH
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.device import autocast, place
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import resolve
 

@@ -13,12 +13,12 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import matching
 from fsar_cli.engine.bank import encode_videos
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_method, save_weights
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import DataError
+from fsar_cli.files import Cache
 
 CPU = torch.device("cpu")
 

@@ -1,7 +1,6 @@
 """The bank: what is kept on disk, what makes it another entry, and that neither changes a result."""
 
 import os
-import time
 
 import numpy as np
 import pytest
@@ -16,10 +15,10 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import bank as bank_module
 from fsar_cli.engine import device as device_module
 from fsar_cli.engine.bank import describe_clips, encode_videos, features_key
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
 from fsar_cli.errors import DataError
+from fsar_cli.files import Cache
 
 CPU = torch.device("cpu")
 
@@ -42,7 +41,9 @@ def test_a_cached_bank_is_the_bank_and_costs_no_backbone(case, tmp_path, monkeyp
     plain = encode_videos(*case)
     cold = encode_videos(*case, cache=cache)
     monkeypatch.setattr(type(method), "describe", None)
-    monkeypatch.setattr(bank_module, "features_key", lambda *_: next(cache.folder.iterdir()).name)
+    monkeypatch.setattr(
+        bank_module, "features_key", lambda *_: next(entry.name for entry in cache.folder.iterdir() if entry.is_dir())
+    )
     warm = encode_videos(method, reader, videos, device, config, cache=cache)
     assert (plain.cached, cold.cached, warm.cached) == (False, False, True)
     assert same(plain.encoded, cold.encoded) and same(plain.encoded, warm.encoded)
@@ -141,44 +142,6 @@ def test_evaluation_with_and_without_cache_agree_to_the_bit(case, tmp_path):
         for a, b in zip(results[0].shots, other.shots, strict=True):
             assert np.array_equal(a.accuracies, b.accuracies) and a.parts == b.parts
         assert other.regions == results[0].regions
-
-
-def test_an_entry_appears_whole_or_not_at_all(tmp_path):
-    cache = Cache(tmp_path / "cache")
-    with pytest.raises(RuntimeError), cache.make("a") as folder:
-        (folder / "half").write_text("x")
-        raise RuntimeError
-    assert cache.find("a") is None and list(cache.folder.iterdir()) == []
-    with cache.make("a") as folder:
-        (folder / "whole").write_text("x")
-        assert cache.find("a") is None
-    assert (cache.find("a") / "whole").read_text() == "x"
-
-
-def fill(cache: Cache, key: str) -> None:
-    with cache.make(key) as folder:
-        (folder / "f").write_bytes(b"x" * 10)
-
-
-def test_the_entries_unused_for_longest_go_first_and_so_do_the_leftovers_of_the_dead(tmp_path):
-    cache = Cache(tmp_path / "cache", limit=25)
-    for when, key in enumerate("ab", start=1):
-        fill(cache, key)
-        os.utime(cache.folder / key, (when, when))
-    assert cache.find("a"), "finding is using"
-    for name in (".dead.1", ".alive.2"):
-        (cache.folder / name).mkdir()
-    os.utime(cache.folder / ".dead.1", (1, 1))
-    fill(cache, "c")
-    assert {entry.name for entry in cache.folder.iterdir()} == {"a", "c", ".alive.2"}
-    assert time.time() - (cache.folder / "a").stat().st_mtime < 60
-
-
-def test_an_entry_larger_than_the_limit_is_kept_for_the_one_who_made_it(tmp_path):
-    cache = Cache(tmp_path / "cache", limit=5)
-    fill(cache, "a")
-    fill(cache, "b")
-    assert [entry.name for entry in cache.folder.iterdir()] == ["b"]
 
 
 def test_a_tensor_file_holds_what_was_added_row_by_row(tmp_path):

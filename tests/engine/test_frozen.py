@@ -7,11 +7,11 @@ from small_project import lively, small
 from fsar_cli.data.clips import AugmentedClips
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine import bank
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.frozen import FrozenFeatures
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.train import Trainer
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT
 
 CPU = torch.device("cpu")

@@ -14,10 +14,9 @@ import urllib.request
 from pathlib import Path
 
 from fsar_cli import __version__
-from fsar_cli.data.disk import write_whole
 from fsar_cli.data.splits.protocols import Protocol
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.machine import cache_folder
+from fsar_cli.files import cache_folder, write_whole
 from fsar_cli.reporting import Reporter
 
 BASE = "https://raw.githubusercontent.com"

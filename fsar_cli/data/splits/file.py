@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from fsar_cli.data.disk import write_whole
 from fsar_cli.data.splits.protocols import SPLITS
 from fsar_cli.errors import DataError, did_you_mean
+from fsar_cli.files import write_whole
 
 FORMAT = "1"
 COLUMNS = ("split", "class", "video", "group")
@@ -121,7 +121,7 @@ class Splits:
     def write(self, path: Path) -> None:
         """Write the file in one step: readers see the old one or the new one, never a part."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, self.text().encode())
+        write_whole(path, self.text())
 
     @classmethod
     def read(cls, path: Path) -> "Splits":

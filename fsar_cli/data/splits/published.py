@@ -15,10 +15,10 @@ Blank lines, `\\r\\n`, a byte order mark and the ending of a video are no part o
 import re
 from pathlib import Path
 
-from fsar_cli.data.disk import write_whole
 from fsar_cli.data.naming import VIDEO_EXTENSIONS, bare
 from fsar_cli.data.splits.file import Splits
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.files import write_whole
 
 FORMS = {
     "trx": {"train": "trainlist03.txt", "val": "vallist03.txt", "test": "testlist03.txt"},
@@ -114,5 +114,5 @@ def write_lists(splits: Splits, form: str, folder: Path, force: bool = False) ->
         raise UsageError(f"{', '.join(taken)} exists", "--force replaces it, --out FOLDER writes elsewhere")
     folder.mkdir(parents=True, exist_ok=True)
     for split, path in paths.items():
-        write_whole(path, "".join(f"{line}\n" for line in lines[split]).encode())
+        write_whole(path, "".join(f"{line}\n" for line in lines[split]))
     return paths

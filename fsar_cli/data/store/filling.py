@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
 
-from fsar_cli.data.disk import kept_to_one
 from fsar_cli.data.store.linked import LinkedWriter
 from fsar_cli.data.store.loose import LooseWriter
 from fsar_cli.data.store.packed import PackedWriter
@@ -27,6 +26,7 @@ from fsar_cli.data.store.shards import remove_shards
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError
+from fsar_cli.files import lock
 
 PARTIAL, LOCK, FAILED = ".partial", ".lock", "failed.csv"
 WRITERS = {"files": LooseWriter, "packed": PackedWriter, "videos": LinkedWriter}
@@ -42,7 +42,7 @@ def locked(out: Path) -> Iterator[None]:
             "OUT is the last argument; name a new folder or one that extract-frames made",
         )
     out.mkdir(parents=True, exist_ok=True)
-    with kept_to_one(out / LOCK, f"another extraction is at work in {out}", "wait for it, or choose another folder"):
+    with lock(out / LOCK, busy=(f"another extraction is at work in {out}", "wait for it, or choose another folder")):
         yield
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from fsar_cli.data.disk import complete_rows, write_rows, write_whole
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.files import complete_rows, write_rows, write_whole
 
 Clips = Literal["segment", "longest", "whole"]
 Kind = Literal["files", "packed", "videos"]
@@ -97,7 +97,7 @@ def read_settings(root: Path) -> Settings | None:
 def write_settings(root: Path, settings: Settings) -> None:
     """Store the settings, at once or not at all."""
     text = json.dumps({"schema": 1, **asdict(settings)}, indent=2) + "\n"
-    write_whole(root / SETTINGS, text.encode())
+    write_whole(root / SETTINGS, text)
 
 
 def manifest_rows(root: Path) -> Iterator[list[str]]:

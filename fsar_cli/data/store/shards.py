@@ -21,9 +21,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from fsar_cli.data.disk import complete_rows, write_rows
 from fsar_cli.data.store.records import Record
 from fsar_cli.errors import DataError
+from fsar_cli.files import complete_rows, write_rows
 
 SHARDS, INDEX = "shards", "index.csv"
 LIMIT = 1 << 30

@@ -1,8 +1,7 @@
 """Pictures -> a video file."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from fsar_cli.data.video.faults import printable, video_error
 from fsar_cli.data.video.picture import MAX_SIDE
 from fsar_cli.errors import UsageError
+from fsar_cli.files import atomic
 
 TICKS = 90_000  # stamps a second: holds 24, 25, 30 and 30000/1001 frames a second without rounding
 REPEATABLE = {"mbtree": "0"}  # with macroblock trees x264 writes other bytes from run to run
@@ -37,32 +37,25 @@ class VideoWriter:
         if min(width, height) < 2 or max(width, height) > MAX_SIDE or not 0 < fps <= 1000:
             raise UsageError(f"cannot write a video of {width} x {height} at {fps} frames a second")
         self.path, self.width, self.height, self.fps, self._crf = path, width, height, fps, crf
-        # Short, as the name itself may already be as long as the file system allows.
-        self._partial = path.with_name(f".fsar-{os.getpid()}-{id(self):x}{path.suffix}")
         self._container = self._stream = None
+        self._open = ExitStack()
         self._last = -1
 
     def __enter__(self) -> "VideoWriter":
         if not self.path.parent.is_dir():
             raise video_error(self.path, "its folder does not exist")
         flags = {} if self.path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
-        try:
-            with _writing(self.path):
-                self._container = av.open(f"file:{self._partial}", "w", options=flags)
-                rate = Fraction(self.fps).limit_denominator(1001)
-                stream = self._container.add_stream(
-                    "libx264", rate=rate, options={"crf": str(self._crf), "preset": "veryfast", **REPEATABLE}
-                )
-                stream.width, stream.height, stream.pix_fmt = (
-                    self.width + self.width % 2,
-                    self.height + self.height % 2,
-                    "yuv420p",
-                )
-                stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
-                self._stream = stream
-        except BaseException:
-            self._discard()
-            raise
+        options = {"crf": str(self._crf), "preset": "veryfast", **REPEATABLE}
+        with _writing(self.path), ExitStack() as stack:
+            part = stack.enter_context(atomic(self.path))
+            self._container = av.open(f"file:{part}", "w", options=flags)
+            stack.callback(self._close)
+            rate = Fraction(self.fps).limit_denominator(1001)
+            self._stream = self._container.add_stream("libx264", rate=rate, options=options)
+            self._stream.width, self._stream.height = self.width + self.width % 2, self.height + self.height % 2
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, TICKS)
+            self._open = stack.pop_all()
         return self
 
     def write(self, frame: np.ndarray, seconds: float | None = None) -> None:
@@ -83,29 +76,19 @@ class VideoWriter:
             picture.pts, picture.time_base = stamp, Fraction(1, TICKS)
             self._container.mux(self._stream.encode(picture))
 
-    def __exit__(self, kind, *_: object) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._discard()
-
-    def _finish(self) -> None:
-        if self._last < 0:
-            raise video_error(self.path, "no frame was written to it")
-        with _writing(self.path):
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is not None:
+            self._open.__exit__(kind, error, trace)
+            return
+        with _writing(self.path), self._open:
+            if self._last < 0:
+                raise video_error(self.path, "no frame was written to it")
             self._container.mux(self._stream.encode(None))
             self._container.close()
-            os.replace(self._partial, self.path)
 
-    def _discard(self) -> None:
-        """Close and remove what is unfinished; after success there is nothing left to remove."""
-        try:
-            if self._container is not None:
-                self._container.close()
-        except av.FFmpegError:
-            pass  # the error that brought us here is the one to report
-        self._partial.unlink(missing_ok=True)
+    def _close(self) -> None:
+        with suppress(av.FFmpegError):  # the error that brought us here is the one to report
+            self._container.close()
 
 
 @contextmanager

@@ -105,11 +105,7 @@ def _cells(videos: list[tuple["Segment", ...]]) -> tuple[str, ...]:
 
 
 def _write(file: Path, findings: tuple["Finding", ...]) -> None:
-    import csv
+    from fsar_cli.files import write_rows
 
-    with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for finding in findings:
-            dropped = "dropped" if finding.dropped else ""
-            writer.writerow([finding.kind, dropped, finding.video, finding.file, finding.text])
+    rows = ([f.kind, "dropped" if f.dropped else "", f.video, f.file, f.text] for f in findings)
+    write_rows(file, COLUMNS, rows)

@@ -9,13 +9,13 @@ import torch
 
 from fsar_cli.config import EvalConfig
 from fsar_cli.data.episodes import EpisodeDigest, Episodes, EpisodeSampler
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.evaluate import samplers as samplers_of
 from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.statistics.estimates import Difference, Estimate, Means
 from fsar_cli.engine.statistics.jackknife import video_units
 from fsar_cli.engine.statistics.paired import holm
 from fsar_cli.errors import Interrupted, UsageError, did_you_mean
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.compare.entries import Entry, check, common_splits, evaluate_entry, named
 

@@ -14,12 +14,12 @@ from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos, features_key
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.results import ShotResult, find_result, keep_result, result_key
 from fsar_cli.engine.runs import Run
 from fsar_cli.errors import DataError, UsageError, did_you_mean
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fsar_cli.data.disk import write_rows, write_whole
 from fsar_cli.engine.statistics.estimates import Estimate
+from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.figures import save_png
 from fsar_cli.render.forest import Mark, Panel, forest
 from fsar_cli.tools.compare.comparison import Comparison
@@ -146,8 +146,8 @@ def write_report(comparison: Comparison, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     found = document(comparison)
     text = json.dumps({"schema": 1, **found}, indent=2) + "\n"
-    write_whole(folder / "compare.json", text.encode())
-    write_whole(folder / "compare.md", markdown(comparison).encode())
+    write_whole(folder / "compare.json", text)
+    write_whole(folder / "compare.md", markdown(comparison))
     save_png(picture(comparison), folder / "compare.png")
     for name in ("results", "differences"):
         rows = found[name]

@@ -32,6 +32,7 @@ from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.train import Trainer
 from fsar_cli.engine.visualize import Visualization, visualize
 from fsar_cli.errors import UsageError
+from fsar_cli.files import write_whole
 from fsar_cli.render.overlay import to_input
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import resolve
@@ -129,10 +130,8 @@ def start_project(out: Path, flags: dict[str, object], force: bool) -> Config:
     out.mkdir(parents=True, exist_ok=True)
     (out / MARKER).touch()
     project = {"preset": "demo", "data": {"videos": "videos", "frames": "frames", "splits": "splits.csv"}}
-    (out / "fsar.yaml").write_text(
-        "# Written by `fsar demo`: every command works in this folder.\n" + yaml.safe_dump(project, sort_keys=False),
-        encoding="utf-8",
-    )
+    heading = "# Written by `fsar demo`: every command works in this folder.\n"
+    write_whole(out / "fsar.yaml", heading + yaml.safe_dump(project, sort_keys=False))
     paths = {f"data.{name}": out / value for name, value in project["data"].items()}
     return resolve(preset="demo", flags={**flags, **paths}, environ={}).config
 

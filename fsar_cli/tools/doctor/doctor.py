@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Literal
 
 from fsar_cli import __version__
-from fsar_cli.machine import cores
+from fsar_cli.files import cores
 
 GIB = 2**30
 Status = Literal["ok", "warning", "problem"]

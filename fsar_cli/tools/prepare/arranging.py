@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fsar_cli.data.video import count_frames, printable
 from fsar_cli.errors import DataError
+from fsar_cli.files import atomic
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.prepare.rules import Place
 from fsar_cli.tools.prepare.searching import Entry
@@ -130,7 +131,8 @@ def _put(entry: Entry, place: Path, copy: bool, result: Arranged) -> None:
             os.replace(entry.path, place)
             result.moved += 1
         elif copy:
-            _copy(entry.path, place)
+            with atomic(place) as part:
+                shutil.copyfile(entry.path, part)
             result.copied += 1
         else:
             _link(entry.path.resolve() if entry.path.is_symlink() else entry.path, place, result)
@@ -138,12 +140,6 @@ def _put(entry: Entry, place: Path, copy: bool, result: Arranged) -> None:
         if error.errno in FULL:
             raise DiskFull(f"{printable(place)} cannot be written: {error.strerror}", ROOM) from error
         result.conflicts.append((entry.origin, f"cannot be put to {printable(place)} ({error.strerror})"))
-
-
-def _copy(source: Path, place: Path) -> None:
-    half = place.with_name(".half-copied")
-    shutil.copyfile(source, half)
-    os.replace(half, place)
 
 
 def _link(source: Path, place: Path, result: Arranged) -> None:

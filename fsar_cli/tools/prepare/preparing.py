@@ -5,7 +5,6 @@ which can be started again and goes on where it was.
 """
 
 import contextlib
-import csv
 import shlex
 import shutil
 from collections import Counter
@@ -17,6 +16,7 @@ from fsar_cli.data.naming import fold
 from fsar_cli.data.video import printable
 from fsar_cli.engine.project import project_file, training_steps
 from fsar_cli.errors import DataError, FsarError, Interrupted
+from fsar_cli.files import write_rows, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import PROJECT_FILE, resolve
 from fsar_cli.tools.doctor.data import check_project
@@ -156,15 +156,13 @@ def _finish(rules: Rules, result: Prepared) -> None:
     rows = result.left_out + result.problems
     (out / LEFT_OUT).unlink(missing_ok=True)
     if rows:
-        with (out / LEFT_OUT).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([("file", "reason"), *rows])
+        write_rows(out / LEFT_OUT, ("file", "reason"), rows)
     annotations = _annotations(out)
     project = out / PROJECT_FILE
     if project.exists():
         result.project = "kept as it was"
     else:
-        project.write_text(project_file("", Path(VIDEOS), rules.preset, annotations), encoding="utf-8")
+        write_whole(project, project_file("", Path(VIDEOS), rules.preset, annotations))
         result.project = "written"
     with contextlib.chdir(out):
         result.findings = [*check_project(), *_about_annotations(rules, annotations)]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from fsar_cli.data.disk import complete_rows, kept_to_one, write_rows
+from fsar_cli.files import complete_rows, lock, write_rows
 from fsar_cli.tools.prepare.searching import Entry
 
 FOLDER, DONE, LOCK = ".fsar-prepare", "done.csv", "lock"
@@ -115,5 +115,5 @@ def opened(out: Path, wish: str) -> Iterator[Workshop]:
     """
     root = out / FOLDER
     root.mkdir(parents=True, exist_ok=True)
-    with kept_to_one(root / LOCK, f"another fsar prepare is at work in {out}", "wait for it, or name another --out"):
+    with lock(root / LOCK, busy=(f"another fsar prepare is at work in {out}", "wait for it, or name another --out")):
         yield Workshop(out, wish)

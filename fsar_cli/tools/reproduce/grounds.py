@@ -21,11 +21,11 @@ from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.dataset import DataSet, find_dataset
 from fsar_cli.engine.device import loader_workers
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.files import lock
 from fsar_cli.reporting import Reporter
 from fsar_cli.settings import presets, read_preset, read_project
 from fsar_cli.tools.demo import demo
 from fsar_cli.tools.demo.scenes import render_set
-from fsar_cli.tools.reproduce.locks import waited_for
 from fsar_cli.tools.reproduce.tables import CRIME, HMDB, KINETICS, PAPER_SETS
 
 DEMO = "demo"
@@ -154,7 +154,7 @@ def _check(project: Project) -> None:
 def make_demo(folder: Path, reporter: Reporter, clips: Mapping[str, int] = demo.CLIPS) -> Path:
     """Render the demo set as a project, where it is not there yet; one that was left half-made is made anew."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with waited_for(folder.parent / f".{folder.name}.lock"):
+    with lock(folder.parent / f".{folder.name}.lock"):
         if not (folder / "splits.csv").is_file():
             reporter.log(f"rendering the demo set: {folder}")
             config = demo.start_project(folder, {}, force=True)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fsar_cli.data.disk import write_whole
 from fsar_cli.engine.motion import motion_energy
+from fsar_cli.files import write_whole
 from fsar_cli.render.figures import Strip, heat_figure, save_png, strips
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Illustration, Text, as_html, as_markdown
 from fsar_cli.tools.demo.hits import compare_regions
@@ -73,9 +73,9 @@ def draw(name: str, plan: Plan, shop: Workshop) -> Figure:
         head = Text(plan.words, notice=not plan.recipe.faithful)
         tail = [Heading("To repeat it"), Bullets(commands_of(plan, cell.jobs[0], shop.out, cell), code=True)]
         page = [head, *blocks, *tail]
-        write_whole(shop.out / f"{stem}.md", as_markdown(title, page).encode())
-        write_whole(shop.out / f"{stem}.html", as_html(title, page).encode())
-        write_whole(shop.out / f"{stem}.json", (json.dumps({"schema": 1, **document}, indent=2) + "\n").encode())
+        write_whole(shop.out / f"{stem}.md", as_markdown(title, page))
+        write_whole(shop.out / f"{stem}.html", as_html(title, page))
+        write_whole(shop.out / f"{stem}.json", json.dumps({"schema": 1, **document}, indent=2) + "\n")
         pictures = [shop.out / block.file for block in blocks if isinstance(block, Illustration)]
         figure.files += [*pictures, *[shop.out / f"{stem}.{ending}" for ending in ("md", "html", "json")]]
         figure.lines += [title, *[block.text for block in page if isinstance(block, Text)]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsar_cli.data.disk import write_rows, write_whole
+from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Text, as_html, as_markdown
 from fsar_cli.tools.compare.words import notes, p_value, plus_minus, points, sentence, signed, verdict
 from fsar_cli.tools.reproduce.outcome import Column, order_in_words
@@ -189,7 +189,7 @@ class Report:
             "json": json.dumps({"schema": 1, **self.document()}, indent=2) + "\n",
         }
         for ending, text in texts.items():
-            write_whole(folder / f"{self.name}.{ending}", text.encode())
+            write_whole(folder / f"{self.name}.{ending}", text)
         cells = list(self.cells())
         table = folder / f"{self.name}.csv"
         write_rows(table, cells[0] if cells else ["row"], [[_flat(value) for value in c.values()] for c in cells])

@@ -15,25 +15,24 @@ import os
 import shutil
 import time
 import traceback
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from fsar_cli.data.disk import write_whole
 from fsar_cli.engine.bank import feature_cache
-from fsar_cli.engine.cache import Cache
 from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.train import Trainer
-from fsar_cli.errors import DataError, FsarError, Interrupted
+from fsar_cli.errors import DataError, FsarError, Interrupted, UsageError
+from fsar_cli.files import Cache, lock, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.compare.entries import Entry, evaluate_entry
 from fsar_cli.tools.reproduce.jobs import Job, Trial, file_digest, share
-from fsar_cli.tools.reproduce.locks import PAUSE_SECONDS, tried
 from fsar_cli.tools.reproduce.plan import Plan
 
+PAUSE_SECONDS = 0.5
 RESULTS_LIMIT = 2**40  # what a table was made from is never dropped
 TRAINED = "trained.json"
 
@@ -105,8 +104,10 @@ class Workshop:
 
     def _tried(self, plan: Plan, job: Job, failures: dict[str, Failure]) -> bool:
         """Whether nothing remains to be done for a job: it is finished, or failed here or elsewhere."""
-        with tried(self.out / "runs" / f"{job.digest}.lock") as mine:
-            if not mine:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock(self.out / "runs" / f"{job.digest}.lock", busy=("another process has it", "")))
+            except UsageError:
                 return False
             if not self.missing(plan, job):
                 return True
@@ -155,7 +156,7 @@ class Workshop:
         self.reporter.warn(f"{title} failed: {failure.message}")
         if not known:
             self.reporter.detail("".join(traceback.format_exception(error)))
-        write_whole(self._failure_file(job), json.dumps(asdict(failure)).encode())
+        write_whole(self._failure_file(job), json.dumps(asdict(failure)))
         return failure
 
     def _train(self, job: Job, title: str) -> None:
@@ -172,7 +173,7 @@ class Workshop:
         if resuming:
             trainer.resume()
         result = trainer.run()
-        write_whole(where / TRAINED, (json.dumps(vars(result), default=str) + "\n").encode())
+        write_whole(where / TRAINED, json.dumps(vars(result), default=str) + "\n")
 
     def _test(self, plan: Plan, job: Job, title: str) -> None:
         for trial in plan.trials:
@@ -182,7 +183,7 @@ class Workshop:
                 found = self.tested(job, trial, shots)
                 for shot, result in zip(shots, found, strict=True):
                     summary = {key: result.summary()[key] for key in ("accuracy", "ci95", "episode_digest", "seconds")}
-                    write_whole(self._mark(job, trial, shot), json.dumps(summary).encode())
+                    write_whole(self._mark(job, trial, shot), json.dumps(summary))
 
     def _mark(self, job: Job, trial: Trial, shot: int) -> Path:
         return job.folder(self.out) / f"tested-{trial.key(shot)}.json"

@@ -12,8 +12,8 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.data.clips import EvaluationClips
 from fsar_cli.engine.bank import describe_clips, encode_videos
-from fsar_cli.engine.cache import Cache
 from fsar_cli.errors import DataError
+from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.support import flags as kinds
 from fsar_cli.tools.support.flags import Flag, clip_distances, duplicate_flags, label_flags, picture_flags

@@ -21,7 +21,7 @@ from fsar_cli.data.store.records import MANIFEST, Settings
 from fsar_cli.data.store.sources import Source, find_videos
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
-from fsar_cli.machine import cache_folder, cores
+from fsar_cli.files import cache_folder, cores
 from fsar_cli.reporting import SILENT, Reporter
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from fsar_cli.data.disk import write_rows
 from fsar_cli.data.sampling import even_indices
+from fsar_cli.files import write_rows
 from fsar_cli.render.figures import drawing, save_png, shorten
 from fsar_cli.tools.support.check import CheckedClip, SupportReport, sentences
 from fsar_cli.tools.support.flags import UNREADABLE

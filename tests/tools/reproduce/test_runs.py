@@ -19,7 +19,6 @@ from fsar_cli.reporting import SILENT
 from fsar_cli.tools.reproduce import work
 from fsar_cli.tools.reproduce.cost import Estimator, total
 from fsar_cli.tools.reproduce.grounds import find_grounds
-from fsar_cli.tools.reproduce.locks import tried
 from fsar_cli.tools.reproduce.outcome import gather
 from fsar_cli.tools.reproduce.plan import make_plan
 from fsar_cli.tools.reproduce.recipes import RECIPES
@@ -210,22 +209,6 @@ def test_processes_share_the_runs_and_one_writes_the_table(folder):
     document = json.loads(Path("out/table3-small-quick.json").read_text())
     assert all(cell["accuracy"] is not None for cell in document["cells"])
     assert {cell["shot"] for cell in document["cells"]} == {2}, "table 3 has one column: the most shots"
-
-
-def test_a_lock_is_one_processs_and_dies_with_it(tmp_path):
-    lock = tmp_path / "x.lock"
-    hold = "import sys, time\nfrom pathlib import Path\nfrom fsar_cli.tools.reproduce.locks import tried\n"
-    hold += f"with tried(Path({str(lock)!r})) as mine:\n    print(mine, flush=True)\n    time.sleep(60)\n"
-    process = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "True\n"
-    with tried(lock) as mine:
-        assert not mine
-    process.kill()
-    process.communicate()
-    with tried(lock) as mine:
-        assert mine
-    with pytest.raises(ZeroDivisionError), tried(lock):
-        raise ZeroDivisionError
 
 
 def test_ranks_come_from_the_environment(monkeypatch):

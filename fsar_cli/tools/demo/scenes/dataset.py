@@ -1,7 +1,6 @@
 """The demo set on disk: `videos/CLASS/CLASS_0001.mp4`, and `boxes.csv`: where the action is in every frame."""
 
 import csv
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 
 from fsar_cli.data.video import VideoWriter
 from fsar_cli.errors import DataError, UsageError, did_you_mean
+from fsar_cli.files import write_rows
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.demo.scenes.actions import CLASSES
 from fsar_cli.tools.demo.scenes.render import render_clip
@@ -92,13 +92,8 @@ def video_path(root: Path, video: str) -> Path:
 
 def write_boxes(path: Path, boxes: Mapping[str, np.ndarray]) -> None:
     """Write boxes float32 [T,4] by video id (x0 y0 x1 y1, source pixels) as one row per frame; atomic."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for video, rows in boxes.items():
-            table.writerows([video, i, *(f"{float(v):g}" for v in row)] for i, row in enumerate(rows))
-    os.replace(part, path)
+    rows = ([video, i, *(f"{float(v):g}" for v in box)] for video, some in boxes.items() for i, box in enumerate(some))
+    write_rows(path, COLUMNS, rows)
 
 
 def read_boxes(path: Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,224 @@
+"""Files that appear whole or not at all, locks, a cache that processes share, and what the machine has to spare.
+
+Names in tables may hold anything a file system allows, line breaks and bytes that are no text included.
+"""
+
+import csv
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fsar_cli.errors import UsageError
+
+LIMIT_BYTES = 20 * 2**30
+IN_USE_SECONDS = 60  # a process that has just been given an entry has it open by then
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`; it takes that name at the end of the block and is removed on an error.
+
+    Readers see the old file or the new one, never a part. The file beside keeps the suffix, by which libraries know the
+    format, and has a short name, as `path` may be as long as the file system allows. Pipes and devices are written as
+    they are.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    part = path.with_name(f".fsar-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield part
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without the content
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file at once or not at all; text as UTF-8, line ends as they are."""
+    with atomic(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_rows(file: Path, heading: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a whole CSV file, at once or not at all."""
+    with atomic(file) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(heading)
+        writer.writerows(rows)
+
+
+def complete_rows(file: Path) -> Iterator[list[str]]:
+    """The rows of a CSV file without its heading; a last one that a killed process left unfinished is passed over."""
+    try:
+        # newline="": names may hold line breaks, which stand quoted in the file.
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            lines = [line for line in stream if line.endswith(("\n", "\r"))]
+    except FileNotFoundError:
+        return
+    yield from csv.reader(lines[1:])
+
+
+@contextmanager
+def lock(path: Path, busy: tuple[str, str] | None = None) -> Iterator[None]:
+    """Let one process at a time into the block; the others wait. The lock dies with its process.
+
+    The empty file stays: were it removed, one process could lock the old file and another a new one of the same name.
+
+    Args:
+        path: the lock's file, in a folder that exists and can be written to.
+        busy: message and hint of the error raised instead of waiting.
+
+    Raises:
+        UsageError: another process is in the block, where `busy` is given.
+    """
+    try:
+        held = FileLock(path).acquire(timeout=0 if busy else -1)
+    except Timeout as error:
+        raise UsageError(*busy) from error
+    with held:
+        yield
+
+
+class Cache:
+    """A folder of what can be made anew: each entry a folder of files, its key the digest of what it was made from.
+
+    Whoever changes an entry holds its lock. It is filled under a hidden name and renamed when complete, so a killed
+    process leaves nothing that looks finished. When all entries together exceed the limit, those unused for longest go.
+
+    Args:
+        folder: made when the first entry is.
+        limit: bytes of all entries together.
+    """
+
+    def __init__(self, folder: Path, limit: int = LIMIT_BYTES) -> None:
+        self.folder, self.limit = folder, limit
+
+    def find(self, key: str) -> Path | None:
+        """The folder of a finished entry; it counts as used now."""
+        entry = self.folder / key
+        if not entry.is_dir():
+            return None
+        with suppress(OSError):  # a cache one may only read is still one
+            os.utime(entry)
+        return entry
+
+    def get(self, key: str, make: Callable[[Path], None]) -> Path:
+        """The folder of an entry. `make` fills an empty one where there is none, in one process; the others wait."""
+        if entry := self.find(key):
+            return entry
+        self.folder.mkdir(parents=True, exist_ok=True)
+        entry, part = self.folder / key, self._part(key)
+        with lock(self._lock(key)):
+            if self.find(key):  # made while this process waited
+                return entry
+            self._clear(key)
+            part.mkdir()
+            try:
+                make(part)
+                os.replace(part, entry)
+            finally:
+                self._clear(key)
+        self._tidy()
+        return entry
+
+    def drop(self, key: str) -> None:
+        """Remove an entry, if it is there and nobody is making it."""
+        with suppress(OSError, UsageError), lock(self._lock(key), busy=(f"{key} is being made", "")):
+            self._clear(key)
+            os.replace(self.folder / key, self._part(key))  # at once gone for those who look for it
+            self._clear(key)
+
+    def _part(self, key: str) -> Path:
+        return self.folder / f".{key}"
+
+    def _lock(self, key: str) -> Path:
+        return self.folder / f".{key}.lock"
+
+    def _clear(self, key: str) -> None:
+        shutil.rmtree(self._part(key), ignore_errors=True)
+
+    def _tidy(self) -> None:
+        """Drop what exceeds the limit, and what the dead left; others may do the same at the same time."""
+        entries, total = [], 0
+        for entry in self.folder.iterdir():
+            with suppress(OSError, UsageError):
+                if not entry.name.startswith("."):
+                    size = sum(file.stat().st_size for file in entry.iterdir())
+                    entries.append((entry.stat().st_mtime, entry.name, size))
+                    total += size
+                elif entry.is_dir():
+                    with lock(self._lock(entry.name[1:]), busy=("it is being made", "")):
+                        self._clear(entry.name[1:])
+        for used, key, size in sorted(entries):
+            if total <= self.limit or time.time() - used < IN_USE_SECONDS:
+                return
+            self.drop(key)
+            total -= size
+
+
+def cache_folder(*parts: str) -> Path:
+    """FSAR_CACHE, else `fsar` in XDG_CACHE_HOME, else ~/.cache/fsar; with `parts`, a folder in it, made by its user."""
+    chosen, base = os.environ.get("FSAR_CACHE"), Path(os.environ.get("XDG_CACHE_HOME") or "")
+    # The desktop standard has relative places ignored.
+    folder = Path(chosen) if chosen else (base if base.is_absolute() else Path.home() / ".cache") / "fsar"
+    return folder.joinpath(*parts)
+
+
+def cores(at_most: int | None = None) -> int:
+    """Processor cores this process may use, or `at_most` where there are more."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, at_most or available)
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes of memory that could be taken now, by the machine and by the limits of the containers around this process.
+
+    Args:
+        root: where `proc` and `sys` are.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+        machine = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux
+        return 4 * 2**30
+    return max(0, min([machine, *_left_in_groups(root)]))
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """Bytes left in each control group with a limit: version 2 from the process's own up, and version 1."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in groups:
+        _, kinds, name = line.split(":", 2)
+        if kinds not in ("", "memory") and "memory" not in kinds.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("memory" if kinds else "")
+        files = ("memory.limit_in_bytes", "memory.usage_in_bytes") if kinds else ("memory.max", "memory.current")
+        # Inside a container the name may be one of the host's; what is mounted at the top is then the container's.
+        place = top / name.lstrip("/")
+        for folder in (place, *place.parents):
+            yield from _left(folder, *files)
+            if folder == top:
+                break
+
+
+def _left(folder: Path, limit: str, used: str) -> Iterator[int]:
+    try:
+        most, now = (folder / limit).read_text(encoding="ascii").strip(), int((folder / used).read_text())
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return
+    if most != "max":
+        # Files that were read count as used until somebody needs the room.
+        files = int(facts.get("total_inactive_file", facts.get("inactive_file", 0)))
+        yield int(most) - now + files
