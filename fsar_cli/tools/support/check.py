@@ -28,7 +28,6 @@ _PHRASES = {
     kinds.UNREADABLE: ("cannot be read", "cannot be read"),
     kinds.SHORT: ("is too short", "are too short"),
     kinds.BLACK: ("is black", "are black"),
-    kinds.BLANK: ("is blank", "are blank"),
     kinds.FROZEN: ("is frozen", "are frozen"),
 }
 
@@ -160,9 +159,7 @@ def judge(
     clips = [CheckedClip(cls, video, None, None, (Flag(kinds.UNREADABLE, reason),)) for video, (cls, reason) in lost]
     for i in np.argsort(values, kind="stable"):  # NaN last
         flags = list(faults.get(pool.videos[i], []))
-        if not any(
-            flag.kind in (kinds.BLACK, kinds.BLANK) for flag in flags
-        ):  # what shows nothing says nothing of its label
+        if not any(flag.kind == kinds.BLACK for flag in flags):  # what shows nothing says nothing of its label
             flags += [*by_label[i], *by_likeness[i]]
         margin = None if np.isnan(values[i]) else float(values[i])
         clips.append(CheckedClip(pool.classes[pool.labels[i]], pool.videos[i], margin, names[i], tuple(flags)))

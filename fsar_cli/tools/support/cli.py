@@ -66,7 +66,7 @@ def check(
     0 it is recognised as another.
 
     Flags: mislabelled? (recognised as another class by a clear margin), ambiguous (could as well be another), duplicate
-    (nearly the same as another clip), too short, black, blank, frozen, unreadable. What is clear is measured by the set
+    (nearly the same as another clip), too short, black, frozen, unreadable. What is clear is measured by the set
     itself. They are suspicions: look at support.png.
 
     Exit code 0 with flags, too; 3, after the report, where a clip cannot be read; 3 where nothing can be checked.

@@ -6,11 +6,12 @@
     duplicate      nearer to another clip than clips are to their nearest, by 3 robust standard deviations (of
                    logarithms), and by half
     too short      fewer frames than the method reads
-    black, blank, frozen    at least half of the frames that the method sees show nothing, or nothing ever moves
+    black          at least half of the frames that the method sees
+    frozen         nothing moves in any of them
 
 A robust standard deviation is 1.4826 times the median absolute deviation. So the set itself says what is clear: where a
 method hardly tells the classes apart margins scatter widely and nothing is, and wrong labels, as long as they are far
-from half, hardly move a median. What shows nothing gets no flag of the others.
+from half, hardly move a median. A black clip gets no flag about its label.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MISLABELLED, AMBIGUOUS, DUPLICATE = "mislabelled?", "ambiguous", "duplicate"
-UNREADABLE, SHORT, BLACK, BLANK, FROZEN = "unreadable", "too short", "black", "blank", "frozen"
+UNREADABLE, SHORT, BLACK, FROZEN = "unreadable", "too short", "black", "frozen"
 OUTLYING = 2.5
 NEAR_ZERO = 0.1
 NEAR, HALF = -3.0, 0.5
@@ -32,8 +33,6 @@ SAME = 1e-5
 # fixed camera the least active changed 0.2 % of its pixels between sampled frames, the darkest had a mean of 44.
 DARK = 24.0
 """A frame is black where 99 of 100 pixels lie below."""
-UNIFORM = 2.0
-"""A frame is blank where its standard deviation lies below."""
 CHANGE = 10.0
 """A pixel has changed where it differs by more: coding noise does not."""
 STILL = 2e-4
@@ -54,11 +53,9 @@ class Flag:
 def picture_flags(frames: np.ndarray) -> list[Flag]:
     """What is wrong with sampled frames uint8 RGB [T,h,w,3] by themselves."""
     grey = frames @ np.array([0.299, 0.587, 0.114], np.float32)  # [T,h,w]
-    black = np.quantile(grey, 0.99, axis=(1, 2)) < DARK
-    blank = (grey.std(axis=(1, 2)) < UNIFORM) & ~black
-    for kind, which in ((BLACK, black), (BLANK, blank)):
-        if 2 * which.sum() >= len(frames):
-            return [Flag(kind, f"{int(which.sum())} of {len(frames)} sampled frames")]
+    black = int((np.quantile(grey, 0.99, axis=(1, 2)) < DARK).sum())
+    if 2 * black >= len(frames):
+        return [Flag(BLACK, f"{black} of {len(frames)} sampled frames")]
     changed = (np.abs(np.diff(grey, axis=0)) > CHANGE).mean(axis=(1, 2))
     still = len(changed) > 0 and changed.max() < STILL
     return [Flag(FROZEN, f"nothing moves in {len(frames)} sampled frames")] if still else []
