@@ -39,9 +39,17 @@ def tiny(device: torch.device = CPU, **changes: object) -> Sizes:
     return replace(sizes, **changes)
 
 
+@pytest.fixture(scope="module")
+def first_bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(CPU, tiny(), tmp_path_factory.mktemp("bench"))
+
+
 @pytest.fixture
-def bench(tmp_path) -> Workbench:
-    return Workbench(CPU, tiny(), tmp_path)
+def bench(first_bench: Workbench) -> Workbench:
+    """One whose sizes a test may change; the test videos are made once."""
+    made = Workbench(CPU, tiny(), first_bench.folder)
+    made.test_set = first_bench.test_set
+    return made
 
 
 class FakeClock:
