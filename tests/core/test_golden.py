@@ -38,7 +38,7 @@ def tensor(array: np.ndarray) -> Tensor:
 
 
 def episode(arrays: Arrays) -> tuple[Tensor, Tensor]:
-    """AddPositions of the support [1,N,K], by class in ascending order of labels, and of the query [1,Q] videos."""
+    """Positions of the support [1,N,K], by class in ascending order of labels, and of the query [1,Q] videos."""
     labels = arrays["support_labels"]
     support = np.stack([np.flatnonzero(labels == c) for c in np.unique(labels)])
     queries = np.arange(len(arrays["query"])) + len(labels)
