@@ -19,6 +19,8 @@ Region = Annotated[
     bool | None,
     typer.Option("--region/--no-region", help="Add the key region's features, to any method (default: to keyregion)."),
 ]
+Frames = Annotated[Path | None, typer.Option(help="Frame store (default: the run's, or data.frames).")]
+SplitFile = Annotated[Path | None, typer.Option(help="Split file (default: the run's, or data.splits).")]
 Shots = Annotated[list[int] | None, typer.Option("--shots", help="Support clips per class; repeatable.")]
 Way = Annotated[int | None, typer.Option(help="Classes per episode.")]
 Queries = Annotated[int | None, typer.Option(help="Queries per class.")]
@@ -32,7 +34,5 @@ GroupDisjoint = Annotated[
     bool | None, typer.Option("--group-disjoint/--any-group", help="Support and queries from different groups.")
 ]
 Untrained = Annotated[bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")]
-NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Neither read nor keep the features of the videos (FSAR_CACHE).")
-]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep features and results (FSAR_CACHE).")]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Start from a shipped preset.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose, Way
+from fsar_cli.cli import options as shared
 
 VIEWS = 4
 
@@ -14,12 +14,12 @@ def train(
     method: Annotated[str | None, typer.Option(help="keyregion, trx, otam, ... (`fsar methods`).")] = None,
     backbone: Annotated[str | None, typer.Option(help="A torchvision classification network.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, none, demo or a path to a state dict.")] = None,
-    region: Region = None,
-    frames: Annotated[Path | None, typer.Option(help="Frame store.")] = None,
-    splits: Annotated[Path | None, typer.Option(help="Split file.")] = None,
-    way: Way = None,
+    region: shared.Region = None,
+    frames: shared.Frames = None,
+    splits: shared.SplitFile = None,
+    way: shared.Way = None,
     shot: Annotated[int | None, typer.Option(help="Support clips per class.")] = None,
-    queries: Annotated[int | None, typer.Option(help="Query clips per class.")] = None,
+    queries: shared.Queries = None,
     freeze_backbone: Annotated[
         bool, typer.Option("--freeze-backbone", help="Train the heads alone, on features that are encoded once.")
     ] = False,
@@ -35,13 +35,13 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make (default: runs/<time>-...).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and the memory it needs.")] = False,
-    device: Device = "auto",
-    preset: Preset = None,
-    config: ConfigFile = None,
-    assignments: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    device: shared.Device = "auto",
+    preset: shared.Preset = None,
+    config: shared.ConfigFile = None,
+    assignments: shared.Set = None,
+    as_json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Train a method by episodes; keeps the weights that are best on the val split.
 
@@ -51,6 +51,8 @@ def train(
     Ctrl-C saves; `fsar train --resume RUN` goes on exactly where it stopped.
     """
     from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.cli.source import check_given
+    from fsar_cli.engine.device import resolve_device
     from fsar_cli.settings import resolve
 
     flags = {
@@ -65,6 +67,8 @@ def train(
     if compiled:
         flags["train.compile"] = True
     reporter = ConsoleReporter(quiet or as_json, verbose)
+    check_given(flags, assignments, preset)
+    target = resolve_device(device, reporter)
     base = _run_values(resume, out, preset, config)
     resolved = resolve(preset, config, flags, assignments, base=base)
     if freeze_backbone and not resolved.config.train.views:
@@ -73,9 +77,9 @@ def train(
         if origin != "run":
             reporter.log(f"{key} comes from {origin} and not from the run")
     if dry_run:
-        _show_plan(resolved.config, device, reporter, as_json)
+        _show_plan(resolved.config, target, as_json)
     else:
-        _train(resolved.config, resume, out, device, reporter, as_json)
+        _train(resolved.config, resume, out, target, reporter, as_json)
 
 
 def _run_values(resume: Path | None, out: Path | None, preset: str | None, config: Path | None) -> dict | None:
@@ -90,14 +94,12 @@ def _run_values(resume: Path | None, out: Path | None, preset: str | None, confi
     return find_run(resume).values()
 
 
-def _train(config, resume: Path | None, out: Path | None, device: str, reporter, as_json: bool) -> None:
+def _train(config, resume: Path | None, out: Path | None, target, reporter, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout
     from fsar_cli.engine.bank import feature_cache
-    from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.runs import create_run, find_run
     from fsar_cli.engine.train import Trainer
 
-    target = resolve_device(device, reporter)
     if resume is not None:
         run = find_run(resume)
         trainer = Trainer(config, run, target, reporter=reporter, pretrained=False, cache=feature_cache())
@@ -117,14 +119,13 @@ def _train(config, resume: Path | None, out: Path | None, device: str, reporter,
     reporter.log(f"next: fsar eval '{result.run}' --shots 5")
 
 
-def _show_plan(config, device: str, reporter, as_json: bool) -> None:
+def _show_plan(config, target, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
-    from fsar_cli.engine.device import resolve_device
-    from fsar_cli.engine.memory import plan
+    from fsar_cli.engine.setup import plan
 
-    found = plan(config, resolve_device(device, reporter))
+    values = plan(config, target)
     if as_json:
-        print_json({"command": "train", "dry_run": True, **found})
+        print_json({"command": "train", "dry_run": True, **values})
         return
-    rows = [[name.replace("_", " "), value] for name, value in found.items()]
+    rows = [[name.replace("_", " "), value] for name, value in values.items()]
     stdout.print(table("dry run: nothing was trained or written", ["what", "value"], rows))

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-import yaml
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.features import GlobalFeatures, KeyRegionFeatures
+from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
@@ -40,9 +39,9 @@ def test_it_trains_its_run_loads_and_evaluates(project, tmp_path, method, region
     assert any(name.startswith("features.local_backbone") for name in moved) == bool(region)
     run = Run(tmp_path / "run")
     assert run.config() == trainer.folder.config() and run.config().model.region.enabled is region
-    result, bank = evaluate(load_method(run), run.config(), CPU)
+    result = evaluate(load_method(run), run.config(), CPU)
     assert [shot.shot for shot in result.shots] == [1, 2]
-    assert (bank.boxes is not None) == (result.regions is not None) == bool(region)
+    assert (result.bank.boxes is not None) == (result.regions is not None) == bool(region)
 
 
 @pytest.mark.parametrize("method", ["otam", "bimhm"])
@@ -68,20 +67,8 @@ def test_methods_with_regions_share_what_their_backbones_said(project, tmp_path,
     cached = []
     for method, region in (("keyregion", None), ("trx", True), ("otam", True), ("otam", None), ("trx", False)):
         config = config_of(project, method, region, **{"eval.episodes": 5})
-        cached.append(evaluate(build_method(config).eval(), config, CPU, cache=cache)[0].cached)
+        cached.append(evaluate(build_method(config).eval(), config, CPU, cache=cache).cached)
     assert cached == [False, True, True, False, True]
-
-
-def test_a_run_from_before_regions_for_any_method_still_loads_as_it_was(project, tmp_path):
-    """Then every run held `enabled: true`, which trx and prototype did not read."""
-    config = config_of(project, "trx")
-    run = create_run(config, tmp_path / "old")
-    save_weights(build_method(config), run.model_file)
-    written = yaml.safe_load(run.config_file.read_text())
-    written["model"]["region"]["enabled"] = True
-    run.config_file.write_text(yaml.safe_dump(written))
-    assert isinstance(load_method(run).features, GlobalFeatures)
-    assert run.values()["model.region.enabled"] is None
 
 
 def test_a_run_with_regions_keeps_them_and_does_not_load_without(project, tmp_path):

@@ -10,7 +10,7 @@ from fsar_cli.cli.options import ConfigFile, Device, Json, NoCache, Preset, Quie
 from fsar_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from fsar_cli.cli.source import MethodSource
+    from fsar_cli.engine.model import Model
     from fsar_cli.tools.support.check import Report
     from fsar_cli.tools.support.pool import Pool
 
@@ -146,7 +146,7 @@ def _source(
     dataset: str | None,
     reporter,
     flags: dict[str, object],
-) -> "MethodSource":
+) -> "Model":
     from fsar_cli.cli.source import resolve_method
 
     if flags["model.region.enabled"] is not None and not untrained:
@@ -154,21 +154,19 @@ def _source(
     return resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
 
 
-def _place(folder: Path | None, source: "MethodSource") -> Path:
+def _place(folder: Path | None, source: "Model") -> Path:
     if folder is not None:
         return Path("support") / folder.resolve().name
     return source.run.path / "support" if source.run else Path("support")
 
 
-def _pool(folder: Path | None, source: "MethodSource", reporter) -> "AbstractContextManager[Pool]":
+def _pool(folder: Path | None, source: "Model", reporter) -> "AbstractContextManager[Pool]":
     from fsar_cli.tools.support.pool import pool_of_folder, pool_of_split
 
     return pool_of_folder(folder, source.config, reporter) if folder else nullcontext(pool_of_split(source.config))
 
 
-def _show(
-    report: "Report", source: "MethodSource", place: Path, files: list[str], show_all: bool, as_json: bool
-) -> None:
+def _show(report: "Report", source: "Model", place: Path, files: list[str], show_all: bool, as_json: bool) -> None:
     """Print the result; raise DataError where clips cannot be read."""
     from fsar_cli.cli.output import print_json, stdout
     from fsar_cli.tools.support.report import document

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fsar_cli.tools.compare.words import p_value, points, signed
+from fsar_cli.engine.statistics.words import p_value, points, signed
 from fsar_cli.tools.support.check import Report
 from fsar_cli.tools.support.filtering import Effect
 from fsar_cli.tools.support.flags import AMBIGUOUS, DUPLICATE, MISLABELLED, ODD

@@ -13,8 +13,7 @@ from fsar_cli.engine.bench.measurement import Measurement
 from fsar_cli.engine.bench.plain_episodes import in_customary_layout
 from fsar_cli.engine.bench.timing import in_turn
 from fsar_cli.engine.bench.workbench import Workbench
-from fsar_cli.engine.device import encoding_autocast, encoding_type
-from fsar_cli.engine.folding import folded
+from fsar_cli.engine.device import encoding_autocast, encoding_type, folded
 
 NAMES = {"trx": "backbone (global features)", "keyregion": "global and key-region features"}
 """What is encoded, by a method that needs it."""

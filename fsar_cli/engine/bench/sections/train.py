@@ -22,7 +22,8 @@ from fsar_cli.engine.bench.timing import Timing, in_turn, once
 from fsar_cli.engine.bench.workbench import Workbench
 from fsar_cli.engine.device import constant_sizes, loader_workers
 from fsar_cli.engine.runs import create_run
-from fsar_cli.engine.steps import build_optimizer, episode_loss, training_sampler
+from fsar_cli.engine.setup import build_optimizer, training_sampler
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import counted
 
