@@ -1,9 +1,18 @@
-"""fsar: few-shot anomalous action recognition with spatio-temporal key regions.
+"""fsar: few-shot anomalous action recognition with spatio-temporal key regions. One spine, and a shelf of tools.
 
-Reading order: `errors`, `config` and `settings`, `core/encoded.py` (the axis letters and the contract encode -> match),
-`core/` (one paper section a module), `core/methods/`, `data/` (video file -> clip), `engine/` (what a run does),
-`render/` (pictures), `cli/` (one command a file). Imports go down only: cli > engine > core, data, render; those three
-know nothing of one another, and all may use `errors`, `config`, `settings` and `reporting`.
+The spine, in reading order:
+
+    core/method.py    the contract `encode` -> `match` on a page, with the axis letters
+    core/             the paper: features, relation, regions, losses (sections 3.1-3.5), methods/ (one method a file)
+    data/             a video file becomes a clip, an episode, a split
+    engine/           a run: train, bank, matching, evaluate, visualize; statistics/
+    render/           arrays in, pictures out
+    cli/              one command a file: resolve, call one function, show
+
+The shelf is tools/: one folder is one further command, and could be deleted by `rm -r` and a line in `cli/app.py`.
+
+Imports go down only: app > tools > cli > engine > {core, data, render} > {errors, reporting, files, config, settings};
+core, data and render know nothing of one another (`tests/test_architecture.py`).
 """
 
 __version__ = "0.1.0"

@@ -38,6 +38,12 @@ def _sides(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
     return value
 
 
+def _stored_side(value: int) -> int:
+    if value and value < SMALLEST_SIDE:
+        raise ValueError(f"must be at least {SMALLEST_SIDE}, or 0 for the size of the video")
+    return value
+
+
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
@@ -53,14 +59,35 @@ class DataConfig(Section):
     """Class/video tree that `extract-frames` reads."""
     frames: FilePath = Path("frames")
     """Frame store that `train` and `eval` read."""
-    store: Literal["files", "packed", "videos"] = "files"
-    """How `extract-frames` keeps pictures: a JPEG each, packed in a few tar files, or left in the videos."""
     annotations: FilePath | None = None
     """Temporal annotations (a file or a folder) by which `extract-frames` cuts clips from long videos."""
-    clips: Literal["segment", "longest", "whole"] = "segment"
-    """What of an annotated video is a clip: each segment, its longest segment, or all of it."""
     splits: FilePath = Path("splits.csv")
     """Split file (`fsar splits make`)."""
+
+
+class ExtractConfig(Section):
+    """How `extract-frames` stores frames; one set of values for a whole store, whose extract.json keeps them."""
+
+    short_side: Annotated[int, AfterValidator(_stored_side)] | None = None
+    """Pixels of the shorter side; 0: as in the video; null: `clip.short_side`."""
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    """JPEG quality."""
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Store at most so many frames a second; null: all."""
+    every: Positive = 1
+    """Store every N-th frame."""
+    max_frames: Annotated[int, Field(ge=2)] | None = None
+    """Store at most so many frames of a clip, evenly spread over it; null: all."""
+    clips: Literal["segment", "longest", "whole"] = "segment"
+    """What of an annotated video is a clip: each segment, its longest segment, or all of it."""
+    store: Literal["files", "packed", "videos"] = "files"
+    """How pictures are kept: a JPEG file each, packed in a few tar files, or left in the videos and read by index."""
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> "ExtractConfig":
+        if self.fps is not None and self.every != 1:
+            raise ValueError("extract.fps and extract.every exclude each other: set every to 1 or fps to null")
+        return self
 
 
 class ClipConfig(Section):
@@ -277,12 +304,20 @@ class Config(Section):
     """Everything a run depends on."""
 
     data: DataConfig = DataConfig()
+    extract: ExtractConfig = ExtractConfig()
     clip: ClipConfig = ClipConfig()
     episode: EpisodeConfig = EpisodeConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+
+    @property
+    def stored(self) -> ExtractConfig:
+        """`extract` as a store keeps it: with a short side, and of videos without annotations all is a clip."""
+        side = self.clip.short_side if self.extract.short_side is None else self.extract.short_side
+        clips = self.extract.clips if self.data.annotations else "whole"
+        return self.extract.model_copy(update={"short_side": side, "clips": clips})
 
     @model_validator(mode="after")
     def _region_fits(self) -> "Config":
@@ -333,4 +368,7 @@ def dump(config: Config) -> str:
 
 def load(text: str) -> Config:
     """The config a run folder holds."""
-    return validate(yaml.safe_load(text) or {})
+    tree = yaml.safe_load(text) or {}
+    for name in {"store", "clips"} & set(tree.get("data", ())):  # where runs of version 0.1.0 have them
+        tree.setdefault("extract", {})[name] = tree["data"].pop(name)
+    return validate(tree)

@@ -90,32 +90,54 @@ def _vint(number: int) -> bytes:
     return bytes([*result, number])
 
 
-def _block(kind: int, fields: bytes, data: bytes = b"", extra: bytes = b"") -> bytes:
-    flags = bool(extra) * 1 | (kind == _FILE) * 2
+def _block(kind: int, fields: bytes, data: bytes = b"", extra: bytes = b"", split: int = 0) -> bytes:
+    flags = bool(extra) * 1 | (kind == _FILE) * 2 | split
     sizes = (_vint(len(extra)) if extra else b"") + (_vint(len(data)) if kind == _FILE else b"")
     header = _vint(kind) + _vint(flags) + sizes + fields + extra
     sized = _vint(len(header)) + header
     return zlib.crc32(sized).to_bytes(4, "little") + sized + data
 
 
-def _rar_file(name: str, content: bytes | Link) -> bytes:
+def _rar_file(name: str, content: bytes | Link | Device, packed: bool = False) -> bytes:
     extra, data, attributes = b"", content, stat.S_IFREG | 0o644
+    if isinstance(content, Device):
+        data, attributes = b"", (stat.S_IFIFO if content.pipe else stat.S_IFCHR) | 0o644
     if isinstance(content, Link):
         target = content.target.encode()
         record = _vint(5) + _vint(4 if content.hard else 1) + _vint(0) + _vint(len(target)) + target
         extra, data, attributes = _vint(len(record)) + record, b"", stat.S_IFLNK | 0o777
-    encoded, checksum, unix, stored = name.encode(), zlib.crc32(data).to_bytes(4, "little"), 1, 0
-    fields = _vint(4) + _vint(len(data)) + _vint(attributes) + checksum + _vint(stored) + _vint(unix)
+    encoded, checksum, unix, method = name.encode(), zlib.crc32(data).to_bytes(4, "little"), 1, 3 << 7 if packed else 0
+    fields = _vint(4) + _vint(len(data)) + _vint(attributes) + checksum + _vint(method) + _vint(unix)
     return _block(_FILE, fields + _vint(len(encoded)) + encoded, data, extra)
 
 
-def make_rar(path: Path, contents: Contents, encrypted: bool = False) -> Path:
-    """A RAR 5 archive of stored members; `encrypted` hides its headers, as `rar -hp` does."""
+def make_rar(path: Path, contents: Contents, encrypted: bool = False, packed: bool = False) -> Path:
+    """A RAR 5 archive of stored members.
+
+    Args:
+        encrypted: hide the headers, as `rar -hp` does.
+        packed: say so of the members, which are none the less stored, so that a program is asked for them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    members = b"".join(_rar_file(name, content) for name, content in contents.items())
+    members = b"".join(_rar_file(name, content, packed) for name, content in contents.items())
     secret = _block(_ENCRYPTION, _vint(0) + _vint(0) + bytes([15]) + bytes(16)) if encrypted else b""
     path.write_bytes(_SIGNATURE + secret + _block(_MAIN, _vint(0)) + members + _block(_END, _vint(0)))
     return path
+
+
+def make_rar_volumes(path: Path, name: str, pieces: list[bytes]) -> list[Path]:
+    """A RAR 5 of one stored file in volumes `path.part1.rar`, ..., a piece of the file in each."""
+    volumes, content = [], b"".join(pieces)
+    for number, piece in enumerate(pieces):
+        first, last = number == 0, number == len(pieces) - 1
+        checksum = zlib.crc32(content if last else piece).to_bytes(4, "little")
+        fields = _vint(4) + _vint(len(content)) + _vint(stat.S_IFREG | 0o644) + checksum + _vint(0) + _vint(1)
+        split = (not first) * 8 | (not last) * 16
+        file = _block(_FILE, fields + _vint(len(name.encode())) + name.encode(), piece, split=split)
+        main = _block(_MAIN, _vint(1) if first else _vint(3) + _vint(number))
+        volumes.append(path.with_name(f"{path.name}.part{number + 1}.rar"))
+        volumes[-1].write_bytes(_SIGNATURE + main + file + _block(_END, _vint(not last)))
+    return volumes
 
 
 def make_old_rar(path: Path, contents: Mapping[str, bytes], encrypted: bool = False, end: bool = True) -> Path:

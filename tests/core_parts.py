@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fsar_cli.config import Config
 from fsar_cli.core.backbones.image import Backbone
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 from fsar_cli.settings import resolve
 
 FRAMES, SIZE, SIDE = 4, 32, 16  # T, S, P of the small configuration
@@ -41,6 +41,19 @@ def tiny_backbone(name: str = "tiny", weights: str = "none") -> Backbone:
         nn.ReLU(inplace=True),
     )
     return Backbone(trunk, 10, name)
+
+
+def four_stages() -> Backbone:
+    """Like `tiny_backbone`, of four resolutions; widths double but for the last."""
+    widths, layers = [3, 4, 8, 16, 20], []
+    for i in range(4):
+        layers += [
+            nn.Conv2d(widths[i], widths[i + 1], 3, 2, 1, bias=False),
+            nn.BatchNorm2d(widths[i + 1]),
+            nn.ReLU(True),
+        ]
+    torch.manual_seed(0)
+    return Backbone(nn.Sequential(*layers), 20, "four")
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -5,13 +5,12 @@ from pathlib import Path
 import torch
 from videos import make_video
 
-from fsar_cli.config import Config
+from fsar_cli.config import Config, ExtractConfig
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.settings import resolve
 
@@ -25,7 +24,7 @@ def make_project(root: Path) -> Path:
         for v in range(4):
             path = root / "videos" / name / f"{name}_{v}.mp4"
             make_video(path, frames=10 + v, content="motion" if v % 2 else "counter", first=31 * c + 7 * v)
-    extract(find_videos([root / "videos"]).sources, root / "frames", Settings(short_side=36))
+    extract(find_videos([root / "videos"]).sources, root / "frames", ExtractConfig(short_side=36))
     lists = {split: list(names) for split, names in CLASSES.items()}
     make("arn", scan_tree(root / "frames"), lists=lists).splits.write(root / "splits.csv")
     return root

@@ -180,6 +180,27 @@ def test_dump_and_load_round_trip():
     assert yaml.safe_load(dump(changed))["eval"]["shots"] == [2]
 
 
+def test_a_run_of_before_extract_had_a_section_is_read():
+    text = "data: {name: old, store: packed, clips: longest}\nextract: {quality: 80}\n"
+    stored = load(text).extract
+    assert (stored.store, stored.clips, stored.quality) == ("packed", "longest", 80)
+
+
+def test_a_project_file_of_then_is_told_the_new_name():
+    with pytest.raises(UsageError, match=r"unknown configuration key 'data\.store'") as caught:
+        resolve(path=project("data: {store: packed}\n"), environ={})
+    assert "extract.store" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("side", "annotated", "expected"), [(None, None, (200, "whole")), (0, "a.json", (0, "longest"))]
+)
+def test_a_store_is_made_with_what_other_settings_decide(side, annotated, expected):
+    values = {"clip.short_side": 200, "clip.size": 64, "model.region.side": 32, "data.annotations": annotated}
+    stored = resolve(base=values | {"extract.short_side": side, "extract.clips": "longest"}, environ={}).config.stored
+    assert (stored.short_side, stored.clips) == expected
+
+
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_loads_and_opens_with_what_it_is(name):
     text = (Path(resolve.__code__.co_filename).parent / "presets" / f"{name}.yaml").read_text()

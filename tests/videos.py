@@ -11,6 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from fsar_cli.data.video import iter_frames
+
 COLUMNS, ROWS = 4, 3
 MILLISECONDS = Fraction(1, 1000)
 
@@ -122,6 +124,11 @@ def make_video(
         if sound is not None:
             _encode_silence(container, sound, frames / float(fps))
     return path
+
+
+def frames_at(path: Path, indices: Sequence[int], short_side: int | None = None) -> np.ndarray:
+    """The pictures with these indices, from decoding all: uint8 RGB [T, h, w, 3]."""
+    return np.stack([picture for _, picture in iter_frames(path, short_side)])[list(indices)]
 
 
 def make_audio(path: Path, seconds: float = 0.5) -> Path:

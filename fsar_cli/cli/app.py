@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fsar_cli import __version__
-from fsar_cli.cli import config, evaluate, extract, init, methods, splits, splits_check, train, visualize
+from fsar_cli.cli import config, evaluate, extract, guide, init, methods, splits, splits_check, train, visualize
 from fsar_cli.cli.output import stderr
 from fsar_cli.errors import FsarError
 from fsar_cli.tools.annotations.cli import annotations
@@ -50,6 +50,7 @@ app.add_typer(support, name="support", short_help="Are the example clips good on
 app.command("visualize-regions", short_help="Draw the key regions of a video.")(visualize.visualize_regions)
 app.command("methods", short_help="The methods and their papers.")(methods.methods)
 app.add_typer(config.app, name="config", short_help="Settings, their origins, presets.")
+app.command("guide", short_help="Pages of the manual.")(guide.guide)
 app.command("doctor", short_help="Is this machine ready?")(doctor)
 
 

@@ -23,18 +23,18 @@ def show(
     from fsar_cli.config import flatten
     from fsar_cli.settings import resolve
 
-    found = resolve(preset=preset, path=config, assignments=assignments)
-    values = flatten(found.config.model_dump(mode="json"))
-    kept = {key: value for key, value in values.items() if not changed or found.origins[key] != "default"}
+    resolved = resolve(preset=preset, path=config, assignments=assignments)
+    values = flatten(resolved.config.model_dump(mode="json"))
+    kept = {key: value for key, value in values.items() if not changed or resolved.origins[key] != "default"}
     meanings = _meanings() if explain else {}
     if as_json:
-        entries = {key: {"value": value, "origin": found.origins[key]} for key, value in kept.items()}
-        for key, entry in entries.items():
-            entry |= {"meaning": meanings[key]} if explain else {}
-        return print_json({"settings": entries})
+        settings = {key: {"value": value, "origin": resolved.origins[key]} for key, value in kept.items()}
+        for key, setting in settings.items():
+            setting |= {"meaning": meanings[key]} if explain else {}
+        return print_json({"settings": settings})
     for section in dict.fromkeys(key.partition(".")[0] for key in kept):
         rows = [
-            [key, _text(value), found.origins[key], *([meanings[key]] if explain else [])]
+            [key, _text(value), resolved.origins[key], *([meanings[key]] if explain else [])]
             for key, value in kept.items()
             if key.partition(".")[0] == section
         ]
@@ -80,11 +80,11 @@ def _meanings() -> dict[str, str]:
     from fsar_cli.config import Config
 
     def walk(section: BaseModel, prefix: str) -> dict[str, str]:
-        found: dict[str, str] = {}
+        meanings: dict[str, str] = {}
         for name, field in type(section).model_fields.items():
             value = getattr(section, name)
             inner = walk(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else None
-            found |= inner if inner is not None else {f"{prefix}{name}": field.description or ""}
-        return found
+            meanings |= inner if inner is not None else {f"{prefix}{name}": field.description or ""}
+        return meanings
 
     return walk(Config(), "")

@@ -1,6 +1,5 @@
 """`fsar extract-frames`: videos -> frame store."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,13 +8,12 @@ import typer
 
 from fsar_cli.cli import options
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
-from fsar_cli.errors import DataError, UsageError, counted, did_you_mean
+from fsar_cli.errors import DataError, UsageError, counted
 
 if TYPE_CHECKING:
-    from fsar_cli.data.store.planning import Chosen
-
-CLIPS = ("segment", "longest", "whole")
-STORES = ("files", "packed", "videos")
+    from fsar_cli.config import ExtractConfig
+    from fsar_cli.data.store.choosing import ChosenClips
+    from fsar_cli.data.store.extraction import ExtractResult
 
 
 def extract_frames(
@@ -30,20 +28,20 @@ def extract_frames(
     ] = None,
     short_side: Annotated[
         int | None,
-        typer.Option(help="Pixels of the frames' shorter side; 0 keeps the size. Default: clip.short_side.", min=0),
+        typer.Option(help="Pixels of the frames' shorter side; 0 keeps the size (default: clip.short_side)."),
     ] = None,
-    quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 90,
+    quality: Annotated[int | None, typer.Option(help="JPEG quality, 1 to 100.")] = None,
     fps: Annotated[float | None, typer.Option(help="Store at most so many frames a second.")] = None,
-    every: Annotated[int, typer.Option(metavar="N", help="Store every N-th frame.")] = 1,
+    every: Annotated[int | None, typer.Option(metavar="N", help="Store every N-th frame.")] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(help="Temporal annotations, a file or a folder: cut clips. Default: data.annotations."),
+        typer.Option(help="Temporal annotations, a file or a folder: cut clips (default: data.annotations)."),
     ] = None,
     clips: Annotated[
         str | None,
         typer.Option(
             metavar="segment|longest|whole",
-            help="What of an annotated video is a clip: each segment, the longest one, or all. Default: data.clips.",
+            help="What of an annotated video is a clip: each segment, the longest one, or all.",
         ),
     ] = None,
     splits: Annotated[
@@ -52,8 +50,7 @@ def extract_frames(
     store: Annotated[
         str | None,
         typer.Option(
-            metavar="files|packed|videos",
-            help="Keep a JPEG a frame, a few tar files, or leave pictures in the videos. Default: data.store.",
+            metavar="files|packed|videos", help="Keep a JPEG a frame, a few tar files, or leave pictures in the videos."
         ),
     ] = None,
     max_frames: Annotated[
@@ -76,37 +73,30 @@ def extract_frames(
 
     Annotations cut clips from long videos by time, without decoding what lies before them.
 
+    How frames are stored is the section `extract` of the configuration, which each flag overrides.
+
     A video that cannot be read is named with its reason and listed in OUT/failed.csv; the others finish (exit code 3).
     """
+    from fsar_cli.data.store.choosing import choose_clips
     from fsar_cli.data.store.extraction import extract
-    from fsar_cli.data.store.planning import choose_clips
-    from fsar_cli.data.store.records import Settings
+    from fsar_cli.files import cores
     from fsar_cli.settings import resolve
 
-    resolved = resolve(path=config, assignments=assignments).config
-    *videos, out = paths if paths and len(paths) > 1 else [*(paths or [resolved.data.videos]), resolved.data.frames]
-    side = resolved.clip.short_side if short_side is None else short_side or None
-    annotations = annotations or resolved.data.annotations
-    clips = _choice("--clips", clips, CLIPS)
-    if clips and not annotations:
+    given = {"short_side": short_side, "quality": quality, "fps": fps, "every": every, "max_frames": max_frames}
+    flags = {f"extract.{name}": value for name, value in {**given, "clips": clips, "store": store}.items()}
+    resolved = resolve(path=config, flags={**flags, "data.annotations": annotations}, assignments=assignments).config
+    data, settings = resolved.data, resolved.stored
+    if clips and not data.annotations:
         raise UsageError(f"--clips {clips} needs annotations", "name them with --annotations or data.annotations")
-    cutting = (clips or resolved.data.clips) if annotations else "whole"
-    kind = _choice("--store", store, STORES) or resolved.data.store
-    settings = Settings(side, quality, fps, every, max_frames, cutting, kind)
+    *videos, out = paths if paths and len(paths) > 1 else [*(paths or [data.videos]), data.frames]
     reporter = ConsoleReporter(quiet, verbose)
-    chosen = choose_clips(videos, annotations, cutting, splits)
+    chosen = choose_clips(videos, data.annotations, settings.clips, splits)
     _tell(chosen, out, reporter)
-    result = extract(chosen.sources, out, settings, _cores() if workers is None else workers, reporter, overwrite)
+    result = extract(chosen.sources, out, settings, cores(8) if workers is None else workers, reporter, overwrite)
     _show(result, out, settings, json, chosen.document())
 
 
-def _choice(option: str, value: str | None, allowed: tuple[str, ...]) -> str | None:
-    if value not in (None, *allowed):
-        raise UsageError(f"{option} is {' or '.join(allowed)}, not '{value}'", did_you_mean(value, allowed))
-    return value
-
-
-def _tell(chosen: "Chosen", out: Path, reporter: ConsoleReporter) -> None:
+def _tell(chosen: "ChosenClips", out: Path, reporter: ConsoleReporter) -> None:
     """What will be extracted and what will not."""
     sources = chosen.sources
     videos, classes = {source.path for source in sources}, {source.label for source in sources}
@@ -116,15 +106,9 @@ def _tell(chosen: "Chosen", out: Path, reporter: ConsoleReporter) -> None:
         reporter.log(line)
 
 
-def _cores() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, 8)
-
-
-def _show(result, out: Path, settings, json: bool, gaps: dict) -> None:
+def _show(result: "ExtractResult", out: Path, settings: "ExtractConfig", json: bool, gaps: dict) -> None:
     """Print the result; raise DataError where videos failed."""
-    from dataclasses import asdict
-
+    from fsar_cli.data.store.records import settings_document
     from fsar_cli.data.video import printable
 
     rate = result.frames / result.seconds if result.frames else 0.0
@@ -133,7 +117,9 @@ def _show(result, out: Path, settings, json: bool, gaps: dict) -> None:
         failed = [{"path": printable(path), "reason": reason} for path, reason in result.failed]
         counts = {"done": result.done, "skipped": result.skipped, "failed": failed, "frames": result.frames}
         times = {"seconds": round(result.seconds, 3), "frames_per_second": round(rate, 1)}
-        print_json({"out": printable(out), "settings": asdict(settings), **counts, **times, "left_out": gaps})
+        print_json(
+            {"out": printable(out), "settings": settings_document(settings), **counts, **times, "left_out": gaps}
+        )
     else:
         there = f", {result.skipped} were there already" if result.skipped else ""
         speed = f" in {result.seconds:.1f} s, {rate:.0f} frames/s" if result.frames else ""

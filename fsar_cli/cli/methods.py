@@ -9,7 +9,7 @@ def methods(as_json: Json = False) -> None:
     from fsar_cli.config import ModelConfig
     from fsar_cli.core.methods import METHODS
 
-    found = [
+    listed = [
         {
             "name": name,
             "title": (kind.__doc__ or "").strip().partition("\n")[0],
@@ -19,6 +19,6 @@ def methods(as_json: Json = False) -> None:
         for name, kind in METHODS.items()
     ]
     if as_json:
-        return print_json({"methods": found})
-    rows = [[m["name"], m["title"], m["paper"], "yes" if m["region"] else "with --region"] for m in found]
+        return print_json({"methods": listed})
+    rows = [[m["name"], m["title"], m["paper"], "yes" if m["region"] else "with --region"] for m in listed]
     stdout.print(table("", ["method", "what", "paper", "key regions"], rows))

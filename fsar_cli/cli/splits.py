@@ -31,16 +31,16 @@ def list_protocols(json: Json = False) -> None:
     """List the published protocols and the styles for any other data set."""
     from fsar_cli.data.splits.protocols import SPLITS, protocols
 
-    known = protocols().values()
+    shipped = protocols().values()
     if json:
-        entries = [
+        described = [
             {"name": p.name, "title": p.title, "style": p.style, "clips": p.clips, "needs_lists": p.needs_lists}
             | {split: {"classes": len(p.classes[split]), "videos": p.videos(split)} for split in p.splits}
-            for p in known
+            for p in shipped
         ]
-        return print_json({"protocols": entries, "styles": ["arn", "cmn"]})
+        return print_json({"protocols": described, "styles": ["arn", "cmn"]})
     rows = [
-        [p.name, *(_sizes(p, split) for split in SPLITS), "needed" if p.needs_lists else "no", p.title] for p in known
+        [p.name, *(_sizes(p, split) for split in SPLITS), "needed" if p.needs_lists else "no", p.title] for p in shipped
     ]
     rows.append(["arn", "31", "10", "10", "no", "any tree: every video; classes by this ratio, by count or by name"])
     rows.append(["cmn", "64", "12", "24", "no", "any tree: 100 videos of each of up to 100 classes, drawn by the seed"])
@@ -186,8 +186,8 @@ def _published(rule: str, given: list[Path], accept: bool, reporter: ConsoleRepo
     if chosen and (given or chosen.needs_lists):
         return find_lists(chosen, given, accept, reporter)
     if given:
-        known = ", ".join(protocol.name for protocol in protocols().values() if protocol.files)
-        raise UsageError(f"--lists are a published protocol's; '{rule}' is none", f"protocols with lists: {known}")
+        with_lists = ", ".join(protocol.name for protocol in protocols().values() if protocol.files)
+        raise UsageError(f"--lists are a published protocol's; '{rule}' is none", f"protocols with lists: {with_lists}")
     return None
 
 
@@ -206,10 +206,10 @@ def data_root(settings: "Config") -> Path:
 def _default_rule(name: str) -> str:
     from fsar_cli.data.splits.protocols import protocols_of
 
-    found = protocols_of(name)
-    if len(found) > 1:
-        raise UsageError(f"{name} has several protocols: {', '.join(found)}", "name the one wanted")
-    return found[0] if found else "arn"
+    names = protocols_of(name)
+    if len(names) > 1:
+        raise UsageError(f"{name} has several protocols: {', '.join(names)}", "name the one wanted")
+    return names[0] if names else "arn"
 
 
 def _counts(text: str) -> tuple[int, ...] | None:
@@ -223,7 +223,7 @@ def _counts(text: str) -> tuple[int, ...] | None:
     return tuple(map(int, parts))
 
 
-def _names(given: list[str] | None, known: "dict[str, tuple[str, ...]]") -> list[str]:
+def _names(given: list[str] | None, classes: "dict[str, tuple[str, ...]]") -> list[str]:
     """Class names of an option; a text that is a class as it stands is not cut at its commas."""
-    names = [part for text in given or () for part in ([text] if text in known else text.split(","))]
+    names = [part for text in given or () for part in ([text] if text in classes else text.split(","))]
     return [name.strip() for name in names if name.strip()]

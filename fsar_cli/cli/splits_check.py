@@ -1,18 +1,27 @@
 """`fsar splits check`: a split file beside the data, video by video, and what can still be measured with it."""
 
+import csv
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fsar_cli.cli import splits_check_view as view
 from fsar_cli.cli.options import ConfigFile, Json, Quiet
-from fsar_cli.cli.output import ConsoleReporter
+from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
 from fsar_cli.cli.splits import Root, data_root
+from fsar_cli.errors import DataError
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
-    from fsar_cli.data.checking.fit import Shape
+    from fsar_cli.data.checking.fit import Check, Problem, Shape, SplitCheck, VideoFacts
+    from fsar_cli.data.splits.tree import Tree
+
+COLUMNS = ("split", "class", "video", "problem", "detail")
+_TITLES = {"short": "too short", "spelling": "other spelling"}
+_NUMBERS = ("published", "wanted", "found", "missing", "ambiguous", "undecodable", "short", "spelling")
 
 
 def check(
@@ -39,16 +48,6 @@ def check(
         typer.Option(min=0, max=256, help="Processes that decode; 0: none but this. Default: one a core, at most 8."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the problems to a CSV file.")] = None,
-    episode_sd: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=50,
-            metavar="POINTS",
-            help="Standard deviation of the accuracy of single episodes, for the interval printed: the +- of "
-            "`fsar eval` x sqrt(episodes) / 1.96 (default: that of queries at an even chance).",
-        ),
-    ] = None,
     config: ConfigFile = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -58,8 +57,9 @@ def check(
     Problems of a listed video: missing; ambiguous (several videos could be it); undecodable (with --decode); short
     (known of frame stores, of videos with --decode); spelling (found, but under another name: `fsar splits make FILE
     --root TREE --out NEW` writes a split file with the names of the tree). Episodes are drawn from what is left: found,
-    not short, not undecodable. Where videos are missing, it says by how much accuracies may differ from those on all
-    videos: those of the published protocol, if the file follows one, else those it lists.
+    not short, not undecodable. Where videos are missing, it says about how many episodes of the whole hold one of them,
+    and so by how much an accuracy may differ at the very worst; the whole are the videos of the published protocol, if
+    the file follows one, else those it lists.
 
     Exit code 3, after the report, where a video is missing, ambiguous, undecodable or spelt otherwise, or episodes
     cannot be drawn.
@@ -70,8 +70,7 @@ def check(
     --json: file, root, kind (videos or frames), frames, decoded, ok, listed, found, missing, ambiguous, undecodable,
     short, spelling, unlisted (numbers; null: not known); classes [split, class, published, wanted, found, missing,
     ambiguous, undecodable, short, spelling, usable, enough]; splits [split, classes, left, protocol, whole, lacking,
-    extra, shape, problem, remedy]; accuracy [split, way, shot, queries, share (of published episodes that hold a
-    missing video: the worst case), at_random (half the 95 % interval)], both of 1; problems [the columns of --csv].
+    extra, shape, touched (share of its episodes, of 1), problem, remedy]; problems [the columns of --csv].
     """
     from fsar_cli.data.checking.decoding import look
     from fsar_cli.data.checking.fit import check as check_splits
@@ -93,18 +92,14 @@ def check(
         reporter.warn("none of the classes has a folder of its name: the videos were found by their own names alone")
     workers = cores(8) if workers is None else workers
     cache = cache_folder() if decode else None
-    seen = look(tree, matches.found.values(), frames or settings.clip.frames, cache, workers, reporter)
+    facts = look(tree, matches.found.values(), frames or settings.clip.frames, cache, workers, reporter)
     shapes = _shapes(settings, way, shot, queries, group_disjoint)
-    shots = (shot,) if shot else settings.eval.shots
-    evaluated = settings.eval.split if settings.eval.split in splits.names else ""
-    evaluations = [(evaluated, _with_shot(shapes[evaluated], k)) for k in shots if evaluated]
-    spread = None if episode_sd is None else episode_sd / 100
-    report = check_splits(splits, tree, matches, shapes, seen, evaluations, spread)
+    report = check_splits(splits, tree, matches, shapes, facts)
     if csv is not None:
-        view.write_csv(csv, report)
+        _write_csv(csv, report)
         reporter.log(f"{len(report.problems)} problems: {csv}")
-    view.show(path, tree, report, seen, json)
-    view.refuse(path, tree, report)
+    print_json(_document(path, tree, report, facts)) if json else _show(path, tree, report, facts)
+    _refuse(path, tree, report)
 
 
 def _shapes(
@@ -121,7 +116,98 @@ def _shapes(
     }
 
 
-def _with_shot(shape: "Shape", shot: int) -> "Shape":
-    from dataclasses import replace
+def _write_csv(path: Path, report: "Check") -> None:
+    """A row a problem; any CSV reader gives names back as they are, line breaks included."""
+    from fsar_cli.files import atomic
 
-    return replace(shape, shot=shot)
+    with atomic(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        # QUOTE_ALL: which line breaks are quoted otherwise differs between Python versions.
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerow(COLUMNS)
+        writer.writerows(_row(line) for line in report.problems)
+
+
+def _row(line: "Problem") -> tuple[str, ...]:
+    return line.split, line.cls, line.video, line.problem, line.detail
+
+
+def _show(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") -> None:
+    shown = [name for name in _NUMBERS if any(getattr(line, name) is not None for line in report.classes)]
+    examples: dict[tuple[str, str], list[str]] = {}
+    for line in report.problems:
+        examples.setdefault((line.split, line.cls), []).append(line.video)
+    rows = []
+    for line in report.classes:
+        numbers = ("-" if (value := getattr(line, name)) is None else value for name in shown)
+        some = ", ".join(examples.get((line.split, line.cls), [])[:2])
+        rows.append([line.split, line.cls, *numbers, "yes" if line.enough else "no", some])
+    titles = tuple(_TITLES.get(name, name) for name in shown)
+    stdout.print(table(f"{path} in {tree.root}", ["split", "class", *titles, "enough", "for example"], rows, titles))
+    for line in _lines(tree, report, facts):
+        stdout.print(line, markup=False)
+
+
+def _lines(tree: "Tree", report: "Check", facts: "VideoFacts") -> Iterator[str]:
+    for line in report.splits:
+        gone = f", from {line.left} of its {line.classes} classes" if line.left < line.classes else ""
+        yield f"{line.split}: {line.shape}: {line.problem or f'can be drawn{gone}'}"
+    for line in report.splits:
+        yield from _whole(line)
+    if report.unlisted:
+        yield f"{report.unlisted} videos of {tree.root} are not in the split file"
+    if facts.undecodable is None:
+        unknown = "whether they decode" if facts.frames is not None else "whether they decode and how long they are"
+        yield f"not looked at: {unknown} (--decode)"
+
+
+def _whole(split: "SplitCheck") -> Iterator[str]:
+    """What a split lacks of the whole, and what that means for an accuracy."""
+    if not split.lacking and not split.extra:
+        if split.protocol:
+            yield f"{split.split}: all {split.whole} videos of {split.protocol}"
+        return
+    share = f"{100 * split.lacking / split.whole:.1f} %" if split.whole else "all"
+    parts = [f"{split.lacking} of {split.whole} videos missing or unusable ({share})"] if split.lacking else []
+    parts += [f"{split.extra} more than published"] if split.extra else []
+    yield f"{split.split}, beside {split.protocol or 'the split file'}: {', '.join(parts)}"
+    held = f"about {100 * split.touched:.1f} % of the {split.shape.way}-way {split.shape.shot}-shot episodes"
+    yield f"  {held} hold one of them; at the very worst an accuracy moves by about as much"
+
+
+def _refuse(path: Path, tree: "Tree", report: "Check") -> None:
+    """Raise DataError where the split file and the data do not fit, with what to do."""
+    if report.ok:
+        return
+    names = {"spelling": "under another spelling"}
+    kinds = ("missing", "ambiguous", "undecodable", "spelling")
+    counts = [f"{report.counts[kind]} {names.get(kind, kind)}" for kind in kinds if report.counts[kind]]
+    problems = [f"of {report.listed} listed videos in {tree.root}: {', '.join(counts)}"] if counts else []
+    problems += [f"{line.split}: {line.problem}" for line in report.splits if line.problem]
+    remedies = [line.remedy for line in report.splits if line.remedy]
+    if report.counts["spelling"]:
+        command = shlex.join(["fsar", "splits", "make", str(path), "--root", str(tree.root), "--out", "NEW"])
+        remedies.insert(0, f"`{command}` writes the names of the tree")
+    raise DataError("; ".join(problems), remedies[0] if remedies else "complete the data, or make the split file anew")
+
+
+def _document(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") -> dict:
+    counts = {kind: report.counts[kind] for kind in ("missing", "ambiguous", "undecodable", "short", "spelling")}
+    counts["undecodable"] = None if facts.undecodable is None else counts["undecodable"]
+    counts["short"] = None if facts.frames is None else counts["short"]
+    return {
+        "file": str(path),
+        "root": str(tree.root),
+        "kind": tree.kind,
+        "frames": facts.least,
+        "decoded": facts.undecodable is not None,
+        "ok": report.ok,
+        "listed": report.listed,
+        "found": sum(line.found for line in report.classes),
+        **counts,
+        "unlisted": report.unlisted,
+        "classes": [
+            {"class" if key == "cls" else key: value for key, value in asdict(line).items()} for line in report.classes
+        ],
+        "splits": [asdict(line) for line in report.splits],
+        "problems": [dict(zip(COLUMNS, _row(line), strict=True)) for line in report.problems],
+    }

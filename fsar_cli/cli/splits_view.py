@@ -17,14 +17,14 @@ _COUNTS = ("classes", "videos", "groups", "found", "missing", "ambiguous", "aske
 def show_protocol(chosen: "Protocol", json: bool) -> None:
     """Classes, clips per class, sources and hashes of a published protocol."""
     if json:
-        classes = {split: dict(entries) for split, entries in chosen.classes.items()}
+        classes = {split: dict(sizes) for split, sizes in chosen.classes.items()}
         lists = {s: {"address": chosen.address(s), "sha256": f.sha256} for s, f in chosen.files.items()}
         keys = ("name", "title", "dataset", "style", "clips", "citation", "licence", "groups", "groups_note")
         facts = {**{key: getattr(chosen, key) for key in keys}, "needs_lists": chosen.needs_lists, "lists": lists}
         return print_json({**facts, "variants": [_variant(v) for v in chosen.variants], "classes": classes})
     rows = [
-        [split, len(entries), chosen.videos(split), ", ".join(f"{name} {n}" for name, n in entries.items())]
-        for split, entries in chosen.classes.items()
+        [split, len(sizes), chosen.videos(split), ", ".join(f"{name} {n}" for name, n in sizes.items())]
+        for split, sizes in chosen.classes.items()
     ]
     stdout.print(table(chosen.title, ["split", "classes", "videos", "names"], rows, right=_COUNTS))
     facts = {"groups": chosen.groups_note, "cite": chosen.citation, "licence": chosen.licence}
@@ -35,7 +35,7 @@ def show_protocol(chosen: "Protocol", json: bool) -> None:
 
 
 def _variant(variant: "Variant") -> dict:
-    hashes = {split: entry.sha256 for split, entry in variant.files.items()}
+    hashes = {split: file.sha256 for split, file in variant.files.items()}
     return {"name": variant.name, "note": variant.note, "repository": variant.repository, "sha256": hashes}
 
 
@@ -54,17 +54,17 @@ def show_file(path: Path, splits: "Splits", json: bool) -> None:
 def tell(made: "Made", reporter: ConsoleReporter) -> None:
     """Everything that is not as the rule asks, one line each, on stderr."""
     published = made.splits.header["protocol"] != "none"
-    for entry in made.classes:
-        example = f", for example {entry.examples[0]}" if entry.examples else ""
-        if entry.folder is None:
-            reporter.warn(f"{entry.split}: no folder for the class '{entry.cls}' ({entry.wanted} videos)")
-        elif entry.ambiguous:
-            counts = f"{entry.found} of {entry.wanted} videos, {entry.ambiguous} could be one of several files"
-            reporter.warn(f"{entry.split}: {entry.cls} has {counts}{example}")
-        elif entry.missing:
-            reporter.warn(f"{entry.split}: {entry.cls} has {entry.found} of {entry.wanted} videos{example}")
-        elif published and entry.found > entry.wanted:
-            reporter.warn(f"{entry.split}: {entry.cls} has {entry.found} videos, the protocol {entry.wanted}")
+    for line in made.classes:
+        example = f", for example {line.examples[0]}" if line.examples else ""
+        if line.folder is None:
+            reporter.warn(f"{line.split}: no folder for the class '{line.cls}' ({line.wanted} videos)")
+        elif line.ambiguous:
+            counts = f"{line.found} of {line.wanted} videos, {line.ambiguous} could be one of several files"
+            reporter.warn(f"{line.split}: {line.cls} has {counts}{example}")
+        elif line.missing:
+            reporter.warn(f"{line.split}: {line.cls} has {line.found} of {line.wanted} videos{example}")
+        elif published and line.found > line.wanted:
+            reporter.warn(f"{line.split}: {line.cls} has {line.found} videos, the protocol {line.wanted}")
     if made.splits.header["protocol"].count("+"):
         reporter.warn(f"made from other lists than the protocol's: this is {made.splits.header['protocol']}")
     if made.by_name_alone:
@@ -81,7 +81,7 @@ def tell(made: "Made", reporter: ConsoleReporter) -> None:
 def show_made(path: Path, made: "Made", json: bool) -> None:
     """The split file just written, class by class where videos are missing."""
     if json:
-        classes = [_plain(entry) | {"missing": entry.missing} for entry in made.classes]
+        classes = [_plain(line) | {"missing": line.missing} for line in made.classes]
         report = {"classes": classes, "unused": list(made.unused), "left_out": dict(made.left_out)}
         report |= {"ungrouped": made.ungrouped, "by_name_alone": made.by_name_alone}
         return print_json({"file": str(path), **_document(made.splits), "report": report})
@@ -96,9 +96,9 @@ def show_made(path: Path, made: "Made", json: bool) -> None:
         stdout.print(table("incomplete classes", columns, short, right=_COUNTS))
 
 
-def _plain(entry: "ClassCount") -> dict:
+def _plain(line: "ClassCount") -> dict:
     """A report line for JSON, where the key `class` is free."""
-    return {"class" if key == "cls" else key: value for key, value in asdict(entry).items()}
+    return {"class" if key == "cls" else key: value for key, value in asdict(line).items()}
 
 
 def _groups(splits: "Splits", name: str) -> int:

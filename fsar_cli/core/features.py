@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.core.backbones.image import Backbone
-from fsar_cli.core.encoded import at_least_float32
+from fsar_cli.core.layers.basics import at_least_float32
 from fsar_cli.core.regions import Regions, Selector, crop_regions
 
 
 @dataclass
 class FrameFeatures:
-    """What the feature branches found in B videos."""
+    """What the feature branches make of B videos."""
 
     frames: Tensor
     """[B,T,D] features of the frames: global, or global and local side by side."""
@@ -43,8 +43,8 @@ class FrameFeatures:
             pool: makes maps of any side into maps [...,h,w].
         """
         lead = self.maps.shape[:2]
-        found = [pool(m.flatten(0, 1)).unflatten(0, lead) for m in (self.maps, self.local_maps) if m is not None]
-        return torch.cat(found, 2)
+        parts = [pool(m.flatten(0, 1)).unflatten(0, lead) for m in (self.maps, self.local_maps) if m is not None]
+        return torch.cat(parts, 2)
 
     def joined(self) -> Tensor:
         """[B,T,D,H,W]: the global maps, and those of the regions brought to their size, channels side by side."""
@@ -66,6 +66,11 @@ class Features(nn.Module):
     def backbones(self) -> list[Backbone]:
         """The backbones of this branch: the global one, then the local one."""
         return [m for m in self.modules() if isinstance(m, Backbone)]
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the method put a module of its own around the backbones (`FewShotMethod.around`)."""
+        return not isinstance(self.global_backbone, Backbone)
 
     def freeze(self) -> None:
         """Apply the freezing that was asked for; call once after construction."""
@@ -90,7 +95,7 @@ class GlobalFeatures(Features):
     def __init__(self, backbone: nn.Module, **freezing: bool) -> None:
         """
         Args:
-            backbone: a `Backbone`, or a module around one (`stages`) with its `dim` and its form.
+            backbone: a `Backbone`, or a module around one with its `dim` and its form (`FewShotMethod.around`).
         """
         super().__init__(**freezing)
         self.global_backbone = backbone
@@ -147,8 +152,8 @@ class KeyRegionFeatures(Features):
         regions = self._regions(read if cells is None else cells, generator)
         local = [self._local(frames, regions, side) for side in self.selector.sides]  # [B*T,C',H',W'] each
         vectors = torch.cat([maps.mean((2, 3)), _mean([m.mean((2, 3)) for m in local])], dim=-1).unflatten(0, lead)
-        found = _mean([m if m.shape == local[0].shape else _resized(m, local[0]) for m in local])
-        return FrameFeatures(vectors, maps.unflatten(0, lead), found.unflatten(0, lead), cells, regions)
+        local_maps = _mean([m if m.shape == local[0].shape else _resized(m, local[0]) for m in local])
+        return FrameFeatures(vectors, maps.unflatten(0, lead), local_maps.unflatten(0, lead), cells, regions)
 
     def _local(self, frames: Tensor, regions: Regions, side: int) -> Tensor:
         """Maps of the regions of one side of the frames [B*T,3,S,S]."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import at_least_float32
+from fsar_cli.core.layers.basics import at_least_float32
 
 TANH_SATURATION = 3.0  # |x| where the slope of tanh has fallen below 1 %
 # `l1` divides by at least this much: the rounding noise of a still video must not choose a region, nor a map of zeros

@@ -9,7 +9,7 @@ to one weight per cell. The mean over channels commutes with a gate that has non
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import check_frames
+from fsar_cli.core.layers.basics import check_frames
 
 
 class TemporalRelation(nn.Module):
@@ -80,7 +80,7 @@ class Relation(nn.Module):
         return mean * gate
 
 
-class Difference(nn.Module):
+class FrameDifference(nn.Module):
     """Cell weights without parameters: the channel mean of the squared change to the neighbouring frames.
 
     An alternative to `Relation` for fixed cameras (`region.source: difference`), not in the paper.

@@ -41,9 +41,9 @@ class GroupDraw:
     def draw(self, rng: np.random.Generator, classes: np.ndarray) -> np.ndarray | None:
         """Video indices int64 [N, K+Q], support first; None if the attempts did not find any."""
         for attempt in range(ATTEMPTS):
-            found = self._queries(rng, classes, sparing=attempt >= ATTEMPTS // 2)
-            if found is not None:
-                query, used = found
+            drawn = self._queries(rng, classes, sparing=attempt >= ATTEMPTS // 2)
+            if drawn is not None:
+                query, used = drawn
                 support = [self._support(rng, c, used) for c in classes]
                 return np.concatenate([np.stack(support), query], axis=1)
         return None

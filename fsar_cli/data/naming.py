@@ -86,19 +86,19 @@ def match_folders(wanted: Iterable[str], folders: Iterable[str]) -> dict[str, st
     by_fold: dict[str, list[str]] = {}
     for name in sorted(folders):
         by_fold.setdefault(fold(name), []).append(name)
-    found = {}
+    folder_of = {}
     for name in wanted:
         candidates = by_fold.get(fold(name), [])
         if name in candidates:
-            found[name] = name
+            folder_of[name] = name
         elif len(candidates) > 1:
             raise DataError(
                 f"the class '{name}' could be the folder {' or '.join(map(repr, candidates))}",
                 "merge the folders, or rename one to the class name exactly",
             )
         elif candidates:
-            found[name] = candidates[0]
-    return found
+            folder_of[name] = candidates[0]
+    return folder_of
 
 
 def ids_of_files(cls: str, names: Iterable[str]) -> dict[str, str]:
@@ -200,13 +200,13 @@ class _Names:
 
     def __init__(self, ids: Iterable[str], places: Mapping[str, str]) -> None:
         self._parts = [(name, places[folder], rest) for name in ids for folder, _, rest in [name.rpartition("/")]]
-        self._known: dict[_Form, list[tuple[str, str, str]]] = {}
+        self._under: dict[_Form, list[tuple[str, str, str]]] = {}
 
     def under(self, form: _Form) -> list[tuple[str, str, str]]:
-        if form not in self._known:
+        if form not in self._under:
             forms = ((name, place, form(rest)) for name, place, rest in self._parts)
-            self._known[form] = [entry for entry in forms if entry[2] is not None]
-        return self._known[form]
+            self._under[form] = [name for name in forms if name[2] is not None]
+        return self._under[form]
 
 
 class _Search:
@@ -227,34 +227,34 @@ class _Search:
     def step(self, of_wanted: _Form, of_file: _Form, keys: tuple[_Key, _Key]) -> None:
         """Settle the wanted names whose key some free file has."""
         wanted = self.wanted.under(of_wanted) if self.left else []
-        asking = _grouped((entry for entry in wanted if entry[0] in self.left), keys[0])
-        if not asking:
+        open_names = _grouped((name for name in wanted if name[0] in self.left), keys[0])
+        if not open_names:
             return
-        answers = _grouped((entry for entry in self.files.under(of_file) if entry[0] in self.free), keys[1], asking)
+        answers = _grouped((name for name in self.files.under(of_file) if name[0] in self.free), keys[1], open_names)
         # Names that were found before count as well: the file may be a second one of theirs.
         rivals = _grouped(wanted, fold if keys[0] is _folded else keys[0], answers)
         for key, candidates in answers.items():
             if len(rivals[key]) == len(candidates) == 1:
-                self.found[asking[key][0]] = candidates[0]
+                self.found[open_names[key][0]] = candidates[0]
             else:
-                self.ambiguous |= dict.fromkeys(asking[key], tuple(sorted(candidates)))
-            self.left.difference_update(asking[key])
+                self.ambiguous |= dict.fromkeys(open_names[key], tuple(sorted(candidates)))
+            self.left.difference_update(open_names[key])
             self.free.difference_update(candidates)
 
     def matches(self) -> Matches:
-        asked = _grouped((e for e in self.wanted.under(bare) if e[0] in self.left), _video_of_clip)
-        others = _grouped(self.files.under(bare), _video_of_clip, asked) if asked else {}
-        clips = {name: tuple(sorted(others[key])) for key in others for name in asked[key]}
+        missing = _grouped((name for name in self.wanted.under(bare) if name[0] in self.left), _video_of_clip)
+        others = _grouped(self.files.under(bare), _video_of_clip, missing) if missing else {}
+        clips = {name: tuple(sorted(others[key])) for key in others for name in missing[key]}
         found, ambiguous, other_clips = (dict(sorted(each.items())) for each in (self.found, self.ambiguous, clips))
         return Matches(found, tuple(sorted(self.left)), ambiguous, other_clips, self.anywhere)
 
 
 def _grouped(
-    entries: Iterable[tuple[str, str, str]], of: _Key, among: Container[Hashable] | None = None
+    names: Iterable[tuple[str, str, str]], of: _Key, among: Container[Hashable] | None = None
 ) -> dict[Hashable, list[str]]:
-    """{(place, key): ids} of the entries that have a key; only those of `among`, if given."""
+    """{(place, key): ids} of the names that have a key; only those of `among`, if given."""
     groups: dict[Hashable, list[str]] = {}
-    for name, place, stem in entries:
+    for name, place, stem in names:
         value = of(stem)
         if value is not None and (among is None or (place, value) in among):
             groups.setdefault((place, value), []).append(name)

@@ -54,6 +54,6 @@ def reachable_indices(count: int, frames: int, jitter: int) -> np.ndarray:
     spreads = [
         _spread(start, end, count, frames) for start in range(spare + 1) for end in range(count - 1 - spare, count)
     ]
-    found = np.unique(spreads)
-    found.flags.writeable = False
-    return found
+    indices = np.unique(spreads)
+    indices.flags.writeable = False
+    return indices

@@ -9,7 +9,6 @@ again, and lies in memory where it fits, else in a memory-mapped file.
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,14 +21,13 @@ from torch import Tensor
 from fsar_cli import __version__
 from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
-from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import BOXES, SATURATED, Encoded, FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
 from fsar_cli.engine.folding import folded
 from fsar_cli.engine.motion import RegionStatistics, region_statistics
-from fsar_cli.engine.tensorfile import TensorWriter, add_to_digest, read_tensors
+from fsar_cli.engine.tensorfile import add_to_digest, read_tensors, write_tensors
 from fsar_cli.files import Cache, cache_folder
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -38,7 +36,7 @@ FRAMES_PER_BATCH = {"cpu": 16, "cuda": 512}
 # Share of the free memory that a bank may take; the rest is for matching and for others.
 SHARE_OF_MEMORY = 0.5
 VIDEOS_PER_EMBEDDING = 64
-FEATURES, REGIONS = "features.safetensors", "regions.json"
+REGIONS = "regions.json"
 
 
 @dataclass
@@ -91,7 +89,7 @@ def encode_videos(
         encoded = _embedded(method, features.encoded, device, reporter)
     finally:
         method.train(training)
-    boxes = features.encoded["boxes"].clone() if "boxes" in features.encoded else None
+    boxes = features.encoded[BOXES].clone() if BOXES in features.encoded else None
     return Bank(videos, encoded, boxes, features.regions, features.cached)
 
 
@@ -138,7 +136,7 @@ def features_key(
     """Digest of everything that what `describe` says depends on."""
     model, clip = config.model, clips.reader.clip
     plain = {
-        "fsar": __version__, "torch": torch.__version__, "device": device.type,
+        "fsar": __version__, "files": "npy", "torch": torch.__version__, "device": device.type,
         "precision": str(encoding_type(device, config.train.amp)),
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
@@ -164,8 +162,8 @@ def _described(
         for some in clip_loader(clips, batch, workers, device.type == "cuda"):
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)
-            if "boxes" in described:
-                statistics.append(region_statistics(pixels, described["boxes"], described["saturated"]))
+            if BOXES in described:
+                statistics.append(region_statistics(pixels, described[BOXES], described[SATURATED]))
             yield described.to("cpu")
             task.advance(len(some))
 
@@ -180,10 +178,7 @@ def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:
 
 
 def _write(folder: Path, rows: int, parts: Iterator[Encoded], statistics: list[RegionStatistics]) -> None:
-    writer = TensorWriter(folder / FEATURES, rows)
-    for part in parts:
-        writer.add(part.tensors)
-    writer.close()
+    write_tensors(folder, rows, (part.tensors for part in parts))
     if statistics:
         (folder / REGIONS).write_text(json.dumps(asdict(RegionStatistics.mean(statistics))), encoding="utf-8")
 
@@ -192,7 +187,7 @@ def _read_features(folder: Path, cached: bool) -> Features:
     regions = None
     if (folder / REGIONS).exists():
         regions = RegionStatistics(**json.loads((folder / REGIONS).read_text(encoding="utf-8")))
-    return Features(Encoded(read_tensors(folder / FEATURES)), regions, cached)
+    return Features(Encoded(read_tensors(folder)), regions, cached)
 
 
 def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:
@@ -228,17 +223,10 @@ def _in_memory(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:
 
 
 def _on_disk(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:
-    """The same in a file that goes away with the tensors (its name is removed at once)."""
-    handle, name = tempfile.mkstemp(suffix=".safetensors", prefix="fsar-bank-", dir=_spill_folder())
-    os.close(handle)
-    try:
-        writer = TensorWriter(Path(name), rows)
-        for part in chain((first,), rest):
-            writer.add(part.to("cpu").tensors)
-        writer.close()
+    """The same in files that go away with the tensors (their names are removed at once)."""
+    with tempfile.TemporaryDirectory(prefix="fsar-bank-", dir=_spill_folder()) as name:
+        write_tensors(Path(name), rows, (part.to("cpu").tensors for part in chain((first,), rest)))
         return Encoded(read_tensors(Path(name)))
-    finally:
-        os.unlink(name)
 
 
 def _spill_folder() -> Path:

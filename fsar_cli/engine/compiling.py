@@ -31,7 +31,7 @@ def compile_backbones(
     if method.micro_batch or any(backbone.checkpointing for backbone in backbones):
         reporter.warn("train.compile: not with activations that are computed twice (train.memory_budget)")
         return False
-    if method.fuses_stages:
+    if method.features.wrapped:
         reporter.warn(f"train.compile: not with {config.model.method}, which takes backbones apart into stages")
         return False
     sides = [(config.clip.size,), config.model.region.sides]

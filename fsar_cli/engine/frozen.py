@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from fsar_cli.config import Config
-from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.bank import describe_clips
@@ -40,7 +39,7 @@ def freeze_features(method: FewShotMethod, reporter: Reporter) -> None:
     """Take the parameters of the feature branches out of training."""
     backbones = {id(p) for backbone in method.features.backbones() for p in backbone.parameters()}
     if any(id(p) not in backbones for p in method.features.parameters()):
-        if method.fuses_stages:
+        if method.features.wrapped:
             reporter.warn("train.views: the fusion of stages keeps its weights, random ones without a checkpoint")
         else:
             reporter.warn("train.views: the relation module keeps its weights too; region.source=difference has none")

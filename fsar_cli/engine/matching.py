@@ -7,8 +7,7 @@ number to look up.
 import torch
 from torch import Tensor
 
-from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.device import free_memory
@@ -77,8 +76,9 @@ class Matcher:
     def __call__(self, drawn: Episodes) -> Scores:
         """Scores [E,N*Q,N] of episodes; the class of query n*Q+q is n."""
         support, query = torch.from_numpy(drawn.support), torch.from_numpy(drawn.query).flatten(1)  # [E,N,K], [E,N*Q]
+        classes = torch.from_numpy(drawn.classes).to(self.device)  # [E,N], positions in the sampler's classes
         pairs = {name: self._picked(table, query, support) for name, table in self.table.items()}
-        return self.method.match(self._taken(support), self._taken(query), pairs or None)
+        return self.method.match(self._taken(support), self._taken(query), classes, pairs or None)
 
     def _picked(self, table: Tensor, query: Tensor, support: Tensor) -> Tensor:
         """[E,Q,N,K] of a table [V,V]."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pandas as pd
 from torch import Tensor
 
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import BOXES, SATURATED, Encoded
 from fsar_cli.engine.motion import region_statistics
 from fsar_cli.files import atomic
 
@@ -77,10 +77,10 @@ class TrainingLog:
 
 def region_figures(seen: list[tuple[Tensor, Encoded]]) -> Row:
     """Saturated share, mean offset and motion share of the regions of an episode's queries; empty without regions."""
-    if not seen or "boxes" not in seen[-1][1]:
+    if not seen or BOXES not in seen[-1][1]:
         return {}
     clips, encoded = seen[-1]
-    found = region_statistics(clips, encoded["boxes"], encoded["saturated"])
+    found = region_statistics(clips, encoded[BOXES], encoded[SATURATED])
     return {
         "saturated": found.saturated,
         "region_offset": found.offset,

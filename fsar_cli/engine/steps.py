@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from fsar_cli.config import Config, OptimConfig
 from fsar_cli.core.build import normalizes
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.layers.checkpointing import NORMS
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod
 from fsar_cli.core.methods import METHODS
 from fsar_cli.data.clips import EpisodeBatch
 from fsar_cli.data.episodes import EpisodeSampler
@@ -153,9 +152,9 @@ def episode_loss(
             clips = batch.clips.to(device).cut()
             support, query = _encode(method, to_float(clips, normalizes(config.model)), way * shot, generator)
             seen = [(clips[: way * shot], support), (clips[way * shot :], query)]
-        scores = method.match(support.reshape(1, way, shot), query.reshape(1, way * queries))
+        classes = batch.classes.to(device, non_blocking=True).unsqueeze(0)  # [1,N]
+        scores = method.match(support.reshape(1, way, shot), query.reshape(1, way * queries), classes)
     labels = (torch.arange(way * queries, device=device) // queries).unsqueeze(0)  # [1,N*Q]
-    classes = batch.classes.to(device, non_blocking=True).unsqueeze(0)  # [1,N]
     scores.logits, scores.parts = scores.logits.float(), {name: part.float() for name, part in scores.parts.items()}
     scores.extras = {name: extra.float() for name, extra in scores.extras.items()}
     loss = method.loss(scores, labels, config.train.loss_reduction, classes)

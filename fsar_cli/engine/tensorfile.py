@@ -1,23 +1,19 @@
-"""Large tensors on disk: one safetensors file, filled row by row and read by memory map.
-
-safetensors' own `save_file` wants all tensors in memory; here the header is written first and the rows follow as they
-are computed, so that memory stays bounded. Reading is the library's: a tensor's pages come from disk when touched.
-"""
+"""Large tensors on disk: one .npy file each, filled row by row and read by memory map, so that memory stays bounded."""
 
 import hashlib
-import json
 import math
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fsar_cli.errors import DataError
-
-NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL", torch.int64: "I64"}
 
 
 def add_to_digest(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
@@ -27,70 +23,61 @@ def add_to_digest(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> Non
         digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
-class TensorWriter:
-    """Fills tensors of a known number of rows, from the first row to the last.
+def write_tensors(folder: Path, rows: int, parts: Iterable[Mapping[str, Tensor]]) -> None:
+    """Write tensors [rows, ...] as `NAME.npy`, from the first row to the last.
+
+    The rows are written and not mapped: a full disk is then an error and not a signal that kills the process.
 
     Args:
-        path: the file; its folder exists.
-        rows: length of the first axis of every tensor, 1 or more.
+        folder: exists.
+        parts: the same tensors (on the CPU) in every one, with some rows each.
+
+    Raises:
+        DataError: the disk is full. ValueError: rows are missing or too many.
     """
-
-    def __init__(self, path: Path, rows: int) -> None:
-        self.path, self.rows, self.filled = path, rows, 0
-        self._tensors: dict[str, Tensor] = {}
-        self._map: np.memmap | None = None
-
-    def add(self, part: Mapping[str, Tensor]) -> None:
-        """Append rows; every part has the same names, types and shapes behind the first axis."""
-        if self._map is None:
-            self._lay_out(part)
-        end = self.filled + len(next(iter(part.values())))
-        if end > self.rows or part.keys() != self._tensors.keys():
-            raise ValueError(f"row {end} of {self.rows}, tensors {sorted(part)} of {sorted(self._tensors)}")
-        for name, tensor in part.items():
-            self._tensors[name][self.filled : end].copy_(tensor)
-        self.filled = end
-
-    def _lay_out(self, part: Mapping[str, Tensor]) -> None:
-        shapes = {name: [self.rows, *tensor.shape[1:]] for name, tensor in part.items()}
-        sizes = {name: math.prod(shapes[name]) * part[name].element_size() for name in part}
-        # Widest elements first keeps every tensor aligned to its element size.
-        names = sorted(part, key=lambda name: -part[name].element_size())
-        ends = dict(zip(names, np.cumsum([sizes[name] for name in names]).tolist(), strict=True))
-        header = {
-            name: {
-                "dtype": NAMES[part[name].dtype],
-                "shape": shapes[name],
-                "data_offsets": [ends[name] - sizes[name], ends[name]],
-            }
-            for name in names
-        }
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 64)  # the format allows blanks; data then begin on a cache line
-        start = 8 + len(text)
-        self._map = np.memmap(self.path, np.uint8, "w+", shape=(start + max(ends.values()),))
-        self._map[:start] = np.frombuffer(len(text).to_bytes(8, "little") + text, np.uint8)
-        for name in names:
-            flat = torch.from_numpy(self._map[start + ends[name] - sizes[name] : start + ends[name]])
-            self._tensors[name] = flat.view(part[name].dtype).view(shapes[name])
-
-    def close(self) -> None:
-        """Write everything out. Raises ValueError where rows are missing."""
-        if self.filled != self.rows or self._map is None:
-            raise ValueError(f"{self.filled} of {self.rows} rows were filled")
-        self._tensors.clear()
-        self._map.flush()
-        self._map = None
+    files: dict[str, BinaryIO] = {}
+    filled = 0
+    with ExitStack() as stack:
+        for part in parts:
+            with _writing(folder):
+                for name, tensor in part.items():
+                    if filled == 0:
+                        files[name] = stack.enter_context((folder / f"{name}.npy").open("wb"))
+                        _begin(files[name], (rows, *tensor.shape[1:]), tensor.numpy().dtype)
+                    files[name].write(tensor.contiguous().numpy().data)
+                    files[name].flush()
+            filled += len(next(iter(part.values())))
+    if filled != rows:
+        raise ValueError(f"{filled} of {rows} rows were filled")
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, memory-mapped; they must not be written to.
+def _begin(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    if hasattr(os, "posix_fallocate"):  # that the disk is too small is better known before hours of work
+        os.posix_fallocate(file.fileno(), 0, file.tell() + math.prod(shape) * dtype.itemsize)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "free some disk, or let FSAR_CACHE name a folder on a larger one"
+        raise DataError(f"{folder} cannot be written ({error.strerror})", hint) from error
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The tensors in a folder, memory-mapped; they must not be written to.
 
     Raises:
         DataError: missing or damaged.
     """
+    files = sorted(folder.glob("*.npy"))
     try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"cannot read {path}: {error}", "delete it: it is made anew when needed") from error
+        maps = {file.stem: np.lib.format.open_memmap(file, mode="r") for file in files}
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {folder}: {error}", "delete it: it is made anew when needed") from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nobody writes to it
+        return {name: torch.from_numpy(array) for name, array in maps.items()}

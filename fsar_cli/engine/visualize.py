@@ -1,13 +1,21 @@
 """Key regions of one video: overlay MP4, contact sheet, heat maps before and after the relation, regions.json.
 
 The video is cut into windows of equal length; each window is one clip of T frames for the network, as in training.
-Between the sampled frames the box of the overlay moves in a straight line. Memory does not grow with the video.
+Between the sampled frames the box of the overlay moves in a straight line.
+
+However many windows there are, `visualize` opens the file three times: for its header and first frame; to decode it in
+order, taking the sampled frames as they come; and to decode it once more, drawing. (Boxes are needed before they can be
+drawn, and memory, which does not grow with the video, does not hold its frames.) Windows are laid out by the header;
+where its count or rate is wrong, the second reading is repeated with the windows that it showed to be right.
 """
 
 import itertools
 import json
 import math
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +27,28 @@ from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
-from fsar_cli.data.video import VideoInfo, VideoWriter, frame_times, iter_frames, probe, read_frames
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.data.video import VideoInfo, VideoWriter, iter_frames, probe
+from fsar_cli.errors import UsageError
 from fsar_cli.files import write_whole
 from fsar_cli.render.figures import contact_sheet, heat_figure, save_png
 from fsar_cli.render.overlay import draw_box, to_source
 from fsar_cli.reporting import SILENT, Reporter
 
 HEAT_NAMES = {"relation": ("before relation", "after relation"), "difference": ("global map", "map difference")}
+LONGEST_HEADER = 1_000_000
+"""Frames that a header may promise and be believed: nine hours at 30 a second."""
 
 
 @dataclass
 class Window:
-    """One clip of the video and what the method made of it."""
+    """One clip of the video and the key regions in it."""
 
     indices: np.ndarray
     """int64 [T] frames of the video."""
     seconds: np.ndarray
     """float64 [T] since the first frame."""
+    crop: tuple[float, float, float, float]
+    """The network's input, xyxy in source pixels; the same for all windows."""
     boxes: np.ndarray
     """float64 [T,4] key regions, xyxy in source pixels."""
     weights: np.ndarray | None
@@ -57,38 +69,6 @@ class Visualization:
     heats: list[Path]
     regions: Path
     windows: int
-
-
-@torch.inference_mode()
-def find_regions(
-    method: FewShotMethod,
-    config: Config,
-    video: Path,
-    info: VideoInfo,
-    times: list[float],
-    indices: np.ndarray,
-    device: torch.device,
-) -> tuple[Window, tuple[float, float, float, float]]:
-    """Run the feature branch on the given frames.
-
-    Returns:
-        the window, and the network's input crop as xyxy in source pixels.
-    """
-    clip = config.clip
-    frames = read_frames(video, indices, clip.short_side)  # [T,h,w,3]
-    size = frames.shape[2], frames.shape[1]
-    crop = centre_crop(*size, clip.size)
-    batch = torch.from_numpy(crop.apply(frames)).unsqueeze(0).to(device)
-    found = method.features(to_float(batch, normalizes(config.model)))
-    rectangle = crop.in_source(size, (info.width, info.height))
-    window = Window(
-        indices, np.array([times[i] for i in indices]),
-        to_source(found.regions.boxes[0].double().cpu().numpy(), rectangle),
-        None if found.cells is None else found.cells[0].float().cpu().numpy(),
-        found.mean_maps[0].float().cpu().numpy(),
-        found.regions.saturated[0].cpu().numpy(),
-    )  # fmt: skip
-    return window, rectangle
 
 
 def visualize(
@@ -120,77 +100,133 @@ def visualize(
         )
     if not window > 0:
         raise UsageError(f"--window must be longer than 0 seconds, not {window}")
-    method.to(device).eval()
-    info, times = probe(video), frame_times(video)
-    if not times:
-        raise DataError(f"{video}: no frame can be decoded")
+    info, look = probe(video), partial(find_regions, method.to(device).eval(), config, device)
+    windows, count = _read(video, info, config, window, look)
     out.mkdir(parents=True, exist_ok=True)
-    windows = []
-    for start, count in _windows(times, window):
-        indices = start + even_indices(count, config.clip.frames)
-        found, rectangle = find_regions(method, config, video, info, times, indices, device)
-        windows.append(found)
+    pages = _pages(out, windows, sheets)
     names = HEAT_NAMES["difference" if config.model.region.selector == "adafocus" else config.model.region.source]
-    files = _write_pictures(video, out, windows, rectangle, sheets, title, names)
-    overlay = out / "overlay.mp4"
-    _write_overlay(video, info, times, windows, overlay, reporter)
-    regions = out / "regions.json"
-    write_whole(regions, json.dumps(_document(video, info, config, windows, rectangle), indent=1))
-    return Visualization(out, overlay, files["sheet"], files["heat"], regions, len(windows))
+    overlay, regions = out / "overlay.mp4", out / "regions.json"
+    with (
+        reporter.track("overlay", count, "frames") as task,
+        VideoWriter(overlay, info.width, info.height, info.fps) as writer,
+    ):
+        for seconds, frame in _drawn(video, windows, pages, title, names):
+            writer.write(frame, seconds)
+            task.advance()
+    write_whole(regions, json.dumps(_document(video, info, config, windows), indent=1))
+    return Visualization(out, overlay, [p.sheet for p in pages], [p.heat for p in pages], regions, len(windows))
 
 
-def _windows(times: list[float], longest: float) -> list[tuple[int, int]]:
+@torch.inference_mode()
+def find_regions(
+    method: FewShotMethod,
+    config: Config,
+    device: torch.device,
+    info: VideoInfo,
+    frames: np.ndarray,
+    indices: np.ndarray,
+    seconds: np.ndarray,
+) -> Window:
+    """Run the feature branch on one clip: uint8 RGB [T,h,w,3], brought to the clip's short side."""
+    size = frames.shape[2], frames.shape[1]
+    crop = centre_crop(*size, config.clip.size)
+    rectangle = crop.in_source(size, (info.width, info.height))
+    batch = torch.from_numpy(crop.apply(frames)).unsqueeze(0).to(device)
+    features = method.features(to_float(batch, normalizes(config.model)))
+    return Window(
+        indices, seconds, rectangle,
+        to_source(features.regions.boxes[0].double().cpu().numpy(), rectangle),
+        None if features.cells is None else features.cells[0].float().cpu().numpy(),
+        features.mean_maps[0].float().cpu().numpy(),
+        features.regions.saturated[0].cpu().numpy(),
+    )  # fmt: skip
+
+
+def _read(
+    video: Path, info: VideoInfo, config: Config, longest: float, look: Callable[..., Window]
+) -> tuple[list[Window], int]:
+    """The windows of a video and the number of its frames."""
+    promised = info.frames or round((info.duration or 0) * info.fps)
+    layout = _layout([i / info.fps for i in range(promised)], longest) if promised <= LONGEST_HEADER else []
+    windows, times = _watch(video, info, config, layout, look)
+    if (right := _layout(times, longest)) != layout:
+        windows, _ = _watch(video, info, config, right, look)
+    return windows, len(times)
+
+
+def _layout(times: list[float], longest: float) -> list[tuple[int, int]]:
     """(first frame, number of frames) of windows of about equal numbers of frames."""
+    if not times:
+        return []
     parts = min(len(times), max(1, math.ceil((times[-1] - times[0]) / longest)))
     edges = np.linspace(0, len(times), parts + 1).astype(int)
     return [(int(a), int(b - a)) for a, b in itertools.pairwise(edges)]
 
 
-def _write_pictures(
-    video: Path,
-    out: Path,
-    windows: list[Window],
-    rectangle: tuple[float, ...],
-    sheets: int,
-    title: str,
-    names: tuple[str, str],
-) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = {"sheet": [], "heat": []}
+def _watch(
+    video: Path, info: VideoInfo, config: Config, layout: list[tuple[int, int]], look: Callable[..., Window]
+) -> tuple[list[Window], list[float]]:
+    """Decode the video once: the windows of a layout, as far as there are frames for them, and all frames' times."""
+    clips = [start + even_indices(count, config.clip.frames) for start, count in layout]
+    wanted = set(itertools.chain.from_iterable(indices.tolist() for indices in clips))
+    times: list[float] = []
+
+    def keep(index: int, seconds: float) -> bool:
+        times.append(seconds)
+        return index in wanted
+
+    pictures, windows = iter_frames(video, config.clip.short_side, keep), []
+    for indices in clips:
+        distinct, place = np.unique(indices, return_inverse=True)  # short windows sample a frame more than once
+        frames = [picture for _, picture in itertools.islice(pictures, len(distinct))]
+        if len(frames) == len(distinct):
+            windows.append(look(info, np.stack(frames)[place], indices, np.array([times[i] for i in indices])))
+    deque(pictures, maxlen=0)  # the times of the frames behind the last of a window
+    return windows, times
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A window that is drawn frame by frame, and the files for that."""
+
+    window: Window
+    sheet: Path
+    heat: Path
+
+
+def _pages(out: Path, windows: list[Window], sheets: int) -> list[_Page]:
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(sheets, len(windows))).astype(int)) if sheets else []
-    for number, position in enumerate(chosen, 1):
-        found = windows[position]
-        frames = list(read_frames(video, found.indices))
-        suffix = "" if len(chosen) == 1 else f"-{number:02d}"
-        sheet, heat = out / f"contact-sheet{suffix}.png", out / f"heat-maps{suffix}.png"
-        save_png(contact_sheet(frames, found.boxes, found.seconds, title), sheet)
-        save_png(
-            heat_figure(frames, found.before, found.weights, rectangle, found.boxes, found.seconds, title, names), heat
-        )
-        files["sheet"].append(sheet)
-        files["heat"].append(heat)
-    return files
+    endings = [""] if len(chosen) == 1 else [f"-{number:02d}" for number in range(1, len(chosen) + 1)]
+    return [
+        _Page(windows[position], out / f"contact-sheet{ending}.png", out / f"heat-maps{ending}.png")
+        for position, ending in zip(chosen, endings, strict=True)
+    ]
 
 
-def _write_overlay(
-    video: Path, info: VideoInfo, times: list[float], windows: list[Window], path: Path, reporter: Reporter
-) -> None:
-    known = np.concatenate([w.seconds for w in windows])
-    boxes = np.concatenate([w.boxes for w in windows])
-    order = np.unique(known, return_index=True)[1]  # short windows sample a frame more than once
-    known, boxes = known[order], boxes[order]
-    with (
-        reporter.track("overlay", len(times), "frames") as task,
-        VideoWriter(path, info.width, info.height, info.fps) as writer,
-    ):
-        for seconds, frame in iter_frames(video):
-            box = np.array([np.interp(seconds, known, boxes[:, i]) for i in range(4)])
-            writer.write(draw_box(frame, box), seconds)
-            task.advance()
+def _drawn(
+    video: Path, windows: list[Window], pages: list[_Page], title: str, names: tuple[str, str]
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode the video once more: (seconds, frame with its box); each page is written when its last frame has come."""
+    seconds, first = np.unique(np.concatenate([w.seconds for w in windows]), return_index=True)
+    boxes = np.concatenate([w.boxes for w in windows])[first]
+    waiting, pictures = deque(pages), {}
+    for index, (now, frame) in enumerate(iter_frames(video)):
+        if waiting and index in waiting[0].window.indices:
+            pictures[index] = frame
+            if index == waiting[0].window.indices[-1]:
+                _write_page(waiting.popleft(), pictures, title, names)
+                pictures.clear()
+        yield now, draw_box(frame, np.array([np.interp(now, seconds, boxes[:, i]) for i in range(4)]))
 
 
-def _document(
-    video: Path, info: VideoInfo, config: Config, windows: list[Window], rectangle: tuple[float, ...]
-) -> dict[str, object]:
+def _write_page(page: _Page, pictures: dict[int, np.ndarray], title: str, names: tuple[str, str]) -> None:
+    w = page.window
+    frames = [pictures[index] for index in w.indices.tolist()]
+    save_png(contact_sheet(frames, w.boxes, w.seconds, title), page.sheet)
+    save_png(heat_figure(frames, w.before, w.weights, w.crop, w.boxes, w.seconds, title, names), page.heat)
+
+
+def _document(video: Path, info: VideoInfo, config: Config, windows: list[Window]) -> dict[str, object]:
     return {
         "schema": 1,
         "video": str(video),
@@ -198,7 +234,7 @@ def _document(
         "height": info.height,
         "fps": info.fps,
         "method": config.model.label,
-        "input_crop": [round(v, 3) for v in rectangle],
+        "input_crop": [round(v, 3) for v in windows[0].crop],
         "units": {"seconds": "since the first frame", "box": "xyxy, source pixels", "weights": "map cells, row by row"},
         "windows": [[_frame(w, i) for i in range(len(w.indices))] for w in windows],
     }

@@ -1,6 +1,7 @@
 """Video files -> frame store -> clips for the network: how many frames and clips a second?"""
 
 import shutil
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,16 @@ from bench.report import Measurement
 from bench.testset import MAX_WORKERS, write_videos
 from bench.timing import in_turn, once
 from bench.workbench import Workbench
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.store.extraction import extract as extract_frames
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.shards import SHARDS
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import loader_workers
 from fsar_cli.errors import counted
 from fsar_cli.files import cores
-from fsar_cli.tools.prepare.unpacking import unpack
 
 CPU = torch.device("cpu")
 SHORT_SIDE = 256
@@ -33,7 +33,7 @@ def extract(bench: Workbench) -> Iterator[Measurement]:
     """Decode, scale and store video files with all cores, against one process that uses Pillow."""
     root = bench.scratch("rendered")
     videos = write_videos(root, [f"class/video_{number}" for number in range(bench.sizes.extracted)], bench.sizes.seed)
-    settings, workers = Settings(short_side=SHORT_SIDE), cores(MAX_WORKERS)
+    settings, workers = ExtractConfig(short_side=SHORT_SIDE), cores(MAX_WORKERS)
     counts = {}
 
     def ours() -> None:
@@ -92,6 +92,9 @@ def loose_clips(bench: Workbench, videos: Sequence[str], frames: int) -> list[li
     """The very JPEGs of the store that make the clips, as files, as scripts have them; by video."""
     root, out = bench.test_set.store.root, bench.scratch("unpacked")
     for shard in sorted((root / SHARDS).glob("*.tar")):
-        unpack(shard, out, lambda parts: "/".join(parts[:-1]) in videos)
+        with tarfile.open(shard) as tar:
+            for member in [m for m in tar if m.name.rpartition("/")[0] in videos]:
+                (out / member.name).parent.mkdir(parents=True, exist_ok=True)
+                (out / member.name).write_bytes(tar.extractfile(member).read())
     stored = [sorted((out / video).glob("*.jpg")) for video in videos]
     return [[files[i] for i in even_indices(len(files), frames)] for files in stored]

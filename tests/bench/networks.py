@@ -11,10 +11,9 @@ from bench.report import Measurement
 from bench.timing import flops_of, in_turn
 from bench.workbench import Workbench, type_name
 from fsar_cli.config import Config
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod
 from fsar_cli.engine.device import encoding_autocast, encoding_type
 from fsar_cli.engine.folding import folded
 

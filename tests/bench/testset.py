@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.splits.file import Video
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import VideoWriter
 from fsar_cli.files import cores
@@ -53,7 +53,7 @@ def make_set(
     """
     rows = [(split, video) for split, (classes, count) in videos.items() for video in _names(split, classes, count)]
     write_videos(root, [video.id for _, video in rows], seed, FRAMES)
-    settings = Settings(short_side=short_side, store="packed")
+    settings = ExtractConfig(short_side=short_side, store="packed")
     extract(find_videos([root / "videos"]).sources, root / "frames", settings, cores(MAX_WORKERS), reporter)
     Splits(tuple(rows)).write(root / "splits.csv")
     return SyntheticSet(FrameStore(root / "frames"), root / "splits.csv")

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from videos import make_video
 
-from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import read_manifest
+from fsar_cli.config import ExtractConfig
+from fsar_cli.data.store.frames import KINDS, FrameStore
+from fsar_cli.data.store.records import read_manifest, read_settings
 
 FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()", "extract-frames"]
 VIDEOS = 24
@@ -42,6 +43,35 @@ def test_in_a_project_folder_it_needs_no_argument(fsar, tree: Path, tmp_path: Pa
     assert (len(store), store.record("kick/kick_0").height) == (12, 40)
     again = fsar("extract-frames", "-q")
     assert (again.code, again.out, again.err) == (0, "0 videos, 0 frames, 12 were there already: store\n", "")
+
+
+def test_how_frames_are_stored_is_set_in_the_project_file_by_set_and_by_flags(fsar, tree: Path, tmp_path: Path) -> None:
+    config = {"data": {"videos": str(tree / "kick")}, "extract": {"short_side": 24, "quality": 70, "every": 4}}
+    (tmp_path / "fsar.yaml").write_text(yaml.safe_dump(config))
+    done = fsar("extract-frames", "--workers", 0, "--json", "-s", "extract.quality=60", "--max-frames", 2)
+    stored = {"short_side": 24, "quality": 60, "fps": None, "every": 4, "max_frames": 2}
+    assert done.json["settings"] == stored | {"clips": "whole", "store": "files"}
+    assert read_settings(tmp_path / "frames").quality == 60
+    assert {record.frames for record in read_manifest(tmp_path / "frames")} == {2}
+    shown = fsar("config", "show", "--json", "-s", "extract.quality=60").json["settings"]
+    assert shown["extract.every"] == {"value": 4, "origin": "fsar.yaml"}
+    assert shown["extract.quality"] == {"value": 60, "origin": "--set"}
+    assert shown["extract.max_frames"] == {"value": None, "origin": "default"}
+
+
+def test_a_new_project_file_names_every_setting_of_a_store(fsar, tmp_path: Path) -> None:
+    fsar("init")
+    text = (tmp_path / "fsar.yaml").read_text()
+    assert "# extract:\n" in text
+    for name, value in (("short_side", "null"), ("quality", 90), ("fps", "null"), ("max_frames", "null")):
+        assert f"\n#   {name}: {value}  # " in text
+    assert "\n#   every: 1  # " in text and "\n#   store: files  # " in text
+
+
+def test_every_kind_of_store_can_be_asked_for(fsar) -> None:
+    (names,) = {str(field.annotation) for name, field in ExtractConfig.model_fields.items() if name == "store"}
+    assert names == f"typing.Literal{[*KINDS]}"
+    assert "|".join(KINDS) in fsar("extract-frames", "--help").out
 
 
 def test_one_argument_names_the_videos(fsar, tree: Path, tmp_path: Path) -> None:
@@ -97,8 +127,12 @@ def test_a_name_that_is_no_unicode_is_extracted_and_shown(fsar, tmp_path: Path) 
     ("arguments", "code", "message"),
     [
         (["absent", "out"], 3, "absent does not exist"),
-        (["v", "out", "--fps", "5", "--every", "2"], 2, "--fps and --every exclude each other"),
-        (["v", "out", "--quality", "101"], 2, "--quality lies between 1 and 100"),
+        (["v", "out", "--fps", "5", "--every", "2"], 2, "extract: extract.fps and extract.every exclude each other"),
+        (
+            ["v", "out", "--quality", "101"],
+            2,
+            "extract.quality (flag): Input should be less than or equal to 100, not 101",
+        ),
         (["v", "v"], 2, "v is not a frame store and not an empty folder"),
         (["v", "out", "--config", "absent.yaml"], 2, "cannot read the configuration absent.yaml"),
     ],

@@ -102,8 +102,8 @@ def test_thinning_counts_from_the_clips_first_frame(fsar, crime: Path, tmp_path:
 
 
 def test_the_configuration_cuts_too(fsar, crime: Path, tmp_path: Path) -> None:
-    data = {"videos": str(crime / "videos"), "annotations": str(crime / "annotations"), "clips": "longest"}
-    (tmp_path / "fsar.yaml").write_text(yaml.safe_dump({"data": data}))
+    data = {"videos": str(crime / "videos"), "annotations": str(crime / "annotations")}
+    (tmp_path / "fsar.yaml").write_text(yaml.safe_dump({"data": data, "extract": {"clips": "longest"}}))
     done = fsar("extract-frames", "--workers", 0)
     assert done.code == 3
     assert len(FrameStore(tmp_path / "frames")) == 3
@@ -138,8 +138,12 @@ def test_plain_videos_of_a_split_file(fsar, tree: Path, tmp_path: Path) -> None:
     ("options", "code", "message"),
     [
         (["--clips", "longest"], 2, "--clips longest needs annotations"),
-        (["--clips", "segments"], 2, "--clips is segment or longest or whole, not 'segments'"),
-        (["--store", "tar"], 2, "--store is files or packed or videos, not 'tar'"),
+        (
+            ["--clips", "segments"],
+            2,
+            "extract.clips (flag): Input should be 'segment', 'longest' or 'whole', not 'segments'",
+        ),
+        (["--store", "tar"], 2, "extract.store (flag): Input should be 'files', 'packed' or 'videos', not 'tar'"),
         (["--annotations", "absent"], 3, "the annotations absent do not exist"),
         (["--annotations", "other.csv"], 3, "none of the 6 clips or videos found is named by other.csv"),
         (["--splits", "absent.csv"], 3, "cannot read the split file absent.csv"),

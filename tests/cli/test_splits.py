@@ -1,7 +1,5 @@
 """`fsar splits`: what is printed, written and refused."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -193,14 +191,6 @@ def test_hyrsm_lists_are_refused_for_cmn_unless_asked(fsar, shared, tmp_path):
     assert "# protocol: kinetics100-cmn+hyrsm" in (tmp_path / "splits.csv").read_text()
 
 
-def test_a_list_that_cannot_be_fetched_says_what_to_do(fsar, videos, tmp_path, monkeypatch):
-    monkeypatch.setenv("FSAR_LISTS_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    result = fsar("splits", "make", "ssv2-cmn")
-    assert result.code == 3 and result.out == ""
-    assert "http://127.0.0.1:9/ffmpbgrnn/CMN/23b5ef3e" in result.err and "--lists FOLDER" in result.err
-
-
 def test_a_split_file_is_made_again_on_another_tree(fsar, videos, tmp_path):
     fsar("splits", "make", "arn", "--group-by", r"seq(\d+)")
     other = tmp_path / "elsewhere"
@@ -235,10 +225,3 @@ def test_cmn_style_names_what_it_leaves_out(fsar, videos):
     (videos / "rare" / "1.avi").touch()
     result = fsar("splits", "make", "cmn", "--per-class", "12")
     assert result.code == 0 and "left out, too few videos: rare (1)" in result.err
-
-
-def test_the_command_module_is_light():
-    heavy = {"torch", "numpy", "pandas", "pydantic", "av", "PIL"}
-    code = f"import sys, fsar_cli.cli.splits; print(*{heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fsar_cli.config import KEYS, Config
 from fsar_cli.core import build
-from fsar_cli.core.build import BUILDERS, build_method, normalizes
+from fsar_cli.core.build import build_method, normalizes
 from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
@@ -139,8 +139,8 @@ def test_every_option_of_the_model_is_tested_here() -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Records which backbones a build asks for."""
+def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Records which backbones are built: name and weights."""
     calls: list[tuple[str, str]] = []
 
     def record(name: str, weights: str) -> Any:
@@ -151,20 +151,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return calls
 
 
-def test_both_backbones_get_the_weights_unless_the_local_one_has_its_own(asked: list[tuple[str, str]]) -> None:
+def test_both_backbones_get_the_weights_unless_the_local_one_has_its_own(built: list[tuple[str, str]]) -> None:
     build_method(small_config(**{"model.backbone": "net", "model.weights": "a.pth"}))
     build_method(small_config(**{"model.backbone": "net", "model.weights": "a.pth", "model.local_weights": "b.pth"}))
-    assert asked == [("net", "a.pth"), ("net", "a.pth"), ("net", "a.pth"), ("net", "b.pth")]
+    assert built == [("net", "a.pth"), ("net", "a.pth"), ("net", "a.pth"), ("net", "b.pth")]
 
 
-def test_demo_weights_are_the_file_shipped_with_the_package(asked: list[tuple[str, str]]) -> None:
+def test_demo_weights_are_the_file_shipped_with_the_package(built: list[tuple[str, str]]) -> None:
     build_method(small_config(**{"model.weights": "demo"}))
-    assert asked[0] == ("resnet50", str(build.DEMO_WEIGHTS))
+    assert built[0] == ("resnet50", str(build.DEMO_WEIGHTS))
 
 
-def test_a_build_for_a_checkpoint_reads_no_weights(asked: list[tuple[str, str]]) -> None:
+def test_a_build_for_a_checkpoint_reads_no_weights(built: list[tuple[str, str]]) -> None:
     build_method(small_config(**{"model.weights": "imagenet", "model.local_weights": "b.pth"}), pretrained=False)
-    assert asked == [("resnet50", "none"), ("resnet50", "none")]
+    assert built == [("resnet50", "none"), ("resnet50", "none")]
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,6 @@ def test_an_unlike_method_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError) as caught:
         build_method(small_config(**{"model.method": "zzz"}))
     assert "keyregion" in caught.value.hint and "trx" in caught.value.hint
-
-
-def test_every_method_has_a_builder_and_every_builder_a_method() -> None:
-    assert list(BUILDERS) == list(METHODS)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -13,18 +13,16 @@ import torch
 from core_parts import relative_error
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.enrichment import FrameEnrichment, PatchEnrichment
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.alignment import otam
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.layers.nearest import NearestTuples
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.core.methods.ata import ATA, SCALE, SHARPNESS
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.keyregion import KeyRegion
 from fsar_cli.core.methods.otam import OTAM
-from fsar_cli.core.methods.strm import STRM
+from fsar_cli.core.methods.strm import STRM, FrameEnrichment, PatchEnrichment
 from fsar_cli.core.methods.trx import TRX
 from fsar_cli.core.regions import KeyRegionSelector, crop_regions
 from fsar_cli.core.relation import Relation
@@ -144,7 +142,7 @@ def check_keyregion_match(arrays: Arrays, facts: dict[str, Any]) -> None:
     heads = {part: cross_transformer(arrays, part, f"{part}.") for part in ("global", "local")}
     features = Features()
     features.dim = arrays["support"].shape[-1]
-    features.global_dim = heads["global"].position.shape[-1]
+    features.global_dim = heads["global"].positions.encoding.shape[-1]
     method = KeyRegion(features, heads, {})
     scores = match(method, arrays)
     assert relative_error(-scores.parts["spatial"][0], torch.from_numpy(arrays["spatial_distance"])) < EXACT

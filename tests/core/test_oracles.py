@@ -15,9 +15,8 @@ from oracles.matching import (
 )
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded, Scores
 from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 
 N, K, Q, T = 3, 2, 4, 4
 
@@ -29,8 +28,8 @@ def features(dim: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fast(method: FewShotMethod, support: torch.Tensor, query: torch.Tensor) -> Scores:
-    stored = method.embed(Encoded({"frames": support.flatten(0, 1)})).reshape(1, N, K)
-    return method.match(stored, method.embed(Encoded({"frames": query})).reshape(1, Q))
+    encoded = method.embed(Encoded({"frames": support.flatten(0, 1)})).reshape(1, N, K)
+    return method.match(encoded, method.embed(Encoded({"frames": query})).reshape(1, Q))
 
 
 def lively_norms(module: torch.nn.Module) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from core_parts import relative_error, seeded
 
-from fsar_cli.core.relation import Difference, MotionRelation, Relation, TemporalRelation
+from fsar_cli.core.relation import FrameDifference, MotionRelation, Relation, TemporalRelation
 from fsar_cli.errors import UsageError
 
 B, T, C, H, W = 2, 4, 3, 3, 5  # H != W: a swap of rows and columns is seen
@@ -138,4 +138,4 @@ def test_difference_is_the_mean_squared_change_to_the_neighbours() -> None:
     for t in range(T):
         near = [n for n in (t - 1, t + 1) if 0 <= n < T]
         expected[:, t] = np.mean([((maps[:, t] - maps[:, n]) ** 2).mean(1) for n in near], axis=0)
-    assert relative_error(Difference()(torch.from_numpy(maps)), expected) < 1e-12
+    assert relative_error(FrameDifference()(torch.from_numpy(maps)), expected) < 1e-12

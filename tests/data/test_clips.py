@@ -10,7 +10,7 @@ import pytest
 import torch
 from videos import read_counter
 
-from fsar_cli.config import ClipConfig
+from fsar_cli.config import ClipConfig, ExtractConfig
 from fsar_cli.data.clips import SOCKET_NAME, SOCKET_PATH, ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.sampling import even_indices, jittered_indices, reachable_indices
@@ -18,7 +18,6 @@ from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Crop, centre_crop, random_crop, to_float
 from fsar_cli.data.uncut import UncutClips
@@ -84,7 +83,7 @@ def test_scaling_and_normalisation_are_the_formula():
 @pytest.fixture(scope="module")
 def store(tree, tmp_path_factory):
     root = tmp_path_factory.mktemp("store") / "frames"
-    extract(find_videos([tree]).sources, root, Settings(short_side=48, quality=95))
+    extract(find_videos([tree]).sources, root, ExtractConfig(short_side=48, quality=95))
     return FrameStore(root)
 
 

@@ -8,7 +8,7 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
@@ -16,8 +16,6 @@ from fsar_cli.engine import bank as bank_module
 from fsar_cli.engine import device as device_module
 from fsar_cli.engine.bank import describe_clips, encode_videos, features_key
 from fsar_cli.engine.evaluate import evaluate
-from fsar_cli.engine.tensorfile import TensorWriter, read_tensors
-from fsar_cli.errors import DataError
 from fsar_cli.files import Cache
 
 CPU = torch.device("cpu")
@@ -142,39 +140,3 @@ def test_evaluation_with_and_without_cache_agree_to_the_bit(case, tmp_path):
         for a, b in zip(results[0].shots, other.shots, strict=True):
             assert np.array_equal(a.accuracies, b.accuracies) and a.parts == b.parts
         assert other.regions == results[0].regions
-
-
-def test_a_tensor_file_holds_what_was_added_row_by_row(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-    whole = {
-        "flag": torch.rand(7, 3, generator=generator) > 0.5,
-        "wide": torch.randn(7, 2, 5, generator=generator),
-        "half": torch.randn(7, 3, generator=generator).to(torch.bfloat16),
-        "index": torch.arange(7),
-    }
-    writer = TensorWriter(tmp_path / "t [1].safetensors", 7)
-    for start, end in ((0, 1), (1, 5), (5, 7)):
-        writer.add({name: tensor[start:end] for name, tensor in whole.items()})
-    writer.close()
-    found = read_tensors(tmp_path / "t [1].safetensors")
-    assert found.keys() == whole.keys()
-    assert all(torch.equal(found[name], whole[name]) and found[name].dtype == whole[name].dtype for name in whole)
-
-
-def test_a_tensor_file_with_rows_missing_or_too_many_is_refused(tmp_path):
-    writer = TensorWriter(tmp_path / "t", 3)
-    writer.add({"a": torch.zeros(2, 1)})
-    with pytest.raises(ValueError, match="2 of 3 rows"):
-        writer.close()
-    with pytest.raises(ValueError, match="row 4 of 3"):
-        writer.add({"a": torch.zeros(2, 1)})
-    (tmp_path / "t").write_bytes(b"garbage")
-    with pytest.raises(DataError, match="made anew"):
-        raise_hint(tmp_path / "t")
-
-
-def raise_hint(path) -> None:
-    try:
-        read_tensors(path)
-    except DataError as error:
-        raise DataError(f"{error.message} {error.hint}") from error

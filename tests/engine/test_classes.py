@@ -7,10 +7,12 @@ from small_project import CLASSES, small
 from fsar_cli.core.build import build_method
 from fsar_cli.core.methods import METHODS
 from fsar_cli.data.clips import ClipReader, TrainingEpisodes
+from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_method
-from fsar_cli.engine.evaluate import evaluate
+from fsar_cli.engine.evaluate import evaluate, evaluate_bank
 from fsar_cli.engine.frozen import FrozenFeatures
 from fsar_cli.engine.memory import plan
 from fsar_cli.engine.runs import Run, create_run
@@ -67,18 +69,34 @@ def test_resuming_is_the_run_in_one_go(project, tmp_path):
 
 
 @pytest.mark.parametrize("name", CLASSIFYING)
-def test_the_loss_hears_of_the_classes_of_the_episode(project, name):
+def test_match_and_loss_hear_of_the_classes_of_the_episode(project, name):
     config = config_of(project, name)
     config = with_classes(config, sampler_of(config))
     reader = ClipReader(FrameStore(config.data.frames), config.clip)
     batch = TrainingEpisodes(reader, sampler_of(config), 0)[0]
     method, heard = build_method(config).train(), []
-    plain = method.loss
+    match, loss = method.match, method.loss
+    method.match = lambda support, query, classes: heard.append(classes) or match(support, query, classes)
     method.loss = lambda scores, labels, reduction, classes: (
-        heard.append(classes) or plain(scores, labels, reduction, classes)
+        heard.append(classes) or loss(scores, labels, reduction, classes)
     )
     episode_loss(method, batch, config, CPU, torch.Generator().manual_seed(0))
-    assert heard[0].tolist() == [sampler_of(config)(0).classes.tolist()]
+    assert [classes.tolist() for classes in heard] == 2 * [[sampler_of(config)(0).classes.tolist()]]
+
+
+@pytest.mark.parametrize("name", ["prototype", "keyregion", "otam"])
+def test_match_hears_of_the_classes_at_evaluation_too(project, name):
+    """Also where all pairs are known and only positions are left of the videos."""
+    config = config_of(project, name)
+    sampler = EpisodeSampler(Splits.read(config.data.splits), "test", way=2, shot=1, queries=1)
+    reader, method, heard = ClipReader(FrameStore(config.data.frames), config.clip), build_method(config).eval(), []
+    bank = encode_videos(method, reader, sampler.videos, CPU, config)
+    match = method.match
+    method.match = lambda support, query, classes, pairs: heard.append(classes) or match(support, query, classes, pairs)
+    evaluate_bank(method, bank, sampler, 50, batch=20)
+    drawn = sampler.batch(0, 50)
+    assert torch.equal(torch.cat(heard), torch.from_numpy(drawn.classes))
+    assert (sampler.labels[drawn.support] == drawn.classes[:, :, None]).all()
 
 
 def test_an_episode_names_the_classes_its_videos_are_of(project):

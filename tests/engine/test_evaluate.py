@@ -11,8 +11,7 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
@@ -100,7 +99,7 @@ class Watched(Silent):
 class Oracle(FewShotMethod):
     """Knows the class of every video; mistakes class 0 for class 1 when both are there."""
 
-    def match(self, support, query, pairs=None):
+    def match(self, support, query, classes=None, pairs=None):
         labels, asked = support["label"][:, :, 0], query["label"].clone()  # [E,N], [E,Q]
         asked[(asked == 0) & (labels == 1).any(1, keepdim=True)] = 1
         return Scores((asked.unsqueeze(2) == labels.unsqueeze(1)).float())

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from fsar_cli.config import ExtractConfig
 from fsar_cli.core.build import build_method
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import count_frames, probe
 from fsar_cli.engine.evaluate import evaluate
@@ -26,7 +26,7 @@ def config(shared, tmp_path_factory):
     root = tmp_path_factory.mktemp("real")
     source = shared / "data" / "ut_interaction"
     chosen = [path for name in ("kick", "punch", "push") for path in sorted((source / name).glob("set1_*"))[:4]]
-    extract(find_videos(chosen).sources, root / "frames", Settings(short_side=128), workers=2)
+    extract(find_videos(chosen).sources, root / "frames", ExtractConfig(short_side=128), workers=2)
     lists = {"train": [], "val": [], "test": ["kick", "punch", "push"]}
     made = make("arn", scan_tree(root / "frames"), lists=lists, group_by=r"(seq\d+)")
     made.splits.write(root / "splits.csv")

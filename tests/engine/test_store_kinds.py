@@ -9,8 +9,8 @@ import torch
 from small_project import small
 from videos import make_video
 
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.evaluate import evaluate, write_results
 from fsar_cli.engine.runs import create_run
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def _run(project: Path, kind: str, out: Path, workers: int = 0) -> tuple[dict, dict]:
     """(weights after two episodes, result of the evaluation) on a store of a kind."""
     store = out / f"{kind}-{workers}"
-    extract(find_videos([project / "videos"]).sources, store, Settings(short_side=36, store=kind))
+    extract(find_videos([project / "videos"]).sources, store, ExtractConfig(short_side=36, store=kind))
     changes = {
         "data.frames": store,
         "train.iterations": 2,
@@ -58,7 +58,7 @@ def test_files_and_packed_give_the_same_bits_and_videos_train_and_evaluate(proje
 def test_doctor_counts_the_clips_of_each_kind(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    extract(find_videos([project / "videos"]).sources, tmp_path / "frames", Settings(short_side=36, store=kind))
+    extract(find_videos([project / "videos"]).sources, tmp_path / "frames", ExtractConfig(short_side=36, store=kind))
     (tmp_path / "fsar.yaml").write_text(
         f"data: {{videos: {project / 'videos'}, frames: frames, splits: {project / 'splits.csv'}}}\n"
     )
@@ -71,7 +71,9 @@ def test_doctor_counts_the_clips_of_each_kind(
 def test_doctor_misses_the_videos_that_a_store_reads_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         make_video(tmp_path / f"videos/kick/{name}.mp4", frames=5)
-    extract(find_videos([tmp_path / "videos"]).sources, tmp_path / "frames", Settings(32, store="videos"))
+    extract(
+        find_videos([tmp_path / "videos"]).sources, tmp_path / "frames", ExtractConfig(short_side=32, store="videos")
+    )
     (tmp_path / "videos/kick/b.mp4").unlink()
     monkeypatch.chdir(tmp_path)
     Path("fsar.yaml").write_text("data: {name: x}\n")

@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fsar_cli.data.sizes import scaled_size
 from fsar_cli.data.store.loose import frame_name
 from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, centre_crop
-from fsar_cli.data.video import iter_frames
+from fsar_cli.data.video import iter_frames, scaled_size
 
 
 def extract_plainly(videos: Sequence[Path], out: Path, short_side: int, quality: int) -> int:

@@ -4,7 +4,7 @@ The same numbers as `core`, from the same parameters, in the form that public co
 Wang et al. for the Hausdorff metric); written anew. It is what the benchmark compares with, and the slow path that
 tests hold the fast ones against.
 
-Letters as in `core/encoded.py`; there is no axis of episodes.
+Letters as in `core/method.py`; there is no axis of episodes.
 """
 
 import math
@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fsar_cli.core.encoded import Scores
 from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FewShotMethod, Scores
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.keyregion import KeyRegion
@@ -38,9 +37,9 @@ def cross_transformer_distance(head: CrossTransformer, support: Tensor, query: T
     """Distance of queries to classes (TRX; eq. 9-10): support [N,K,T,D], query [Q,T,D] -> [Q,N]."""
     parameters = dict(head.named_parameters())
     cardinalities = [int(name.removeprefix("card")) for name in head.cards]
-    support, query = (x + head.position.to(x.dtype) for x in (support, query))
-    if head.training and head.dropout:
-        support, query = F.dropout(support, head.dropout), F.dropout(query, head.dropout)
+    support, query = (x + head.positions.encoding.to(x.dtype) for x in (support, query))
+    if head.training and head.positions.dropout:
+        support, query = (F.dropout(x, head.positions.dropout) for x in (support, query))
     found = []
     for cardinality in cardinalities:
         part = {

@@ -3,11 +3,11 @@
 The only user of torchvision in the core.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torchvision
@@ -23,6 +23,9 @@ RESCALED = ("googlenet", "inception_v3")
 ONE_SIDE = ("vit", "maxvit")
 # Parts of torchvision's networks that come after the map.
 HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2")
+LARGE = 512  # pixels a side that are enough for any network
+
+Result = TypeVar("Result")
 
 
 class Rescale(nn.Module):
@@ -83,8 +86,7 @@ class Backbone(nn.Module):
         Raises:
             UsageError: an input too small for the network.
         """
-        with self._tried(input_side) as frame:
-            return self(frame).shape[-1]
+        return self._tried(input_side, lambda frame: self(frame).shape[-1])
 
     def stages(self, input_side: int, count: int = 4) -> list[Stage]:
         """The last `count` stages of the trunk (fewer where it has fewer), found with a square input.
@@ -95,47 +97,54 @@ class Backbone(nn.Module):
         Raises:
             UsageError: an input too small for the network.
         """
-        with self._tried(input_side) as x:
-            found = [
-                Stage(end, *self._plain(x, end).shape[1:3])
-                for end, part in enumerate(parts(self.trunk), 1)
-                if (x := part(x)).ndim == 4
-            ]
-        last = [stage for stage, following in pairwise(found) if 4 * following.side <= 3 * stage.side]
-        return [*last, found[-1]][-count:]
+        ends = self._tried(input_side, self._ends)
+        last = [stage for stage, following in pairwise(ends) if 4 * following.side <= 3 * stage.side]
+        return [*last, ends[-1]][-count:]
+
+    def _ends(self, x: Tensor) -> list[Stage]:
+        """[B,3,h,w] -> the map at the end of every part of the trunk, where it is one."""
+        return [
+            Stage(end, *self._plain(x, end).shape[1:3])
+            for end, part in enumerate(parts(self.trunk), 1)
+            if (x := part(x)).ndim == 4
+        ]
 
     def maps(self, frames: Tensor, stages: Sequence[Stage]) -> list[Tensor]:
         """[B,3,h,w] -> the maps [B,C,H,W] at the ends of `stages`, which may have been found with another input side.
 
         What a compiler made of the trunk gives the last map alone; it has no part in this.
         """
-        steps, x, start, found = parts(self.trunk), frames, 0, []
+        steps, x, start, maps = parts(self.trunk), frames, 0, []
         thrifty = self.checkpointing and self.training and torch.is_grad_enabled()
         for stage in stages:
             segment = nn.Sequential(*steps[start : stage.end])
             x = checkpointed(segment, x) if thrifty else segment(x)
-            found.append(self._plain(x, stage.end))
+            maps.append(self._plain(x, stage.end))
             start = stage.end
-        return found
+        return maps
 
     def _plain(self, x: Tensor, end: int) -> Tensor:
         """What is there after `end` parts, as a map [B,C,H,W]; Swin transformers work on [B,H,W,C] up to their end."""
         steps = parts(self.trunk)
         return steps[-1](x) if isinstance(steps[-1], Permute) and end < len(steps) else x
 
-    @contextmanager
-    def _tried(self, input_side: int) -> Iterator[Tensor]:
-        """What runs inside, on a black frame, finds the network in evaluation mode and leaves it as it was."""
+    def _tried(self, side: int, run: Callable[[Tensor], Result]) -> Result:
+        """What `run` makes of a black frame in evaluation mode; the network is left as it was.
+
+        Raises:
+            UsageError: it fails, but does not with a frame that is large enough for any network.
+        """
         modes = {module: module.training for module in self.modules()}
-        parameter = next(self.parameters())
-        frame = torch.zeros(1, 3, input_side, input_side, device=parameter.device, dtype=parameter.dtype)
+        black = next(self.parameters()).new_zeros(1, 3, side, side)
         try:
             self.eval()
             with torch.no_grad():
-                yield frame
+                return run(black)
         except RuntimeError as error:
+            with torch.no_grad():
+                run(black.new_zeros(1, 3, LARGE, LARGE))  # a fault other than the size comes through here
             raise UsageError(
-                f"{input_side} x {input_side} pixels are too few for the backbone '{self.name}'",
+                f"{side} x {side} pixels are too few for the backbone '{self.name}'",
                 "make clip.size or model.region.side larger, or use another model.backbone",
             ) from error
         finally:
@@ -239,9 +248,8 @@ def _load(network: nn.Module, name: str, path: Path) -> None:
             f"shape, first '{wrong[0]}'",
             "set model.backbone to the network the weights were made for",
         )
-    with (
-        torch.no_grad()
-    ):  # not load_state_dict: networks that check the version of their whole state would refuse a part
+    # Not load_state_dict: networks that check the version of their whole state would refuse a part.
+    with torch.no_grad():
         for key, tensor in own.items():
             if key in given:
                 tensor.copy_(given[key])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fsar_cli.core.encoded import at_least_float32
+from fsar_cli.core.layers.basics import at_least_float32
 
 # Cosines computed at a time. On a CPU they and what is made of them stay in its cache; on a GPU they fill it.
 BYTES_OF_COSINES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
@@ -102,13 +102,13 @@ def _of_pairs(query: Tensor, support: Tensor, distance: Callable[[Tensor, Tensor
     others = _lengths(support)[..., None, None, :, :]
     size = columns[..., 0, :].numel() * frames * columns.element_size()
     step = max(1, BYTES_OF_COSINES[query.device.type] // size)
-    found = []
+    groups = []
     for some in query.split(step, -2):
         with torch.autocast(query.device.type, enabled=False):  # bfloat16 would keep two digits of a cosine near one
             products = some.flatten(-3, -2) @ columns  # [...,T*q,T'*M]
         products = products.unflatten(-1, shape).unflatten(-3, (frames, -1))
-        found.append(distance(products, _lengths(some)[..., None, None] * others))
-    return torch.cat(found, -2)
+        groups.append(distance(products, _lengths(some)[..., None, None] * others))
+    return torch.cat(groups, -2)
 
 
 def _lengths(frames: Tensor) -> Tensor:

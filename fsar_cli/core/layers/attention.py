@@ -1,7 +1,8 @@
 """The temporal cross-transformer (TRM) over classes, shots, tuples and episodes in one call (TRX; eq. 9-10).
 
 Every tuple of a query attends to all tuples of all shots of one class; the squared distance between the query's tuple
-value and what it attended to, averaged over tuples, is the distance to that class.
+value and what it attended to, averaged over tuples, is the distance to that class: `plain_distance`, as the equation
+stands. `tuple_distance` gives the same numbers faster.
 
 Keys and values of tuples are sums of projected frames (`tuples`), which depend on one video alone: `encode` computes
 them once per video. All that a match needs of them is inner products, and those are sums as well:
@@ -20,14 +21,29 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded, at_least_float32, check_frames
-from fsar_cli.core.layers.tuples import TupleLinear, position_encoding
+from fsar_cli.config import Config
+from fsar_cli.core.layers.basics import Positions, at_least_float32, check_frames
+from fsar_cli.core.layers.tuples import TupleLinear
+from fsar_cli.core.method import Encoded
 
 
-def dropout(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Inverted dropout whose randomness is passed in."""
-    kept = torch.rand(x.shape, device=x.device, generator=generator) >= probability
-    return x * kept.to(x.dtype) / (1 - probability)
+def plain_distance(query_key: Tensor, query_value: Tensor, support_key: Tensor, support_value: Tensor) -> Tensor:
+    """Eq. 9-10 as they stand: attention, then the squared distance to what was attended to.
+
+    The tests hold `tuple_distance` equal to it; nothing else calls it.
+
+    Args:
+        query_key, query_value: of the queries' tuples, [E,Q,L,D_k].
+        support_key, support_value: of the tuples of all shots of a class, [E,N,K*L,D_k].
+
+    Returns:
+        [E,Q,N].
+    """
+    query_key, query_value = query_key.unsqueeze(2), query_value.unsqueeze(2)  # [E,Q,1,L,D_k]
+    support_key, support_value = support_key.unsqueeze(1), support_value.unsqueeze(1)  # [E,1,N,K*L,D_k]
+    attention = (query_key @ support_key.mT / query_key.shape[-1] ** 0.5).softmax(-1)  # [E,Q,N,L,K*L]
+    attended = attention @ support_value  # [E,Q,N,L,D_k]
+    return (query_value - attended).square().sum(-1).mean(-1)
 
 
 @dataclass
@@ -78,14 +94,14 @@ def _weights(support: TupleParts, query: TupleParts, sums: Tensor) -> Tensor:
     return weights.flatten(3).transpose(1, 2)
 
 
-def _distance_to_attended(weights: Tensor, stored: Tensor, asked: Tensor, sums: Tensor) -> Tensor:
-    """[E,Q,N] from weights [E,N,Q*L,K*R] and projected frames of values: stored [E,N,K*R,D_k], asked [E,Q,R,D_k]."""
-    (episodes, queries), way, tuples = asked.shape[:2], stored.shape[1], len(sums)
-    across = _products(asked.flatten(1, 2), stored.flatten(1, 2)).unflatten(1, (queries, -1))  # [E,Q,R,N*K*R]
+def _distance_to_attended(weights: Tensor, support: Tensor, query: Tensor, sums: Tensor) -> Tensor:
+    """[E,Q,N] from weights [E,N,Q*L,K*R] and projected frames of values: support [E,N,K*R,D_k], query [E,Q,R,D_k]."""
+    (episodes, queries), way, tuples = query.shape[:2], support.shape[1], len(sums)
+    across = _products(query.flatten(1, 2), support.flatten(1, 2)).unflatten(1, (queries, -1))  # [E,Q,R,N*K*R]
     across = (sums @ across).view(episodes, queries * tuples, way, -1).transpose(1, 2)  # [E,N,Q*L,K*R]
-    among = _products(stored, stored)  # [E,N,K*R,K*R]
+    among = _products(support, support)  # [E,N,K*R,K*R]
     squared = (weights * (weights @ among - 2 * across)).sum(-1)  # [E,N,Q*L]
-    own = ((sums @ _products(asked, asked)) * sums).sum(-1).mean(-1)  # [E,Q]: mean of |v|^2 over tuples
+    own = ((sums @ _products(query, query)) * sums).sum(-1).mean(-1)  # [E,Q]: mean of |v|^2 over tuples
     return own.unsqueeze(-1) + squared.view(episodes, way, queries, tuples).mean(-1).transpose(1, 2)
 
 
@@ -93,14 +109,14 @@ def _products(a: Tensor, b: Tensor) -> Tensor:
     return a @ b.transpose(-1, -2)
 
 
-def _centred(stored: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+def _centred(support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
     """Values [E,N,K,c,T-c+1,D_k], [E,Q,c,T-c+1,D_k] -> [E,N,K*R,D_k], [E,Q,R,D_k], minus a mean for each position.
 
     All tuples move by the same vector and attention sums to one, so distances stay. But what all frames share, often
     most of a feature, is gone before it is squared; there it would cost digits.
     """
-    mean = stored[:, :, :1].detach().mean((1, 2, 4), keepdim=True)  # [E,1,1,c,1,D_k]; a shot of each class will do
-    return (stored - mean).flatten(2, 4), (asked - mean[:, :, 0]).flatten(2, 3)
+    mean = support[:, :, :1].detach().mean((1, 2, 4), keepdim=True)  # [E,1,1,c,1,D_k]; a shot of each class will do
+    return (support - mean).flatten(2, 4), (query - mean[:, :, 0]).flatten(2, 3)
 
 
 class TupleAttention(nn.Module):
@@ -145,9 +161,25 @@ class CrossTransformer(nn.Module):
         position_scale: float = 0.1,
     ) -> None:
         super().__init__()
-        self.name, self.frames, self.dropout = name, frames, dropout
+        self.name, self.frames = name, frames
         self.cards = nn.ModuleDict({f"card{c}": TupleAttention(frames, c, dim, key_dim) for c in cardinalities})
-        self.register_buffer("position", position_scale * position_encoding(frames, dim), persistent=False)
+        self.positions = Positions(frames, dim, position_scale, dropout)
+
+    @classmethod
+    def from_config(
+        cls, config: Config, name: str, dim: int, cardinalities: tuple[int, ...] | None = None
+    ) -> "CrossTransformer":
+        """As `model.match` has it; `cardinalities` are a method's own, if any."""
+        match = config.model.match
+        return cls(
+            name,
+            dim,
+            config.clip.frames,
+            cardinalities=cardinalities or match.cardinalities,
+            key_dim=match.key_dim,
+            dropout=match.dropout,
+            position_scale=match.position_scale,
+        )
 
     def encode(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Frame features [B,T,D] -> the `TupleParts` of each cardinality, by name, ready for `Encoded`.
@@ -156,9 +188,7 @@ class CrossTransformer(nn.Module):
             UsageError: clips of another T.
         """
         check_frames("the cross-transformer", self.frames, frames.shape[1])
-        x = frames + self.position.to(frames.dtype)
-        if self.training and self.dropout:
-            x = dropout(x, self.dropout, generator)
+        x = self.positions(frames, generator)
         tensors = {}
         for card, attention in self.cards.items():
             parts = attention(x)

@@ -21,8 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fsar_cli.core.encoded import Encoded
-
 NORMS = nn.modules.batchnorm._BatchNorm
 
 
@@ -36,8 +34,8 @@ def blocks(trunk: nn.Module) -> list[nn.Module]:
     flat = [block for part in trunk for block in (part if isinstance(part, nn.Sequential) else [part])]
     parts = []
     for is_layer, group in groupby(flat, lambda module: not any(module.children())):
-        found = list(group)
-        parts += [nn.Sequential(*found)] if is_layer else found
+        members = list(group)
+        parts += [nn.Sequential(*members)] if is_layer else members
     return parts
 
 
@@ -50,31 +48,33 @@ def checkpointed(trunk: nn.Module, x: Tensor) -> Tensor:
 
 def in_micro_batches(
     branch: nn.Module,
-    describe: Callable[[Tensor, torch.Generator | None], Encoded],
+    run: Callable[[Tensor, torch.Generator | None], dict[str, Tensor]],
     clips: Tensor,
     size: int,
     generator: torch.Generator | None,
-) -> Encoded:
-    """`describe(clips, generator)` in groups of `size` clips, each computed again in the backward pass.
+) -> dict[str, Tensor]:
+    """`run(clips, generator)` in groups of `size` clips, each computed again in the backward pass.
 
     Args:
-        branch: the module that `describe` runs.
+        branch: the module that `run` runs.
+        run: clips [b,...] -> tensors [b,...] by name.
         clips: [B,...].
+
+    Returns:
+        tensors [B,...] by name.
     """
-    parts = []
+    names: list[str] = []
+
+    def unnamed(some: Tensor) -> tuple[Tensor, ...]:  # what is checkpointed takes and gives tensors
+        tensors = run(some, generator)
+        names[:] = tensors
+        return tuple(tensors.values())
+
+    groups = []
     for some in clips.split(size):
         context = partial(_first_and_second_run, branch, generator and generator.get_state(), generator)
-        # What a function closes over is not looked at: tensors go in and out, in the order of their names.
-        names: list[str] = []
-
-        def run(pixels: Tensor, names: list[str] = names) -> tuple[Tensor, ...]:
-            found = describe(pixels, generator).tensors
-            names[:] = found
-            return tuple(found.values())
-
-        tensors = checkpoint(run, some, use_reentrant=False, context_fn=context)
-        parts.append(Encoded(dict(zip(names, tensors, strict=True))))
-    return Encoded.cat(parts)
+        groups.append(checkpoint(unnamed, some, use_reentrant=False, context_fn=context))
+    return {name: torch.cat(parts) for name, parts in zip(names, zip(*groups, strict=True), strict=True)}
 
 
 def _first_and_second_run(

@@ -1,13 +1,55 @@
 """What methods share that tell the training classes apart while they train; in evaluation their classifiers rest."""
 
+from collections.abc import Iterable
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from fsar_cli.config import Config
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
+
+CLASS_SCORES = "class_scores"  # [B,C] or [B,T,C]: a video, or each of its frames, among the C training classes
+
+
+class Classifying(FewShotMethod):
+    """Base of methods whose loss adds that of a classifier of videos or frames (HyRSM, MoLo)."""
+
+    classifies = True
+    classifier: nn.Linear | None
+    """To the training classes; None: there are none, as for evaluation without training."""
+    class_weight: float
+    """Of the classifier's loss."""
+    usual_weight: ClassVar[float]
+    """The same where `model.class_weight` does not say."""
+
+    @classmethod
+    def classifier_of(cls, config: Config, dim: int) -> tuple[nn.Linear | None, float]:
+        """The classifier of `model.classes` classes and its weight."""
+        classes, weight = config.model.classes, config.model.class_weight
+        classifier = None if classes is None else nn.Linear(dim, classes)
+        return classifier, cls.usual_weight if weight is None else weight
+
+    def class_scores(self, features: Tensor) -> dict[str, Tensor]:
+        """Features [B,...,D] -> CLASS_SCORES in training, by name, ready for `Encoded`; nothing in evaluation."""
+        return {CLASS_SCORES: self.classifier(features)} if self.training and self.classifier is not None else {}
+
+    def class_loss(self, scores: Scores, labels: Tensor, reduction: str, classes: Tensor | None) -> Tensor | float:
+        """The weighted loss of the classifier; 0 where there is none or the classes are not known."""
+        if classes is None or CLASS_SCORES not in scores.extras:
+            return 0.0
+        return self.class_weight * classification_loss(scores.extras[CLASS_SCORES], classes, labels, reduction)
 
 
 def all_videos(support: Tensor, query: Tensor) -> Tensor:
     """What is known of the videos of episodes, [E,N,K,...] and [E,Q,...], side by side: [E,N*K+Q,...]."""
     return torch.cat([support.flatten(1, 2), query], 1)
+
+
+def extras_of(names: Iterable[str], support: Encoded, query: Encoded) -> dict[str, Tensor]:
+    """Those of the named tensors that there are, of all videos, for `Scores.extras`: [E,N*K+Q,...] each."""
+    return {name: all_videos(support[name], query[name]) for name in names if name in query}
 
 
 def true_classes(classes: Tensor, labels: Tensor, videos: int) -> Tensor:

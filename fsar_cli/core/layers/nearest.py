@@ -11,9 +11,10 @@ from products of the tuples as |a|^2 - 2ab + |b|^2.
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded, at_least_float32, check_frames
-from fsar_cli.core.layers.attention import dropout
+from fsar_cli.config import Config
+from fsar_cli.core.layers.basics import at_least_float32, check_frames, dropout
 from fsar_cli.core.layers.tuples import TupleLinear
+from fsar_cli.core.method import Encoded
 
 # A square of a distance below so many rounding errors of its terms is a zero.
 ROUNDING = 32
@@ -72,6 +73,12 @@ class NearestTuples(nn.Module):
         self.name, self.frames, self.dropout = name, frames, dropout
         self.cards = nn.ModuleDict({f"card{c}": TupleLinear(frames, c, dim, out_dim) for c in cardinalities})
 
+    @classmethod
+    def from_config(cls, config: Config, name: str, dim: int, out_dim: int) -> "NearestTuples":
+        """With the cardinalities and the dropout of `model.match`."""
+        frames, match = config.clip.frames, config.model.match
+        return cls(name, dim, frames, out_dim=out_dim, cardinalities=match.cardinalities, dropout=match.dropout)
+
     def encode(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Frame features [B,T,D] -> the tuples [B,L,D_out] of each cardinality, by name, ready for `Encoded`.
 
@@ -90,7 +97,7 @@ class NearestTuples(nn.Module):
     def distance(self, support: Encoded, query: Encoded) -> Tensor:
         """Support [E,N,K], query [E,Q] -> distance [E,Q,N]."""
         both = zip(self.tuples(support), self.tuples(query), strict=True)
-        return sum(nearest_distance(stored, asked) for stored, asked in both) / len(self.cards)
+        return sum(nearest_distance(*tuples) for tuples in both) / len(self.cards)
 
 
 def nearest_distance(support: Tensor, query: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import at_least_float32
+from fsar_cli.core.layers.basics import at_least_float32
 from fsar_cli.core.regions import TANH_SATURATION, Regions, Selector
 
 CHANNELS, HIDDEN = 64, 128

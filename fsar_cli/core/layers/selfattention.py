@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.layers.attention import dropout
+from fsar_cli.core.layers.basics import dropout
 
 HEADS = 8
 
@@ -36,8 +36,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[...,L,D] -> [...,L,D]; dropout in training alone."""
-        found = self.out(attend(self.project(self.norm(x))))
-        return x + (dropout(found, self.dropout, generator) if self.training else found)
+        attended = self.out(attend(self.project(self.norm(x))))
+        return x + (dropout(attended, self.dropout, generator) if self.training else attended)
 
 
 class TransformerLayer(nn.Module):

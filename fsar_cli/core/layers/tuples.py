@@ -8,7 +8,6 @@ frames, and every one of the L = T choose c tuples is the sum of c of them: with
 18 instead of 56*3 for triples.
 """
 
-import math
 from itertools import combinations
 
 import torch
@@ -30,13 +29,6 @@ def tuple_sums(frames: int, cardinality: int) -> Tensor:
     positions = torch.arange(cardinality)
     columns = positions * each + tuples - positions  # [L,c]
     return torch.zeros(len(tuples), cardinality * each).scatter_(1, columns, 1.0)
-
-
-def position_encoding(frames: int, dim: int) -> Tensor:
-    """Sinusoidal position encoding [T,D] (Vaswani et al., 2017): sine on even features, cosine on odd ones."""
-    rates = torch.exp(torch.arange(0, dim, 2, dtype=torch.float64) * (-math.log(10_000.0) / dim))
-    angles = torch.arange(frames, dtype=torch.float64).unsqueeze(1) * rates  # [T, ceil(D/2)]
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(frames, -1)[:, :dim].float()
 
 
 class TupleLinear(nn.Module):

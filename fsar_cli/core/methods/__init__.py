@@ -1,6 +1,6 @@
 """The methods, one a file; METHODS is the dict of all of them, by the name used in `model.method`.
 
-A new method is its file, a line here and a line in BUILDERS of `core/build.py`.
+A new method is its file and a line here: `fsar guide adding-a-method`.
 """
 
 from fsar_cli.core.method import FewShotMethod
@@ -16,6 +16,7 @@ from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.core.methods.sloshnet import SloshNet
 from fsar_cli.core.methods.strm import STRM
 from fsar_cli.core.methods.trx import TRX
+from fsar_cli.core.methods.tsn import TSN
 
 METHODS: dict[str, type[FewShotMethod]] = {
     "keyregion": KeyRegion,
@@ -29,5 +30,6 @@ METHODS: dict[str, type[FewShotMethod]] = {
     "molo": MoLo,
     "sloshnet": SloshNet,
     "arn": ARN,
+    "tsn": TSN,
     "prototype": Prototype,
 }

@@ -26,16 +26,98 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features, FrameFeatures
-from fsar_cli.core.layers.classification import all_videos, over_queries
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.layers.basics import at_least_float32
+from fsar_cli.core.layers.classification import extras_of, over_queries
+from fsar_cli.core.method import MAPS, Encoded, FewShotMethod, Pairs, Scores
 
+DESCRIPTOR = "descriptor"  # [B,R,R]
+ALIGNMENT = "alignment"  # [B] in training: how far temporal attention does not move with the frames
 SIGMA = 100.0  # slope of the power normalisation
 SMALLEST_TRACE = 1e-6  # a video without features has a descriptor of zeros
 ATTENTION_WIDTH, RELATION_WIDTH, HIDDEN = 16, 32, 8
 # In evaluation. The first convolution makes half a megabyte of a pair: on a CPU a few fit its caches.
 PAIRS_AT_A_TIME = {"cpu": 16, "cuda": 2048}
+
+
+class ARN(FewShotMethod):
+    """Second-order pooling with permutation-invariant attention, learnt comparison."""
+
+    paper = "Zhang et al., ECCV 2020"
+
+    def __init__(
+        self,
+        features: Features,
+        reduce: nn.Module,
+        temporal: "Attention",
+        spatial: "Attention",
+        relation: "RelationNetwork",
+        alignment: float = 1.0,
+    ) -> None:
+        """
+        Args:
+            reduce: maps [b,D,H,W] -> the R channels that are pooled.
+            temporal, spatial: a number for each frame, and for each position.
+            alignment: weight of the attention's alignment in the loss.
+        """
+        super().__init__(features)
+        self.alignment = alignment
+        self.reduce, self.temporal, self.spatial, self.relation = reduce, temporal, spatial, relation
+
+    @classmethod
+    def from_config(cls, config: Config, features: Features) -> "ARN":
+        channels = config.model.arn.channels
+        parts = (
+            nn.Sequential(nn.Conv2d(features.dim, channels, kernel_size=1), nn.BatchNorm2d(channels), nn.ReLU()),
+            Attention(channels, (1, 2, 2), over=(3, 4)),
+            Attention(channels, (2, 1, 1), over=(2,)),
+            RelationNetwork(channels),
+        )
+        for part in parts:
+            part.apply(initialise)
+        return cls(features, *parts, config.model.arn.alignment)
+
+    def keep(self, features: FrameFeatures) -> dict[str, Tensor]:
+        return {MAPS: features.joined()}
+
+    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
+        maps = described[MAPS]
+        features = self.reduce(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).transpose(1, 2)  # [B,R,T,H,W]
+        temporal = self.temporal(features)
+        attended = features * (1 + temporal) * (1 + self.spatial(features))
+        tensors = {DESCRIPTOR: second_order(attended.flatten(2))}
+        if self.training and self.alignment:
+            tensors[ALIGNMENT] = self._misalignment(features, temporal, generator)
+        return Encoded(tensors)
+
+    def _misalignment(self, features: Tensor, temporal: Tensor, generator: torch.Generator | None) -> Tensor:
+        """[B]: squared distance of the attention of shuffled frames to the shuffled attention, a mean over frames."""
+        videos, frames = features.shape[0], features.shape[2]
+        order = torch.rand(videos, frames, device=features.device, generator=generator).argsort(1)
+        index = order[:, None, :, None, None]
+        shuffled = features.gather(2, index.expand_as(features))
+        return (self.temporal(shuffled) - temporal.gather(2, index)).square().flatten(1).mean(1)
+
+    def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
+        prototypes, queries = at_least_float32(support[DESCRIPTOR]).mean(2), at_least_float32(query[DESCRIPTOR])
+        lead = (*queries.shape[:2], prototypes.shape[1])  # E, Q, N
+        couples = [prototypes.unsqueeze(1).expand(*lead, -1, -1), queries.unsqueeze(2).expand(*lead, -1, -1)]
+        # Channels last in memory: faster convolutions.
+        couples = torch.stack([x.flatten(0, 2) for x in couples], -1).permute(0, 3, 1, 2)  # [E*Q*N,2,R,R]
+        groups = couples.split(len(couples) if self.training else PAIRS_AT_A_TIME[couples.device.type])
+        logits = torch.cat([self.relation(some) for some in groups]).view(lead)
+        return Scores(logits, extras=extras_of((ALIGNMENT,), support, query))
+
+    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
+        """Squared error of the relation, summed over classes, and the alignment of attention."""
+        way = torch.arange(scores.logits.shape[-1], device=labels.device)
+        truth = (labels.unsqueeze(-1) == way).to(scores.logits.dtype)  # one_hot() would read from the device
+        error = (torch.sigmoid(scores.logits) - truth).square().sum(-1).mean()  # over queries and episodes
+        total = over_queries(error, labels, reduction)
+        if ALIGNMENT in scores.extras:
+            total = total + self.alignment * over_queries(scores.extras[ALIGNMENT].mean(), labels, reduction)
+        return total
 
 
 def second_order(features: Tensor) -> Tensor:
@@ -106,69 +188,3 @@ def initialise(module: nn.Module) -> None:
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
         nn.init.ones_(module.bias)
-
-
-class ARN(FewShotMethod):
-    """Second-order pooling with permutation-invariant attention, learnt comparison."""
-
-    paper = "Zhang et al., ECCV 2020"
-
-    def __init__(self, features: Features, channels: int = 64, alignment: float = 1.0) -> None:
-        """
-        Args:
-            channels: R, of the features that are pooled; at least 16.
-            alignment: weight of the attention's alignment in the loss.
-        """
-        super().__init__(features)
-        self.alignment = alignment
-        self.reduce = nn.Sequential(
-            nn.Conv2d(features.dim, channels, kernel_size=1), nn.BatchNorm2d(channels), nn.ReLU()
-        )
-        self.temporal = Attention(channels, (1, 2, 2), over=(3, 4))
-        self.spatial = Attention(channels, (2, 1, 1), over=(2,))
-        self.relation = RelationNetwork(channels)
-        for part in (self.reduce, self.temporal, self.spatial, self.relation):
-            part.apply(initialise)
-
-    def keep(self, found: FrameFeatures) -> dict[str, Tensor]:
-        return {"maps": found.joined()}  # [B,T,D,H,W]
-
-    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        maps = described["maps"]
-        features = self.reduce(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).transpose(1, 2)  # [B,R,T,H,W]
-        temporal = self.temporal(features)
-        attended = features * (1 + temporal) * (1 + self.spatial(features))
-        tensors = {"descriptor": second_order(attended.flatten(2))}  # [B,R,R]
-        if self.training and self.alignment:
-            tensors["alignment"] = self._misalignment(features, temporal, generator)
-        return Encoded(tensors)
-
-    def _misalignment(self, features: Tensor, temporal: Tensor, generator: torch.Generator | None) -> Tensor:
-        """[B]: squared distance of the attention of shuffled frames to the shuffled attention, a mean over frames."""
-        videos, frames = features.shape[0], features.shape[2]
-        order = torch.rand(videos, frames, device=features.device, generator=generator).argsort(1)
-        index = order[:, None, :, None, None]
-        shuffled = features.gather(2, index.expand_as(features))
-        return (self.temporal(shuffled) - temporal.gather(2, index)).square().flatten(1).mean(1)
-
-    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
-        classes, asked = at_least_float32(support["descriptor"]).mean(2), at_least_float32(query["descriptor"])
-        lead = (*asked.shape[:2], classes.shape[1])  # E, Q, N
-        couples = [classes.unsqueeze(1).expand(*lead, -1, -1), asked.unsqueeze(2).expand(*lead, -1, -1)]
-        # Channels last in memory: faster convolutions.
-        couples = torch.stack([x.flatten(0, 2) for x in couples], -1).permute(0, 3, 1, 2)  # [E*Q*N,2,R,R]
-        groups = couples.split(len(couples) if self.training else PAIRS_AT_A_TIME[couples.device.type])
-        scores = Scores(torch.cat([self.relation(some) for some in groups]).view(lead))
-        if self.training and self.alignment:
-            scores.extras["alignment"] = all_videos(support["alignment"], query["alignment"])  # [E,N*K+Q]
-        return scores
-
-    def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
-        """Squared error of the relation, summed over classes, and the alignment of attention."""
-        way = torch.arange(scores.logits.shape[-1], device=labels.device)
-        truth = (labels.unsqueeze(-1) == way).to(scores.logits.dtype)  # one_hot() would read from the device
-        error = (torch.sigmoid(scores.logits) - truth).square().sum(-1).mean()  # over queries and episodes
-        total = over_queries(error, labels, reduction)
-        if "alignment" in scores.extras:
-            total = total + self.alignment * over_queries(scores.extras["alignment"].mean(), labels, reduction)
-        return total

@@ -4,7 +4,7 @@
     ECCV 2022.
 
 Training is classification: a classifier with T prototypes for each training class. Testing puts the frames of the
-support in their place, and adapts them and the scale for 50 steps (`adaptation`). This is the inductive variant; the
+support in their place, and adapts them and the scale for 50 steps (`adapt`). This is the inductive variant; the
 transductive one looks at all queries together, where each query here is answered by itself.
 
 Differs from the authors' code. The clips that are classified come in episodes, support and queries alike, as in all
@@ -20,16 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.adaptation import CONDITIONAL, MARGINAL, adapt
-from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features
-from fsar_cli.core.layers.attention import dropout
-from fsar_cli.core.layers.classification import all_videos, over_queries, true_classes
+from fsar_cli.core.layers.basics import at_least_float32, dropout
+from fsar_cli.core.layers.classification import extras_of, over_queries, true_classes
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FRAMES, Encoded, FewShotMethod, Pairs, Scores
 
+SIMILARITY = "similarity"  # [B,T,C,T'] in training: of frames to the prototypes of the training classes
 SCALE = 10.0  # of the cosine of two frames, before adaptation
 SHARPNESS = 5.0  # of the two scores, before each becomes a probability
+CONDITIONAL, MARGINAL = 0.1, 1.0  # weights of the two entropies
 TEMPORAL = 0.05  # weight of the temporal score in training
 
 
@@ -43,7 +44,7 @@ class ATA(FewShotMethod):
         self,
         features: Features,
         frames: int,
-        classes: int | None = None,
+        classifier: nn.Linear | None = None,
         *,
         steps: int = 50,
         lr: float = 1e-3,
@@ -52,49 +53,54 @@ class ATA(FewShotMethod):
         """
         Args:
             frames: T, of the classifier's prototypes.
-            classes: training classes; None: no classifier, as for evaluation without training.
+            classifier: frames -> similarities to the C*T prototypes of the training classes; None: there are none, as
+                for evaluation without training.
             steps: of adaptation at test time, with the rate `lr`.
             dropout: of the frames, before the classifier.
         """
         super().__init__(features)
         self.frames, self.steps, self.lr, self.dropout = frames, steps, lr, dropout
-        self.classifier = None if classes is None else nn.Linear(features.dim, classes * frames)
-        if self.classifier is not None:
-            nn.init.normal_(self.classifier.weight, std=1e-3)
-            nn.init.zeros_(self.classifier.bias)
+        self.classifier = classifier
+
+    @classmethod
+    def from_config(cls, config: Config, features: Features) -> "ATA":
+        ata, frames, classes, classifier = config.model.ata, config.clip.frames, config.model.classes, None
+        if classes is not None:
+            classifier = nn.Linear(features.dim, classes * frames)
+            nn.init.normal_(classifier.weight, std=1e-3)
+            nn.init.zeros_(classifier.bias)
+        return cls(features, frames, classifier, steps=ata.steps, lr=ata.lr, dropout=ata.dropout)
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        frames = described["frames"]
-        tensors = {"frames": F.normalize(at_least_float32(frames), dim=-1)}  # [B,T,D]
+        frames = described[FRAMES]
+        tensors = {FRAMES: F.normalize(at_least_float32(frames), dim=-1)}
         if self.training and self.classifier is not None:
             kept = dropout(frames, self.dropout, generator)
-            tensors["similarity"] = self.classifier(kept).unflatten(-1, (-1, self.frames))  # [B,T,C,T']
+            tensors[SIMILARITY] = self.classifier(kept).unflatten(-1, (-1, self.frames))
         return Encoded(tensors)
 
-    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
-        stored, asked = at_least_float32(support["frames"]), at_least_float32(query["frames"])
-        with torch.autocast(asked.device.type, enabled=False):
+    def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
+        shots, queries = at_least_float32(support[FRAMES]), at_least_float32(query[FRAMES])
+        with torch.autocast(queries.device.type, enabled=False):
             if self.training:
-                prototypes, scales = stored.mean(2), stored.new_full((len(stored),), SCALE)
+                prototypes, scales = shots.mean(2), shots.new_full((len(shots),), SCALE)
             else:
-                prototypes, scales = adapt(stored, SCALE, self.steps, self.lr)
-            products = asked.flatten(1, 2) @ prototypes.flatten(1, 2).transpose(1, 2)  # [E,Q*T,N*T']
+                prototypes, scales = adapt(shots, SCALE, self.steps, self.lr)
+            products = queries.flatten(1, 2) @ prototypes.flatten(1, 2).transpose(1, 2)  # [E,Q*T,N*T']
             similarity = (products * scales.view(-1, 1, 1)).unflatten(2, prototypes.shape[1:3])
-            similarity = similarity.unflatten(1, asked.shape[1:3])  # [E,Q,T,N,T']
+            similarity = similarity.unflatten(1, queries.shape[1:3])  # [E,Q,T,N,T']
             parts = {
                 "appearance": SHARPNESS * appearance_score(similarity),
                 "temporal": SHARPNESS * temporal_score(similarity),
             }
-        extras = {}
-        if "similarity" in query:
-            extras["similarity"] = all_videos(support["similarity"], query["similarity"])  # [E,N*K+Q,T,C,T']
-        return Scores(parts["appearance"].softmax(-1) + parts["temporal"].softmax(-1), parts, extras)
+        logits = parts["appearance"].softmax(-1) + parts["temporal"].softmax(-1)
+        return Scores(logits, parts, extras_of((SIMILARITY,), support, query))
 
     def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Classification of all clips; of the queries by their appearance, where no classes are known."""
-        if classes is None or "similarity" not in scores.extras:
+        if classes is None or SIMILARITY not in scores.extras:
             return episode_cross_entropy(scores.parts["appearance"], labels, reduction)
-        similarity = scores.extras["similarity"]
+        similarity = scores.extras[SIMILARITY]
         truth = true_classes(classes, labels, similarity.shape[1])
         return over_queries(prototype_loss(similarity.flatten(0, 1), truth.flatten()), labels, reduction)
 
@@ -129,12 +135,16 @@ def order_prior(frames: int, others: int, device: torch.device | None = None) ->
     return weights / weights.sum(1, keepdim=True)
 
 
-def prototype_loss(similarity: Tensor, truth: Tensor) -> Tensor:
-    """The loss of training: cross-entropy of appearance and, of the true class, entropies and temporal score.
+def prototype_loss(similarity: Tensor, truth: Tensor, temporal: float = TEMPORAL) -> Tensor:
+    """Cross-entropy of appearance, and of the true class: entropies and temporal score.
+
+    Each frame shall surely be like one frame of its class's prototype (low conditional entropy), the video as a whole
+    like all of them (high marginal entropy).
 
     Args:
-        similarity: [V,T,C,T'] of the frames of videos to the prototypes of the training classes.
+        similarity: [V,T,C,T'] of the frames of videos to the prototypes of classes.
         truth: int64 [V].
+        temporal: weight of the temporal score; adaptation has 0.
 
     Returns:
         the mean over videos.
@@ -145,4 +155,67 @@ def prototype_loss(similarity: Tensor, truth: Tensor) -> Tensor:
     shares = own.softmax(-1).squeeze(2)
     conditional = torch.special.entr(shares).sum(-1).mean()
     marginal = torch.special.entr(shares.mean(1)).sum(-1).mean()
-    return loss + CONDITIONAL * conditional - MARGINAL * marginal - TEMPORAL * temporal_score(own).mean()
+    return loss + CONDITIONAL * conditional - MARGINAL * marginal - temporal * temporal_score(own).mean()
+
+
+def similarity_gradient(similarity: Tensor) -> Tensor:
+    """The gradient of `prototype_loss(similarity, truth, temporal=0)`, the loss of adaptation, by the similarities.
+
+    Each of its three terms is a function of the softmax over a prototype's frames, `shares`.
+
+    Args:
+        similarity: [E,T',N,M,T] of the frames of M = N*K support videos, class by class, to those of N prototypes.
+
+    Returns:
+        the same shape; a loss for each episode.
+    """
+    way, videos, length = similarity.shape[2:]
+    logs = similarity.log_softmax(1)
+    shares = logs.exp()
+    appearance = (similarity - logs)[:, 0].mean(-1)  # [E,N,M]: logsumexp over T'
+    wrong = appearance.softmax(1)
+    _own(wrong.unsqueeze(-1), way).sub_(1)
+    gradient = shares * (wrong / (videos * length))[:, None, ..., None]
+    own, own_logs = _own(shares, way), _own(logs, way)  # [E,T',K,T,N]
+    entropy = -(own * own_logs).sum(1, keepdim=True)
+    mean_logs = own.mean(3, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny).log()
+    spread = mean_logs - (own * mean_logs).sum(1, keepdim=True)
+    change = own * (MARGINAL * spread - CONDITIONAL * (own_logs + entropy)) / (videos * length)
+    _own(gradient, way).add_(change)
+    return gradient
+
+
+def _own(x: Tensor, way: int) -> Tensor:
+    """[...,N,N*K,T] -> [...,K,T,N]: of each video what concerns its own class; a view."""
+    return x.unflatten(-2, (way, -1)).diagonal(dim1=-4, dim2=-3)
+
+
+@torch.no_grad()
+def adapt(support: Tensor, scale: float, steps: int, lr: float) -> tuple[Tensor, Tensor]:
+    """Prototypes and scales of each episode after some steps of Adam from the means over shots (section 3.3).
+
+    Adam works number by number, so one optimiser over the tensors of all episodes takes the steps each would take
+    alone. The gradient is written out: no graph is kept, and it can run in inference mode. A step is two products of
+    all frames of the support with all of the prototypes, whose frames come first, as what is done runs along those.
+
+    Args:
+        support: [E,N,K,T,D] frames of unit length, float32 or better.
+        scale: of the similarities, at the start.
+        steps: 0 leaves the means as they are.
+
+    Returns:
+        prototypes [E,N,T,D] and scales [E].
+    """
+    way, length = support.shape[1], support.shape[3]
+    prototypes = support.mean(2).transpose(1, 2).flatten(1, 2).contiguous()  # [E,T'*N,D]
+    scales = support.new_full((len(support),), scale)
+    frames = support.flatten(1, 3)  # [E,N*K*T,D]
+    adam = torch.optim.Adam([prototypes, scales], lr=lr, fused=True)
+    with torch.autocast(support.device.type, enabled=False):
+        for _ in range(steps):
+            products = (prototypes @ frames.transpose(1, 2)).unflatten(2, (-1, length)).unflatten(1, (length, way))
+            slopes = similarity_gradient(products * scales.view(-1, 1, 1, 1, 1))
+            prototypes.grad = (slopes.flatten(1, 2).flatten(2) @ frames) * scales.view(-1, 1, 1)
+            scales.grad = (slopes * products).flatten(1).sum(1)
+            adam.step()
+    return prototypes.unflatten(1, (length, way)).transpose(1, 2), scales

@@ -9,6 +9,7 @@ episode; here `train.loss_reduction` decides, the sum unless set.
 
 from torch import Tensor
 
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.alignment import hausdorff
 from fsar_cli.core.layers.pairwise import Pairwise
@@ -22,6 +23,10 @@ class BiMHM(Pairwise):
     def __init__(self, features: Features, reduction: str = "sum") -> None:
         super().__init__(features)
         self.reduction = reduction
+
+    @classmethod
+    def from_config(cls, config: Config, features: Features) -> "BiMHM":
+        return cls(features, config.model.match.hausdorff)
 
     def distance(self, query: Tensor, support: Tensor) -> Tensor:
         return hausdorff(query, support, self.reduction)

@@ -3,7 +3,7 @@
     Wang et al., Hybrid Relation Guided Set Matching for Few-shot Action Recognition, CVPR 2022.
 
 Within a video: self-attention of its frames. Within a task: the classes' prototypes (frame by frame the mean over
-shots) and one query attend to each other, as means over frames; what each found is joined to each of its frames. Then
+shots) and one query attend to each other, as means over frames; the result of each is joined to its frames. Then
 the bidirectional mean Hausdorff metric, and in training a classifier of frames.
 
 A query's task changes its own frames and those of all classes, so nothing can be compared beforehand. But all maps of
@@ -22,69 +22,67 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded, Scores, at_least_float32, check_frames
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.alignment import hausdorff
-from fsar_cli.core.layers.attention import dropout
-from fsar_cli.core.layers.classification import all_videos, classification_loss
+from fsar_cli.core.layers.basics import Positions, at_least_float32, check_frames
+from fsar_cli.core.layers.classification import CLASS_SCORES, Classifying, extras_of
 from fsar_cli.core.layers.selfattention import SelfAttention, attend, head_width
-from fsar_cli.core.layers.tuples import position_encoding
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FRAMES, Encoded, Pairs, Scores
 
 POSITION = 0.01
 POSITION_DROPOUT, ATTENTION_DROPOUT = 0.1, 0.2
+VIDEO, PROJECTED = "video", "projected"  # [B,D] mean over frames, [B,3*I] its projections for attention
 
 
-class HyRSM(FewShotMethod):
+class HyRSM(Classifying):
     """Relations within videos and across the task, then set matching of frames."""
 
     paper = "Wang et al., CVPR 2022"
-    classifies = True
+    usual_weight = 0.4
 
     def __init__(
-        self, features: Features, frames: int, classes: int | None = None, *, class_weight: float = 0.4
+        self,
+        features: Features,
+        frames: int,
+        within: SelfAttention,
+        across: "TaskRelation",
+        classifier: nn.Linear | None = None,
+        class_weight: float = usual_weight,
     ) -> None:
         """
         Args:
             frames: T of the clips.
-            classes: training classes; None: no classifier, as for evaluation without training.
-            class_weight: of the classifier's loss.
+            classifier: of frames; see `Classifying`.
         """
         super().__init__(features)
-        self.frames, self.class_weight, dim = frames, class_weight, features.dim
-        self.register_buffer("position", POSITION * position_encoding(frames, dim), persistent=False)
-        self.within = SelfAttention(dim, ATTENTION_DROPOUT)
-        self.across = TaskRelation(dim)
-        self.classifier = None if classes is None else nn.Linear(dim, classes)
+        self.frames, self.positions = frames, Positions(frames, features.dim, POSITION, POSITION_DROPOUT)
+        self.within, self.across = within, across
+        self.classifier, self.class_weight = classifier, class_weight
+
+    @classmethod
+    def from_config(cls, config: Config, features: Features) -> "HyRSM":
+        dim = features.dim
+        within, across = SelfAttention(dim, ATTENTION_DROPOUT), TaskRelation(dim)
+        return cls(features, config.clip.frames, within, across, *cls.classifier_of(config, dim))
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        frames = described["frames"]
+        frames = described[FRAMES]
         check_frames("HyRSM", self.frames, frames.shape[1])
-        x = frames + self.position.to(frames.dtype)
-        if self.training:
-            x = dropout(x, POSITION_DROPOUT, generator)
-        x = self.within(x, generator).relu()  # [B,T,D]
-        tensors = self.across.prepare(x)
-        if self.training and self.classifier is not None:
-            tensors["class_scores"] = self.classifier(x)  # [B,T,C]
-        return Encoded(tensors)
+        x = self.within(self.positions(frames, generator), generator).relu()  # [B,T,D]
+        return Encoded(self.across.prepare(x) | self.class_scores(x))
 
-    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
-        stored, asked = self.across(support, query)  # [E,Q,N,T,D], [E,Q,T,D]
-        logits = -hausdorff(asked.unsqueeze(2), stored).squeeze(2)
-        extras = {}
-        if "class_scores" in query:
-            extras["class_scores"] = all_videos(support["class_scores"], query["class_scores"])  # [E,N*K+Q,T,C]
-        return Scores(logits, extras=extras)
+    def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
+        prototypes, queries = self.across(support, query)  # [E,Q,N,T,D], [E,Q,T,D]
+        logits = -hausdorff(queries.unsqueeze(2), prototypes).squeeze(2)
+        return Scores(logits, extras=extras_of((CLASS_SCORES,), support, query))
 
     def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Cross-entropy of the queries; with known classes, that of all frames of the episode as well."""
-        loss = episode_cross_entropy(scores.logits, labels, reduction)
-        if classes is None or "class_scores" not in scores.extras:
-            return loss
-        found = classification_loss(scores.extras["class_scores"], classes, labels, reduction)
-        return loss + self.class_weight * found
+        return episode_cross_entropy(scores.logits, labels, reduction) + self.class_loss(
+            scores, labels, reduction, classes
+        )
 
 
 class TaskRelation(nn.Module):
@@ -99,7 +97,7 @@ class TaskRelation(nn.Module):
         self.join = nn.Linear(2 * dim, dim)
 
     def _halves(self) -> tuple[Tensor, Tensor]:
-        """The joining map's weights for frames and for what was found, [D,D] each."""
+        """The joining map's weights for frames and for their context, [D,D] each."""
         return self.join.weight.chunk(2, 1)
 
     def prepare(self, frames: Tensor) -> dict[str, Tensor]:
@@ -109,16 +107,16 @@ class TaskRelation(nn.Module):
         """
         mean = frames.mean(1)
         joined = F.linear(frames, self._halves()[0], self.join.bias)
-        return {"frames": joined, "video": mean, "projected": self.project(mean)}  # [B,T,D], [B,D], [B,3*I]
+        return {FRAMES: joined, VIDEO: mean, PROJECTED: self.project(mean)}
 
     def forward(self, support: Encoded, query: Encoded) -> tuple[Tensor, Tensor]:
         """Support [E,N,K], query [E,Q] -> frames of classes as each query sees them [E,Q,N,T,D], its own [E,Q,T,D]."""
-        prototypes = {name: at_least_float32(support[name]).mean(2) for name in ("frames", "video", "projected")}
-        asked = {name: at_least_float32(query[name]) for name in prototypes}
-        sets = {name: _with_classes(prototypes[name], asked[name]) for name in ("video", "projected")}  # [E,Q,N+1,...]
-        found = self.norm(self.out(attend(sets["projected"])) + sets["video"]).relu()
-        found = F.linear(found, self._halves()[1]).unsqueeze(3)  # [E,Q,N+1,1,D]
-        return prototypes["frames"].unsqueeze(1) + found[:, :, :-1], asked["frames"] + found[:, :, -1]
+        prototypes = {name: at_least_float32(support[name]).mean(2) for name in (FRAMES, VIDEO, PROJECTED)}
+        queries = {name: at_least_float32(query[name]) for name in prototypes}
+        tasks = {name: _with_classes(prototypes[name], queries[name]) for name in (VIDEO, PROJECTED)}  # [E,Q,N+1,...]
+        context = self.norm(self.out(attend(tasks[PROJECTED])) + tasks[VIDEO]).relu()
+        context = F.linear(context, self._halves()[1]).unsqueeze(3)  # [E,Q,N+1,1,D]
+        return prototypes[FRAMES].unsqueeze(1) + context[:, :, :-1], queries[FRAMES] + context[:, :, -1]
 
 
 def _with_classes(prototypes: Tensor, query: Tensor) -> Tensor:

@@ -8,21 +8,25 @@ Every row of Tables 2 and 3 is a setting: `region.enabled`, `relation.temporal/m
 the three training tricks.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.alignment import hausdorff
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.losses import episode_cross_entropy, spatio_temporal_refined_loss, total_loss
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FRAMES, Encoded, FewShotMethod, Pairs, Scores
+
+TEMPORAL = "temporal"  # the part and the distance of eq. 11
 
 
 class KeyRegion(FewShotMethod):
     """Global and key-region features matched by tuples (eq. 9-10) and by frames (eq. 11)."""
 
-    pair_tensors = ("frames",)
+    pair_tensors = (FRAMES,)
     paper = "Xiao et al., Chinese Journal of Computers 2025"
 
     def __init__(
@@ -48,13 +52,29 @@ class KeyRegion(FewShotMethod):
         self.temporal_test_weight = temporal_weight if temporal_test_weight is None else temporal_test_weight
         self.hausdorff_reduction = hausdorff_reduction
 
+    @classmethod
+    def from_config(cls, config: Config, features: Features) -> "KeyRegion":
+        match, dims = config.model.match, {"global": features.global_dim, "local": features.dim - features.global_dim}
+        halves = [part for part, dim in dims.items() if dim]
+        main = halves if match.heads == "split" else ["joint"]
+        extra = halves if match.auxiliary and len(halves) == 2 else []
+        head = partial(CrossTransformer.from_config, config)
+        return cls(
+            features,
+            {part: head(part, dims.get(part, features.dim)) for part in main},
+            {part: head(f"auxiliary_{part}", dims[part]) for part in extra},
+            temporal_weight=match.temporal_weight,
+            temporal_test_weight=match.temporal_test_weight,
+            hausdorff_reduction=match.hausdorff,
+        )
+
     def _part(self, frames: Tensor, part: str) -> Tensor:
         split = self.features.global_dim
         return {"joint": frames, "global": frames[..., :split], "local": frames[..., split:]}[part]
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        frames = described["frames"]
-        tensors = {"frames": frames}  # [B,T,D] for eq. 11
+        frames = described[FRAMES]
+        tensors = {FRAMES: frames}  # [B,T,D] for eq. 11
         for part, head in self.heads.items():
             tensors |= head.encode(self._part(frames, part), generator)
         if self.training:
@@ -65,15 +85,15 @@ class KeyRegion(FewShotMethod):
     def pairs(self, query: Encoded, support: Encoded) -> dict[str, Tensor]:
         if not (self.temporal_weight or self.temporal_test_weight):
             return {}
-        return {"temporal": hausdorff(query["frames"], support["frames"], self.hausdorff_reduction)}
+        return {TEMPORAL: hausdorff(query[FRAMES], support[FRAMES], self.hausdorff_reduction)}
 
-    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
+    def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
         spatial = -sum(head.distance(support, query) for head in self.heads.values())  # -D_MH, eq. 10
         parts, logits = {"spatial": spatial}, spatial
-        found = self.known_pairs(support, query, pairs)
-        if "temporal" in found:
-            parts["temporal"] = -found["temporal"].mean(-1)  # -D_TR, eq. 11: mean over shots
-            logits = spatial + self.temporal_test_weight * parts["temporal"]
+        distances = self.known_pairs(support, query, pairs)
+        if TEMPORAL in distances:
+            parts[TEMPORAL] = -distances[TEMPORAL].mean(-1)  # -D_TR, eq. 11: mean over shots
+            logits = spatial + self.temporal_test_weight * parts[TEMPORAL]
         if self.training:
             parts |= {f"auxiliary_{p}": -head.distance(support, query) for p, head in self.auxiliary.items()}
         return Scores(logits, parts)
@@ -82,7 +102,7 @@ class KeyRegion(FewShotMethod):
         """Eq. 12."""
         parts = scores.parts
         refined = spatio_temporal_refined_loss(
-            parts["spatial"], parts.get("temporal"), labels, self.temporal_weight, reduction
+            parts["spatial"], parts.get(TEMPORAL), labels, self.temporal_weight, reduction
         )
         extra = [episode_cross_entropy(p, labels, reduction) for n, p in parts.items() if n.startswith("auxiliary")]
         return total_loss(refined, extra)

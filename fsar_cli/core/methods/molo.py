@@ -2,7 +2,7 @@
 
     Wang et al., MoLo: Motion-augmented Long-short Contrastive Learning for Few-shot Action Recognition, CVPR 2023.
 
-Two branches of a transformer layer each: the frames, and the differences of neighbouring frames' maps (`motion`), with
+Two branches of a transformer layer each: the frames, and the differences of neighbouring frames' maps (motion), with
 a class token that stands for the whole video. Classes are means over shots, token by token. Prediction: bidirectional
 mean Hausdorff distance of frames plus 0.3 times that of motion. In training also: each side's frames against the
 other's token, in both branches (contrastive), a classifier of videos, and a decoder that draws the changes of the
@@ -30,79 +30,93 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.changes import MotionBranch, MotionDecoder, changes_of
-from fsar_cli.core.encoded import Encoded, Scores, at_least_float32, check_frames
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.alignment import hausdorff
-from fsar_cli.core.layers.attention import dropout
-from fsar_cli.core.layers.classification import all_videos, classification_loss, over_queries
+from fsar_cli.core.layers.basics import Positions, at_least_float32, check_frames
+from fsar_cli.core.layers.classification import CLASS_SCORES, Classifying, extras_of, over_queries
 from fsar_cli.core.layers.selfattention import TransformerLayer
-from fsar_cli.core.layers.tuples import position_encoding
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FRAMES, MAPS, Encoded, Pairs, Scores
 
 LARGEST_MAP = 7
+REDUCTION = 8  # of the channels of motion
+SHARE_OF_SIDE = 4  # changes are kept at a quarter of it, the size of what a map of stride 32 is enlarged to
 POSITION = 0.02
 POSITION_DROPOUT, ATTENTION_DROPOUT, UNIT_DROPOUT = 0.1, 0.2, 0.05
-MOTION, CONTRAST, RECONSTRUCTION = 0.3, 0.05, 0.1  # weights in the prediction and in the loss
-BRANCHES = ("frames", "motion")
+MOTION_WEIGHT, CONTRAST, RECONSTRUCTION_WEIGHT = 0.3, 0.05, 0.1  # in the prediction and in the loss
+MOTION = "motion"  # [B,T-1,D]
+CHANGES, RECONSTRUCTION = "changes", "reconstruction"  # [B,T-1,3,s,s] of pixels, [B] error of the decoder
+BRANCHES = (FRAMES, MOTION)
+TOKENS = {name: f"{name}_token" for name in BRANCHES}  # [B,D] in training
 
 
-class MoLo(FewShotMethod):
+class MoLo(Classifying):
     """Frames and motion with a token of the whole video, then set matching of both."""
 
     paper = "Wang et al., CVPR 2023"
-    classifies = True
+    usual_weight = 0.1
 
     def __init__(
-        self, features: Features, frames: int, classes: int | None = None, *, class_weight: float = 0.1
+        self,
+        features: Features,
+        frames: int,
+        motion: "MotionBranch",
+        decoder: "MotionDecoder",
+        branches: dict[str, "TokenBranch"],
+        classifier: nn.Linear | None = None,
+        class_weight: float = usual_weight,
     ) -> None:
         """
         Args:
             frames: T of the clips.
-            classes: training classes; None: no classifier, as for evaluation without training.
-            class_weight: of the classifier's loss.
+            branches: by the names in BRANCHES.
+            classifier: of videos; see `Classifying`.
         """
         super().__init__(features)
-        self.frames, self.class_weight = frames, class_weight
-        self.motion = MotionBranch(features.dim)
-        self.decoder = MotionDecoder(self.motion.width)
-        self.branches = nn.ModuleDict({name: TokenBranch(features.dim, frames) for name in BRANCHES})
-        self.classifier = None if classes is None else nn.Linear(features.dim, classes)
+        self.frames, self.motion, self.decoder = frames, motion, decoder
+        self.branches = nn.ModuleDict(branches)
+        self.classifier, self.class_weight = classifier, class_weight
 
-    def keep(self, found: FrameFeatures) -> dict[str, Tensor]:
-        side = min(LARGEST_MAP, *found.maps.shape[-2:])
-        maps = found.pooled(partial(F.adaptive_avg_pool2d, output_size=side))
-        return {"frames": found.frames, "maps": maps}  # [B,T,D], [B,T,D,h,h]
+    @classmethod
+    def from_config(cls, config: Config, features: Features) -> "MoLo":
+        dim, frames = features.dim, config.clip.frames
+        motion = MotionBranch(dim)
+        decoder = MotionDecoder(motion.width)
+        branches = {name: TokenBranch(dim, frames) for name in BRANCHES}
+        return cls(features, frames, motion, decoder, branches, *cls.classifier_of(config, dim))
+
+    def keep(self, features: FrameFeatures) -> dict[str, Tensor]:
+        side = min(LARGEST_MAP, *features.maps.shape[-2:])
+        maps = features.pooled(partial(F.adaptive_avg_pool2d, output_size=side))
+        return {FRAMES: features.frames, MAPS: maps}
 
     def describe(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
-        return Encoded(super().describe(clips, generator).tensors | {"changes": changes_of(clips)})
+        return Encoded(super().describe(clips, generator).tensors | {CHANGES: changes_of(clips)})
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        check_frames("MoLo", self.frames, described["frames"].shape[1])
-        motion = self.motion(described["maps"])  # [B,T-1,D/8,h,h]
-        seen = {"frames": described["frames"], "motion": self.motion.features(motion)}
-        found = {name: self.branches[name](seen[name], generator) for name in BRANCHES}  # [B,T+1,D], [B,T,D]
-        tensors = {name: tokens[:, 1:] for name, tokens in found.items()}
+        check_frames("MoLo", self.frames, described[FRAMES].shape[1])
+        motion = self.motion(described[MAPS])  # [B,T-1,D/8,h,h]
+        inputs = {FRAMES: described[FRAMES], MOTION: self.motion.features(motion)}
+        branches = {name: self.branches[name](inputs[name], generator) for name in BRANCHES}  # [B,T+1,D], [B,T,D]
+        tensors = {name: tokens[:, 1:] for name, tokens in branches.items()}
         if self.training:
-            tensors |= {f"{name}_token": tokens[:, 0] for name, tokens in found.items()}  # [B,D]
-            if self.classifier is not None:
-                tensors["class_scores"] = self.classifier(sum(tokens.mean(1) for tokens in found.values()))  # [B,C]
-            if "changes" in described:
-                tensors["reconstruction"] = self.decoder.error(motion, described["changes"])  # [B]
+            tensors |= {TOKENS[name]: tokens[:, 0] for name, tokens in branches.items()}
+            tensors |= self.class_scores(sum(tokens.mean(1) for tokens in branches.values()))
+            if CHANGES in described:
+                tensors[RECONSTRUCTION] = self.decoder.error(motion, described[CHANGES])
         return Encoded(tensors)
 
-    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
-        means = {name: at_least_float32(support[name]).mean(2) for name in support.tensors if name.startswith(BRANCHES)}
-        asked = {name: at_least_float32(query[name]) for name in means}
-        parts = {name: -hausdorff(asked[name], means[name]) for name in BRANCHES}
-        logits = parts["frames"] + MOTION * parts["motion"]
-        for name in BRANCHES if "frames_token" in means else ():
-            parts |= self.branches[name].contrast(name, means, asked)
-        extras = {
-            name: all_videos(support[name], query[name]) for name in ("class_scores", "reconstruction") if name in query
-        }
-        return Scores(logits, parts, extras)
+    def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
+        names = [name for name in (*BRANCHES, *TOKENS.values()) if name in support]
+        prototypes = {name: at_least_float32(support[name]).mean(2) for name in names}
+        queries = {name: at_least_float32(query[name]) for name in names}
+        parts = {name: -hausdorff(queries[name], prototypes[name]) for name in BRANCHES}
+        logits = parts[FRAMES] + MOTION_WEIGHT * parts[MOTION]
+        for name, token in TOKENS.items():
+            if token in support:
+                parts |= self.branches[name].contrast(name, prototypes, queries)
+        return Scores(logits, parts, extras_of((CLASS_SCORES, RECONSTRUCTION), support, query))
 
     def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Cross-entropy of the queries and of the contrasts, of all videos' known classes, and the reconstruction."""
@@ -110,12 +124,10 @@ class MoLo(FewShotMethod):
         for name, part in scores.parts.items():
             if name.endswith("_token"):
                 loss = loss + CONTRAST * episode_cross_entropy(part, labels, reduction)
-        if classes is not None and "class_scores" in scores.extras:
-            found = classification_loss(scores.extras["class_scores"], classes, labels, reduction)
-            loss = loss + self.class_weight * found
-        if "reconstruction" in scores.extras:
-            mean = scores.extras["reconstruction"].mean()
-            loss = loss + RECONSTRUCTION * over_queries(mean, labels, reduction)
+        loss = loss + self.class_loss(scores, labels, reduction, classes)
+        if RECONSTRUCTION in scores.extras:
+            mean = scores.extras[RECONSTRUCTION].mean()
+            loss = loss + RECONSTRUCTION_WEIGHT * over_queries(mean, labels, reduction)
         return loss
 
 
@@ -127,23 +139,78 @@ class TokenBranch(nn.Module):
         self.token = nn.Parameter(torch.randn(dim))
         self.scale = nn.Parameter(torch.ones(()))
         self.layer = TransformerLayer(dim, ATTENTION_DROPOUT, UNIT_DROPOUT)
-        self.register_buffer("position", POSITION * position_encoding(frames + 1, dim), persistent=False)
+        self.positions = Positions(frames + 1, dim, POSITION, POSITION_DROPOUT)
 
     def forward(self, frames: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[B,L,D] -> [B,1+L,D], the token first."""
         x = torch.cat([self.token.to(frames.dtype).expand(len(frames), 1, -1), frames], 1)
-        x = x + self.position[: x.shape[1]].to(x.dtype)
-        if self.training:
-            x = dropout(x, POSITION_DROPOUT, generator)
-        return self.layer(x, generator).relu()
+        return self.layer(self.positions(x, generator), generator).relu()
 
-    def contrast(self, name: str, means: dict[str, Tensor], asked: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Minus the scaled distances of each side's frames to the other's token, [E,Q,N] each."""
-        classes, queries = (F.normalize(x[name], dim=-1).sum(2) for x in (means, asked))  # [E,N,D], [E,Q,D]
-        class_token, query_token = (F.normalize(x[f"{name}_token"], dim=-1) for x in (means, asked))  # [E,N,D], [E,Q,D]
-        length = asked[name].shape[2]
-        with torch.autocast(queries.device.type, enabled=False):
+    def contrast(self, name: str, prototypes: dict[str, Tensor], queries: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Minus the scaled distances of each side's frames to the other's token, [E,Q,N] each.
+
+        Args:
+            name: of the branch.
+            prototypes, queries: frames [E,N,L,D] and [E,Q,L,D], tokens [E,N,D] and [E,Q,D], by name.
+        """
+        class_sum, query_sum = (F.normalize(x[name], dim=-1).sum(2) for x in (prototypes, queries))
+        class_token, query_token = (F.normalize(x[TOKENS[name]], dim=-1) for x in (prototypes, queries))
+        length = queries[name].shape[2]
+        with torch.autocast(query_sum.device.type, enabled=False):
             return {
-                f"{name}_to_query_token": self.scale * (query_token @ classes.transpose(1, 2) - length),
-                f"{name}_to_class_token": self.scale * (queries @ class_token.transpose(1, 2) - length),
+                f"{name}_to_query_token": self.scale * (query_token @ class_sum.transpose(1, 2) - length),
+                f"{name}_to_class_token": self.scale * (query_sum @ class_token.transpose(1, 2) - length),
             }
+
+
+class MotionBranch(nn.Module):
+    """Differences of neighbouring frames' maps, after they have been reduced and before they become features."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.width = max(1, dim // REDUCTION)
+        self.reduce = nn.Conv3d(dim, self.width, 3, padding=1)
+        self.shift = nn.Conv2d(self.width, self.width, 3, padding=1)
+        self.widen = nn.Conv2d(self.width, dim, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps [B,T,D,h,w] -> motion [B,T-1,D/8,h,w]: each map, shifted by a convolution, minus the one before."""
+        reduced = self.reduce(maps.transpose(1, 2)).transpose(1, 2)  # [B,T,D/8,h,w]
+        following = reduced[:, 1:]
+        return self.shift(following.flatten(0, 1)).view_as(following) - reduced[:, :-1]
+
+    def features(self, motion: Tensor) -> Tensor:
+        """Motion [B,T-1,D/8,h,w] -> [B,T-1,D]."""
+        widened = self.widen(motion.flatten(0, 1)).relu().mean((2, 3))
+        return widened.unflatten(0, motion.shape[:2])
+
+
+class MotionDecoder(nn.Module):
+    """Draws the changes of the frames from the motion of their maps; a task for training alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_enlarge(width, 128, 2), *_enlarge(128, 32, 4), nn.Conv2d(32, 3, 1))
+
+    def error(self, motion: Tensor, changes: Tensor) -> Tensor:
+        """Mean squared error for each video [B], from motion [B,T-1,D/8,h,w] and changes [B,T-1,3,s,s]."""
+        drawn = self.layers(motion.flatten(0, 1))  # [B*(T-1),3,8h,8w]
+        if drawn.shape[-2:] != changes.shape[-2:]:
+            drawn = F.interpolate(drawn, changes.shape[-2:], mode="bilinear", align_corners=False)
+        return (drawn.unflatten(0, changes.shape[:2]).to(changes.dtype) - changes).square().mean((1, 2, 3, 4))
+
+
+def _enlarge(channels: int, out: int, factor: int) -> list[nn.Module]:
+    return [
+        nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=True),
+        nn.Conv2d(channels, out, 3, padding=1, bias=False),
+        nn.GroupNorm(8, out),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def changes_of(clips: Tensor) -> Tensor:
+    """Clips [B,T,3,S,S] -> differences of neighbouring frames [B,T-1,3,S/4,S/4], each cell the mean of its pixels."""
+    frames = clips.flatten(0, 1)
+    small = F.adaptive_avg_pool2d(frames, max(1, frames.shape[-1] // SHARE_OF_SIDE)).unflatten(0, clips.shape[:2])
+    return small[:, 1:] - small[:, :-1]

@@ -8,8 +8,10 @@ It has no parameters of its own and no notion of time.
 import torch
 from torch import Tensor
 
-from fsar_cli.core.encoded import Encoded, Scores, at_least_float32
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.layers.basics import at_least_float32
+from fsar_cli.core.method import FRAMES, Encoded, FewShotMethod, Pairs, Scores
+
+VIDEO = "video"  # [B,D]
 
 
 class Prototype(FewShotMethod):
@@ -18,9 +20,9 @@ class Prototype(FewShotMethod):
     paper = "Snell et al., NeurIPS 2017"
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        return Encoded({"video": described["frames"].mean(1)})  # [B,D]
+        return Encoded({VIDEO: described[FRAMES].mean(1)})
 
-    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
-        prototypes = at_least_float32(support["video"]).mean(2)  # [E,N,D]
-        difference = at_least_float32(query["video"]).unsqueeze(2) - prototypes.unsqueeze(1)  # [E,Q,N,D]
+    def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
+        prototypes = at_least_float32(support[VIDEO]).mean(2)  # [E,N,D]
+        difference = at_least_float32(query[VIDEO]).unsqueeze(2) - prototypes.unsqueeze(1)  # [E,Q,N,D]
         return Scores(-difference.square().sum(-1))

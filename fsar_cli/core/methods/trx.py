@@ -9,10 +9,10 @@ matched in one call.
 import torch
 from torch import Tensor
 
-from fsar_cli.core.encoded import Encoded, Scores
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FRAMES, Encoded, FewShotMethod, Pairs, Scores
 
 
 class TRX(FewShotMethod):
@@ -24,8 +24,12 @@ class TRX(FewShotMethod):
         super().__init__(features)
         self.head = head
 
-    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        return Encoded(self.head.encode(described["frames"], generator))
+    @classmethod
+    def from_config(cls, config: Config, features: Features) -> "TRX":
+        return cls(features, CrossTransformer.from_config(config, "trx", features.dim))
 
-    def match(self, support: Encoded, query: Encoded, pairs: dict[str, Tensor] | None = None) -> Scores:
+    def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
+        return Encoded(self.head.encode(described[FRAMES], generator))
+
+    def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
         return Scores(-self.head.distance(support, query))

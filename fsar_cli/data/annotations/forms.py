@@ -1,4 +1,4 @@
-"""The forms that temporal annotations come in, read as they stand: one `Row` a video, or a segment, nothing judged yet.
+"""The forms that temporal annotations come in, read as they stand: a row a video, or a segment, nothing judged yet.
 
 | file  | form                                                                                      | seconds      |
 |-------|-------------------------------------------------------------------------------------------|--------------|
@@ -28,19 +28,17 @@ class NotAnnotations(DataError):
 
 
 @dataclass(frozen=True)
-class Row:
+class AnnotationRow:
     """What a file says about one video."""
 
-    where: str
-    """Place in the file, such as `row 12`; empty where the video's name is enough."""
+    at: str
+    """Place in the file, such as `row 12: `; empty where the video's name is enough."""
     video: str
     """Name as written: with or without folder and extension."""
     cls: str = ""
     """Class, where it has a column of its own."""
     times: tuple[tuple[object, object], ...] = ()
     """(start, end) as written."""
-    open: object = None
-    """A last start without an end."""
     fault: str = ""
     """Why the row, or a part of it, says nothing."""
     rate: int = 1
@@ -49,55 +47,39 @@ class Row:
     """All that the file says about the video, or one of several rows."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A file's rows and what is odd about its text."""
-
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...]
-
-
-def read_table(file: Path) -> Table:
+def read_rows(file: Path) -> list[AnnotationRow]:
     """Read one file in the form that its ending and its header tell.
 
     Raises:
         DataError: it cannot be read or is damaged. NotAnnotations: none of the forms.
     """
-    text, notes = _text(file)
-    readers: dict[str, Callable[[Path, str], Iterator[Row]]] = {".json": _json, ".csv": _csv, ".txt": _txt}
+    readers: dict[str, Callable[[Path, str], Iterator[AnnotationRow]]] = {".json": _json, ".csv": _csv, ".txt": _txt}
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise NotAnnotations(f"{file} is no file of annotations", f"read are {FORMS}")
-    return Table(tuple(reader(file, text)), notes)
-
-
-def _text(file: Path) -> tuple[str, tuple[str, ...]]:
     try:
-        text = file.read_bytes().decode("utf-8")
+        return list(reader(file, file.read_bytes().decode("utf-8-sig")))
     except OSError as error:
         raise DataError(f"cannot read the annotations {file}: {error.strerror}", "check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
-    notes = ["begins with a byte order mark"] if text.startswith("\ufeff") else []
-    notes += ["lines end in CR LF"] if "\r\n" in text else []
-    return text.removeprefix("\ufeff"), tuple(notes)
 
 
-def _json(file: Path, text: str) -> Iterator[Row]:
+def _json(file: Path, text: str) -> Iterator[AnnotationRow]:
     try:
         # Pairs, not a dict: a video that is there twice would lose its first entry.
         content = json.loads(text, object_pairs_hook=lambda pairs: pairs)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is not JSON ({error})", "get the file again, or repair it there") from error
-    if not isinstance(content, list) or not all(isinstance(entry, tuple) for entry in content):
+    if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
         raise NotAnnotations(f"{file} is not a JSON object of videos", f"read are {FORMS}")
     for video, segments in content:
-        yield _video(video, segments)
+        yield _of_video(video, segments)
 
 
-def _video(video: str, segments: object) -> Row:
+def _of_video(video: str, segments: object) -> AnnotationRow:
     if not isinstance(segments, list) or any(isinstance(segment, tuple) for segment in segments):
-        return Row("", video, fault="its value is not a list of segments")
+        return AnnotationRow("", video, fault="its value is not a list of segments")
     times, faults = [], []
     for segment in segments:
         pairs = segment if isinstance(segment, list) else []
@@ -106,10 +88,10 @@ def _video(video: str, segments: object) -> Row:
             times.append((values["start"], values["end"]))
         else:
             faults.append(f"a segment without start and end: {json.dumps(values or segment)}")
-    return Row("", video, times=tuple(times), fault="; ".join(faults))
+    return AnnotationRow("", video, times=tuple(times), fault="; ".join(faults))
 
 
-def _csv(file: Path, text: str) -> Iterator[Row]:
+def _csv(file: Path, text: str) -> Iterator[AnnotationRow]:
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         header = [cell.strip().casefold() for cell in next(reader, [])]
@@ -124,25 +106,30 @@ def _csv(file: Path, text: str) -> Iterator[Row]:
         raise DataError(f"{file}, row {reader.line_num}: not CSV ({error})", "get the file again") from error
 
 
-def _of_ucf_crime(reader) -> Iterator[Row]:
+def _of_ucf_crime(reader) -> Iterator[AnnotationRow]:
     for video, *cells in filter(any, reader):
         cells = [cell.strip() for cell in cells]
         while cells and not cells[-1]:
             cells.pop()
         times = tuple(zip(cells[::2], cells[1::2], strict=False))
-        yield Row(f"row {reader.line_num}", video.strip(), times=times, open=cells[-1] if len(cells) % 2 else None)
+        yield AnnotationRow(f"row {reader.line_num}: ", video.strip(), times=times, fault=_without_end(cells))
 
 
-def _of_segments(reader, header: list[str]) -> Iterator[Row]:
+def _without_end(cells: list[str]) -> str:
+    """What is wrong with an odd number of times."""
+    return f"the last start, {cells[-1]}, has no end" if len(cells) % 2 and cells[-1] != NONE else ""
+
+
+def _of_segments(reader, header: list[str]) -> Iterator[AnnotationRow]:
     for cells in filter(any, reader):
         row = dict(zip(header, map(str.strip, cells), strict=False))
         start, end = row.get("start", ""), row.get("end", "")
         # A video that is named without times is one without a segment.
         times = ((start, end),) if start or end else ()
-        yield Row(f"row {reader.line_num}", row.get("video", ""), row.get("class", ""), times, whole=False)
+        yield AnnotationRow(f"row {reader.line_num}: ", row.get("video", ""), row.get("class", ""), times, whole=False)
 
 
-def _txt(file: Path, text: str) -> Iterator[Row]:
+def _txt(file: Path, text: str) -> Iterator[AnnotationRow]:
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
         if not fields or line.startswith("#"):
@@ -152,5 +139,4 @@ def _txt(file: Path, text: str) -> Iterator[Row]:
         video, cls, *cells = fields
         pairs = zip(cells[::2], cells[1::2], strict=False)
         times = tuple(pair for pair in pairs if pair != (NONE, NONE))
-        last = cells[-1] if len(cells) % 2 and cells[-1] != NONE else None
-        yield Row(f"line {number}", video, cls, times, last, rate=FRAMES_PER_SECOND)
+        yield AnnotationRow(f"line {number}: ", video, cls, times, _without_end(cells), FRAMES_PER_SECOND)

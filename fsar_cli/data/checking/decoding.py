@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fsar_cli.data.checking.fit import Seen
+from fsar_cli.data.checking.fit import VideoFacts
 from fsar_cli.data.checking.verdicts import Verdict, Verdicts
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.data.store.frames import FrameStore
@@ -28,17 +28,17 @@ from fsar_cli.reporting import SILENT, Reporter
 
 def look(
     tree: Tree, ids: Iterable[str], least: int, cache: Path | None, workers: int = 0, reporter: Reporter = SILENT
-) -> Seen:
+) -> VideoFacts:
     """What can be known of videos of a tree beyond their names; only with a `cache` are they decoded, see `decode`.
 
     A frame store has counted its frames; how long a video is only decoding tells.
     """
     counts = {record.id: record.frames for record in read_manifest(tree.root)} if tree.kind == "frames" else {}
     if cache is None:
-        return Seen(least, counts or None)
+        return VideoFacts(least, counts or None)
     verdicts = decode(tree, ids, cache, workers, reporter)
     counts |= {video: verdict.frames for video, verdict in verdicts.items() if not verdict.reason}
-    return Seen(least, counts, {video: verdict.reason for video, verdict in verdicts.items() if verdict.reason})
+    return VideoFacts(least, counts, {video: verdict.reason for video, verdict in verdicts.items() if verdict.reason})
 
 
 def decode(

@@ -12,10 +12,9 @@ A listed video can have these problems:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from fsar_cli.data.checking.deviation import Deviation, deviation
 from fsar_cli.data.episodes import check_drawable
 from fsar_cli.data.naming import Matches
 from fsar_cli.data.splits.file import Splits, Video
@@ -41,7 +40,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Seen:
+class VideoFacts:
     """What is known of a tree's videos beyond their names."""
 
     least: int = 1
@@ -104,19 +103,11 @@ class SplitCheck:
     extra: int
     """Usable videos beyond the protocol's number of their class."""
     shape: Shape
+    touched: float
+    """About the share of the whole's episodes that hold a lacking or extra video; no accuracy can differ by more."""
     problem: str
     """Why the episodes cannot be drawn from the usable videos; empty if they can."""
     remedy: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far an accuracy on the usable videos may lie from that on the whole."""
-
-    split: str
-    shape: Shape
-    deviation: Deviation | None
-    """None where the whole does not allow such episodes, or they are group-disjoint (nobody published such)."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +117,6 @@ class Check:
     classes: tuple[ClassCheck, ...]
     problems: tuple[Problem, ...]
     splits: tuple[SplitCheck, ...]
-    comparisons: tuple[Comparison, ...]
     unlisted: int
     counts: Counter[str] = field(default_factory=Counter)
     """Videos by problem."""
@@ -134,7 +124,7 @@ class Check:
     @property
     def listed(self) -> int:
         """Videos of the split file."""
-        return sum(entry.wanted for entry in self.classes)
+        return sum(line.wanted for line in self.classes)
 
     @property
     def ok(self) -> bool:
@@ -143,7 +133,7 @@ class Check:
         Short videos do not count against it unless a split cannot do without them.
         """
         bad = any(self.counts[kind] for kind in PROBLEMS if kind != "short")
-        return not bad and not any(entry.problem for entry in self.splits)
+        return not bad and not any(split.problem for split in self.splits)
 
 
 def check(
@@ -151,36 +141,29 @@ def check(
     tree: Tree,
     matches: Matches,
     shapes: Mapping[str, Shape],
-    seen: Seen = Seen(),
-    evaluations: Iterable[tuple[str, Shape]] = (),
-    spread: float | None = None,
+    facts: VideoFacts = VideoFacts(),
 ) -> Check:
     """Compare a split list with a tree, class by class, and try to draw each split's episodes from what can be used.
 
     Args:
         matches: what `match_videos` made of the list's ids and the tree's.
         shapes: the episodes wanted of each split the list holds.
-        evaluations: (split, shape) of the accuracies to compare with those on the whole.
-        spread: standard deviation of an episode's accuracy, see `deviation`.
     """
     problems = tuple(
         Problem(split, video.cls, video.id, kind, detail)
         for split, video in splits.rows
-        for kind, detail in _problems(video, matches, seen)
+        for kind, detail in _problems(video, matches, facts)
     )
-    unusable = {entry.video for entry in problems if entry.problem != "spelling"}
+    unusable = {problem.video for problem in problems if problem.problem != "spelling"}
     rows = tuple(row for row in splits.rows if row[1].id not in unusable)
     usable = Splits(rows, splits.header) if unusable else splits
-    classes = tuple(_classes(splits, usable, problems, shapes, seen))
+    classes = tuple(_classes(splits, usable, problems, shapes, facts))
     drawn = tuple(_split(splits, usable, classes, split, shapes[split]) for split in splits.names)
-    comparisons = tuple(
-        Comparison(split, shape, _compare(classes, split, shape, spread)) for split, shape in evaluations
-    )
     unlisted = len(tree.ids) - len(matches.found)
-    return Check(classes, problems, drawn, comparisons, unlisted, Counter(entry.problem for entry in problems))
+    return Check(classes, problems, drawn, unlisted, Counter(problem.problem for problem in problems))
 
 
-def _problems(video: Video, matches: Matches, seen: Seen) -> Iterator[tuple[str, str]]:
+def _problems(video: Video, matches: Matches, facts: VideoFacts) -> Iterator[tuple[str, str]]:
     there = matches.found.get(video.id)
     if there is None:
         if video.id in matches.ambiguous:
@@ -190,19 +173,19 @@ def _problems(video: Video, matches: Matches, seen: Seen) -> Iterator[tuple[str,
             others = matches.other_clips.get(video.id)
             yield "missing", f"another clip of it: {', '.join(others)}" if others else ""
         return
-    if reason := (seen.undecodable or {}).get(there):
+    if reason := (facts.undecodable or {}).get(there):
         yield "undecodable", reason
-    elif (frames := (seen.frames or {}).get(there, seen.least)) < seen.least:
-        yield "short", f"{counted(frames, 'frame')} of {seen.least}"
+    elif (frames := (facts.frames or {}).get(there, facts.least)) < facts.least:
+        yield "short", f"{counted(frames, 'frame')} of {facts.least}"
     if there != video.id:
         yield "spelling", there
 
 
 def _classes(
-    splits: Splits, usable: Splits, problems: Sequence[Problem], shapes: Mapping[str, Shape], seen: Seen
+    splits: Splits, usable: Splits, problems: Sequence[Problem], shapes: Mapping[str, Shape], facts: VideoFacts
 ) -> Iterator[ClassCheck]:
     """The classes of the list, and those of its protocol that it lacks."""
-    counts = Counter((entry.split, entry.cls, entry.problem) for entry in problems)
+    counts = Counter((problem.split, problem.cls, problem.problem) for problem in problems)
     wanted = Counter((split, video.cls) for split, video in splits.rows)
     left = Counter((split, video.cls) for split, video in usable.rows)
     published = _published(splits)
@@ -217,8 +200,8 @@ def _classes(
                 found=wanted[split, cls] - number["missing"] - number["ambiguous"],
                 missing=number["missing"],
                 ambiguous=number["ambiguous"],
-                undecodable=None if seen.undecodable is None else number["undecodable"],
-                short=None if seen.frames is None else number["short"],
+                undecodable=None if facts.undecodable is None else number["undecodable"],
+                short=None if facts.frames is None else number["short"],
                 spelling=number["spelling"],
                 usable=left[split, cls],
                 published=published[split].get(cls, 0) if split in published else None,
@@ -235,30 +218,25 @@ def _published(splits: Splits) -> Mapping[str, Mapping[str, int]]:
     return known.classes if known and known.clips != "annotated" else {}
 
 
-def _sizes(classes: Sequence[ClassCheck], split: str) -> list[tuple[int, int]]:
-    """(videos of the whole, usable videos) of each class of a split."""
-    entries = (entry for entry in classes if entry.split == split)
-    return [(e.wanted if e.published is None else e.published, e.usable) for e in entries]
-
-
 def _split(splits: Splits, usable: Splits, classes: Sequence[ClassCheck], split: str, shape: Shape) -> SplitCheck:
     message, hint = check_drawable(usable, split, **asdict(shape)) or ("", "")
-    sizes = _sizes(classes, split)
+    own = [line for line in classes if line.split == split]
+    sizes = [(line.wanted if line.published is None else line.published, line.usable) for line in own]
+    whole = sum(whole for whole, _ in sizes)
+    lacking = sum(max(whole - there, 0) for whole, there in sizes)
+    extra = sum(max(there - whole, 0) for whole, there in sizes)
+    # Each video of an episode is one of these with this chance, as if drawn one by one from the split.
+    share = (lacking + extra) / (whole + extra)
     return SplitCheck(
         split,
         classes=len(splits.classes(split)),
         left=len(usable.classes(split)),
         protocol=splits.header["protocol"] if split in _published(splits) else None,
-        whole=sum(whole for whole, _ in sizes),
-        lacking=sum(max(whole - there, 0) for whole, there in sizes),
-        extra=sum(max(there - whole, 0) for whole, there in sizes),
+        whole=whole,
+        lacking=lacking,
+        extra=extra,
         shape=shape,
+        touched=1 - (1 - share) ** (shape.way * (shape.shot + shape.queries)),
         problem=message,
         remedy=hint,
     )
-
-
-def _compare(classes: Sequence[ClassCheck], split: str, shape: Shape, spread: float | None) -> Deviation | None:
-    if shape.group_disjoint:
-        return None
-    return deviation(_sizes(classes, split), shape.way, shape.shot, shape.queries, spread)

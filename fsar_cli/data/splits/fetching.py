@@ -54,10 +54,10 @@ def fetch(protocol: Protocol, split: str, reporter: Reporter) -> bytes:
     source = address(protocol, split)
     reporter.log(f"fetching {source}")
     content = _download(source, split)
-    found = hashlib.sha256(content).hexdigest()
-    if found != wanted:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != wanted:
         raise DataError(
-            f"{source} sends a file with SHA-256 {found[:16]}, the {split} list of {protocol.name} has {wanted[:16]}",
+            f"{source} sends a file with SHA-256 {digest[:16]}, the {split} list of {protocol.name} has {wanted[:16]}",
             f"cut off, or answered by a proxy: try again, or fetch {protocol.address(split)} by hand and give --lists",
         )
     try:

@@ -90,11 +90,11 @@ class Splits:
         Raises:
             DataError: no such split, or no such class in it.
         """
-        known = self.classes(split)
+        classes = self.classes(split)
         if cls is None:
-            return [video for name in known for video in self._index[split][name]]
-        if cls not in known:
-            raise DataError(f"no class '{cls}' in split '{split}'", did_you_mean(cls, known))
+            return [video for name in classes for video in self._index[split][name]]
+        if cls not in classes:
+            raise DataError(f"no class '{cls}' in split '{split}'", did_you_mean(cls, classes))
         return list(self._index[split][cls])
 
     @cached_property

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fsar_cli.data.naming import Matches, fold, match_videos
 from fsar_cli.data.splits.file import Splits
 from fsar_cli.data.splits.lists import Lists
-from fsar_cli.data.splits.plan import ClassCount, Plan, some
+from fsar_cli.data.splits.plan import ClassCount, SplitPlan, some
 from fsar_cli.data.splits.protocols import SPLITS
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.errors import DataError
@@ -16,21 +16,21 @@ _EXAMPLES = 5
 _COMPUTED = ("fsar-splits", "digest", "counts", "tree", "created-by")
 
 
-def plan_lists(lists: Lists, tree: Tree) -> Plan:
+def plan_lists(lists: Lists, tree: Tree) -> SplitPlan:
     """The videos of published lists as the tree has them.
 
     Raises:
         DataError: not one of them is there.
     """
     chosen = lists.protocol
-    wanted = [(s, cls, f"{cls}/{video}") for s in SPLITS for cls, video in lists.entries.get(s, ())]
+    wanted = [(s, cls, f"{cls}/{video}") for s in SPLITS for cls, video in lists.lines.get(s, ())]
     name = f"{chosen.name}+{lists.variant}" if lists.variant else chosen.name
     hashes = ", ".join(f"{split} {sha}" for split, sha in lists.hashes.items())
     matches = _look_up(wanted, tree, name)
     return _plan(wanted, matches, tree, {"protocol": name, "style": chosen.style, "lists": hashes})
 
 
-def plan_again(splits: Splits, tree: Tree, name: str) -> Plan:
+def plan_again(splits: Splits, tree: Tree, name: str) -> SplitPlan:
     """The videos of a split file made from another tree, with the groups it gives them.
 
     Raises:
@@ -54,9 +54,9 @@ def _look_up(wanted: Sequence[tuple[str, str, str]], tree: Tree, name: str) -> M
     return matches
 
 
-def _plan(wanted: Sequence[tuple[str, str, str]], matches: Matches, tree: Tree, header: Mapping[str, str]) -> Plan:
+def _plan(wanted: Sequence[tuple[str, str, str]], matches: Matches, tree: Tree, header: Mapping[str, str]) -> SplitPlan:
     rows = [(split, cls, matches.found[video]) for split, cls, video in wanted if video in matches.found]
-    return Plan(rows, tuple(_counts(wanted, matches, tree)), header, by_name_alone=matches.anywhere)
+    return SplitPlan(rows, tuple(_counts(wanted, matches, tree)), header, by_name_alone=matches.anywhere)
 
 
 def _counts(wanted: Sequence[tuple[str, str, str]], matches: Matches, tree: Tree) -> Iterator[ClassCount]:
@@ -64,7 +64,7 @@ def _counts(wanted: Sequence[tuple[str, str, str]], matches: Matches, tree: Tree
     classes: dict[tuple[str, str], list[str]] = {}
     for split, cls, video in wanted:
         classes.setdefault((split, cls), []).append(video)
-    for (split, cls), videos in sorted(classes.items(), key=lambda entry: (SPLITS.index(entry[0][0]), entry[0][1])):
+    for (split, cls), videos in sorted(classes.items(), key=lambda pair: (SPLITS.index(pair[0][0]), pair[0][1])):
         homes = Counter(matches.found[v].rpartition("/")[0] for v in videos if v in matches.found)
         folder = homes.most_common(1)[0][0] if homes else folders.get(fold(cls))
         ambiguous = sum(video in matches.ambiguous for video in videos)

@@ -28,7 +28,7 @@ class Lists:
     """
 
     protocol: Protocol
-    entries: Mapping[str, Sequence[tuple[str, str]]]
+    lines: Mapping[str, Sequence[tuple[str, str]]]
     hashes: Mapping[str, str]
     variant: str = ""
 
@@ -62,8 +62,8 @@ def find_lists(
     else:
         contents = {s: (fetch(protocol, s, reporter), protocol.files[s].path) for s in protocol.splits}
         hashes, variant = {split: protocol.files[split].sha256 for split in protocol.splits}, ""
-    entries = {split: _named(protocol, split, read_list(*content)) for split, content in contents.items()}
-    return Lists(protocol, entries, hashes, variant)
+    lines = {split: _named(protocol, split, read_list(*content)) for split, content in contents.items()}
+    return Lists(protocol, lines, hashes, variant)
 
 
 def _content(path: Path) -> bytes:
@@ -84,18 +84,18 @@ def _paths(given: Iterable[Path]) -> Iterator[Path]:
         if not path.exists():
             raise DataError(f"no list {path}", "--lists takes files, or a folder that holds them")
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (entry for entry in inside if entry.is_file() and entry.stat().st_size <= LARGEST)
+        yield from (file for file in inside if file.is_file() and file.stat().st_size <= LARGEST)
 
 
 def _choose(protocol: Protocol, files: Sequence[_File], accept: bool) -> tuple[dict[str, _File], str]:
-    own = {split: entry.sha256 for split, entry in protocol.files.items() if split in protocol.splits}
-    if found := _by_hash(files, own):
-        return found, ""
+    own = {split: file.sha256 for split, file in protocol.files.items() if split in protocol.splits}
+    if chosen := _by_hash(files, own):
+        return chosen, ""
     for variant in protocol.variants:
-        if found := _by_hash(files, {split: entry.sha256 for split, entry in variant.files.items()}):
+        if chosen := _by_hash(files, {split: file.sha256 for split, file in variant.files.items()}):
             if not accept:
                 raise _refused(protocol, variant)
-            return found, variant.name
+            return chosen, variant.name
     chosen = {split: _by_name(protocol, split, files, own[split]) for split in protocol.splits}
     others = [split for split, file in chosen.items() if file.sha256 != own[split]]
     if not accept:
@@ -117,8 +117,8 @@ def _refused(protocol: Protocol, variant: Variant) -> DataError:
 
 
 def _by_hash(files: Sequence[_File], wanted: Mapping[str, str]) -> dict[str, _File] | None:
-    known = {file.sha256: file for file in reversed(files)}
-    return {s: known[sha] for s, sha in wanted.items()} if all(sha in known for sha in wanted.values()) else None
+    by_hash = {file.sha256: file for file in reversed(files)}
+    return {s: by_hash[sha] for s, sha in wanted.items()} if all(sha in by_hash for sha in wanted.values()) else None
 
 
 def _by_name(protocol: Protocol, split: str, files: Sequence[_File], own: str) -> _File:
@@ -126,22 +126,22 @@ def _by_name(protocol: Protocol, split: str, files: Sequence[_File], own: str) -
         f for f in files if f.path.name.lower().startswith(split)
     ]
     if len({file.sha256 for file in named}) != 1:
-        found = (
+        what = (
             f"could be {' or '.join(str(file.path) for file in named[:4])}" if named else "is not among the files given"
         )
         raise DataError(
-            f"the {split} list of {protocol.name} {found}",
+            f"the {split} list of {protocol.name} {what}",
             f"give its files one by one, named {split}..., or the folder of {protocol.repository}",
         )
     return named[0]
 
 
-def _named(protocol: Protocol, split: str, entries: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    known = {fold(name): name for name in protocol.classes[split]}
-    for cls in dict.fromkeys(cls for cls, _ in entries):
-        if fold(cls) not in known and not anonymous(cls):
+def _named(protocol: Protocol, split: str, lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    classes = {fold(name): name for name in protocol.classes[split]}
+    for cls in dict.fromkeys(cls for cls, _ in lines):
+        if fold(cls) not in classes and not anonymous(cls):
             raise DataError(
                 f"the class '{cls}' of the {split} list given is not in that split of {protocol.name}",
                 f"`fsar splits show {protocol.name}` lists its classes",
             )
-    return [(known.get(fold(cls), cls), video) for cls, video in entries]
+    return [(classes.get(fold(cls), cls), video) for cls, video in lines]

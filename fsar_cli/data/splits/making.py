@@ -16,7 +16,7 @@ from fsar_cli.data.splits.file import Splits, Video
 from fsar_cli.data.splits.groups import assign_groups, group_pattern
 from fsar_cli.data.splits.listed import plan_again, plan_lists
 from fsar_cli.data.splits.lists import Lists
-from fsar_cli.data.splits.plan import ClassCount, Plan, some
+from fsar_cli.data.splits.plan import ClassCount, SplitPlan, some
 from fsar_cli.data.splits.protocols import STYLES, Protocol, protocol, protocols
 from fsar_cli.data.splits.styles import plan_style
 from fsar_cli.data.splits.tree import Tree
@@ -103,13 +103,13 @@ def remake(
 
 
 def _known(rule: str) -> Protocol:
-    known = [*protocols(), *STYLES]
-    if rule not in known:
-        raise UsageError(f"unknown protocol '{rule}'", did_you_mean(rule, known) or f"allowed: {', '.join(known)}")
+    allowed = [*protocols(), *STYLES]
+    if rule not in allowed:
+        raise UsageError(f"unknown protocol '{rule}'", did_you_mean(rule, allowed) or f"allowed: {', '.join(allowed)}")
     return protocol(rule)
 
 
-def _plan_classes(chosen: Protocol, tree: Tree) -> Plan:
+def _plan_classes(chosen: Protocol, tree: Tree) -> SplitPlan:
     wanted = [(split, cls, number) for split in chosen.splits for cls, number in chosen.classes[split].items()]
     folders = match_folders((cls for _, cls, _ in wanted), tree.classes)
     if not folders:
@@ -124,7 +124,7 @@ def _plan_classes(chosen: Protocol, tree: Tree) -> Plan:
         for split, cls, number in wanted
     )
     rows = [(split, cls, video) for split, cls, _ in wanted for video in videos.get(cls, ())]
-    return Plan(rows, tuple(lines), {"protocol": chosen.name, "style": chosen.style})
+    return SplitPlan(rows, tuple(lines), {"protocol": chosen.name, "style": chosen.style})
 
 
 def _count(chosen: Protocol, videos: Sequence[str]) -> int:
@@ -134,7 +134,7 @@ def _count(chosen: Protocol, videos: Sequence[str]) -> int:
     return len({group or video for video, group in assign_groups(videos, chosen.groups, strict=False).items()})
 
 
-def _made(plan: Plan, tree: Tree, group_by: str | None, allow_missing: bool) -> Made:
+def _made(plan: SplitPlan, tree: Tree, group_by: str | None, allow_missing: bool) -> Made:
     if not allow_missing:
         plan.refuse_incomplete()
     pattern = group_pattern(group_by or "")

@@ -30,7 +30,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """Rows (split, class, tree id), the classes' counts, and the header lines that say where they come from.
 
     `left_out` {class: videos} has too few for the rule; `groups` {tree id: group} are known beforehand;
@@ -53,9 +53,9 @@ class Plan:
         missing, ambiguous = (sum(getattr(e, key) for e in self.classes) for key in ("missing", "ambiguous"))
         if not missing and not ambiguous:
             return
-        absent = [entry.cls for entry in self.classes if entry.folder is None]
+        absent = [line.cls for line in self.classes if line.folder is None]
         short = [f"{e.cls} ({e.found} of {e.wanted})" for e in self.classes if e.folder and (e.missing or e.ambiguous)]
-        examples = [example for entry in self.classes for example in entry.examples[:1]]
+        examples = [example for line in self.classes for example in line.examples[:1]]
         parts = [f"no folder for {some(absent)}"] if absent else []
         parts += [f"too few videos of {some(short)}"] if short else []
         parts += [f"for example {', '.join(examples[:3])}"] if examples else []

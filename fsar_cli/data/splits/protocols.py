@@ -105,14 +105,14 @@ def folder() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "splits"
 
 
-def _files(entries: Mapping[str, Mapping]) -> Mapping[str, ListFile]:
-    return MappingProxyType({split: ListFile(**entry) for split, entry in entries.items()})
+def _files(files: Mapping[str, Mapping]) -> Mapping[str, ListFile]:
+    return MappingProxyType({split: ListFile(**file) for split, file in files.items()})
 
 
 def _parse(text: str) -> Protocol:
     tree = yaml.safe_load(text)
     source, groups, clips = tree.pop("source"), tree.pop("groups", {}), tree.pop("videos", "all")
-    variants = [Variant(**{**entry, "files": _files(entry["files"])}) for entry in tree.pop("variants", ())]
+    variants = [Variant(**{**variant, "files": _files(variant["files"])}) for variant in tree.pop("variants", ())]
     re.compile(groups.get("regex", ""))
     if clips not in CLIPS:
         raise ValueError(f"videos: {clips}, allowed: {', '.join(CLIPS)}")
@@ -131,8 +131,8 @@ def _parse(text: str) -> Protocol:
 
 @cache
 def _all() -> Mapping[str, Protocol]:
-    found = [_parse(path.read_text(encoding="utf-8")) for path in sorted(folder().glob("*.yaml"))]
-    return MappingProxyType({entry.name: entry for entry in found})
+    shipped = [_parse(path.read_text(encoding="utf-8")) for path in sorted(folder().glob("*.yaml"))]
+    return MappingProxyType({chosen.name: chosen for chosen in shipped})
 
 
 def protocols() -> dict[str, Protocol]:
@@ -161,7 +161,7 @@ def protocols_of(dataset: str) -> tuple[str, ...]:
     """
     asked = fold(dataset)
     return tuple(
-        entry.name
-        for entry in protocols().values()
-        if asked in (fold(entry.name), fold(entry.dataset), fold(entry.name.rpartition("-")[0]))
+        chosen.name
+        for chosen in protocols().values()
+        if asked in (fold(chosen.name), fold(chosen.dataset), fold(chosen.name.rpartition("-")[0]))
     )

@@ -50,21 +50,21 @@ def read_list(content: bytes, name: str) -> list[tuple[str, str]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        entry = _entry(line.strip())
-        if entry is None:
+        named = _class_and_video(line.strip())
+        if named is None:
             raise DataError(
                 f"{name}, line {number} is of no known form: '{line.strip()[:100]}'",
                 "known are class/video and train0//folder/class/video.mp4, one a line",
             )
-        if entry in lines:
-            raise DataError(f"{name} lists {'/'.join(entry)} twice, in lines {lines[entry]} and {number}")
-        lines[entry] = number
+        if named in lines:
+            raise DataError(f"{name} lists {'/'.join(named)} twice, in lines {lines[named]} and {number}")
+        lines[named] = number
     if not lines:
         raise DataError(f"{name} lists no video", "a list has one class/video a line")
     return list(lines)
 
 
-def _entry(line: str) -> tuple[str, str] | None:
+def _class_and_video(line: str) -> tuple[str, str] | None:
     number, doubled, path = line.partition("//")
     parts = path.split("/") if doubled else line.split("/")
     fits = "/" not in number and len(parts) >= 2 if doubled else len(parts) == 2

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fsar_cli.data.naming import match_folders
-from fsar_cli.data.splits.plan import ClassCount, Plan, some
+from fsar_cli.data.splits.plan import ClassCount, SplitPlan, some
 from fsar_cli.data.splits.protocols import SPLITS
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.errors import DataError, UsageError, did_you_mean
@@ -33,7 +33,7 @@ def plan_style(
     named: Mapping[str, Sequence[str]] | None = None,
     per_class: int | None = None,
     allow_missing: bool = False,
-) -> Plan:
+) -> SplitPlan:
     """Choose classes and videos of a tree; arguments as in `making.make`.
 
     Raises:
@@ -53,7 +53,9 @@ def plan_style(
     header = {"protocol": "none", "style": style}
     if not named or limit:
         header["seed"] = str(seed)
-    return Plan(rows, lines, header, {c: len(videos) for c, videos in tree.classes.items() if len(videos) < at_least})
+    return SplitPlan(
+        rows, lines, header, {c: len(videos) for c, videos in tree.classes.items() if len(videos) < at_least}
+    )
 
 
 def _named(named: Mapping[str, Sequence[str]], tree: Tree) -> dict[str, list[str]]:

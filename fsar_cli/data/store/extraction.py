@@ -5,6 +5,7 @@ place and appends the manifest's row. A video is done when both exist, so a kill
 keeps no half one.
 """
 
+import errno
 import os
 import shutil
 import time
@@ -13,17 +14,29 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fsar_cli.config import ExtractConfig
+from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.filling import PARTIAL, StoreWriter, locked
-from fsar_cli.data.store.records import Record, Settings
+from fsar_cli.data.store.frames import KINDS
+from fsar_cli.data.store.records import Record
 from fsar_cli.data.store.sources import Source
-from fsar_cli.data.store.storing import Job, store_video
 from fsar_cli.data.store.workers import Crashed, run_tasks
-from fsar_cli.data.video import printable
+from fsar_cli.data.video import printable, probe, scaled_size
 from fsar_cli.errors import DataError, Interrupted
 from fsar_cli.reporting import SILENT, Reporter
 
 CLAMPED = 1.0
 """A segment that ends so many seconds after its video is worth a word: annotations are in whole seconds."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class VideoTask:
+    """One video, where what is kept of it goes, and how."""
+
+    source: Source
+    folder: Path
+    settings: ExtractConfig
 
 
 @dataclass
@@ -45,7 +58,7 @@ class ExtractResult:
 def extract(
     videos: Iterable[Source],
     out: Path,
-    settings: Settings = Settings(),  # noqa: B008 - frozen
+    settings: ExtractConfig,
     workers: int = 0,
     reporter: Reporter = SILENT,
     overwrite: bool = False,
@@ -53,6 +66,7 @@ def extract(
     """Extract the videos that the store lacks; a video that cannot be read is noted and the others go on.
 
     Args:
+        settings: as `Config.stored` completes them.
         workers: processes; 0 works in this one.
         overwrite: first remove what the store holds. Needed to change the settings.
 
@@ -64,16 +78,16 @@ def extract(
     with locked(out):
         store = StoreWriter(out, settings, overwrite)
         todo = store.begin(list(videos))
-        jobs = _jobs(todo, out, settings)
+        tasks = _tasks(todo, out, settings)
         result = ExtractResult(skipped=store.skipped)
         try:
             with (
-                reporter.track("extract", len(todo), "videos") as task,
-                closing(run_tasks(store_video, jobs, workers)) as outcomes,
+                reporter.track("extract", len(todo), "videos") as bar,
+                closing(run_tasks(store_video, tasks, workers)) as outcomes,
             ):
-                for job, outcome in outcomes:
-                    _file(job, outcome, store, result, reporter)
-                    task.advance(frames=result.frames, failed=len(result.failed))
+                for task, outcome in outcomes:
+                    _file(task, outcome, store, result, reporter)
+                    bar.advance(frames=result.frames, failed=len(result.failed))
         except KeyboardInterrupt as error:
             text = f"interrupted: {result.done} of {len(todo)} videos were extracted and are kept"
             raise Interrupted(text, "run the same command again to go on") from error
@@ -83,33 +97,75 @@ def extract(
     return result
 
 
-def _jobs(todo: list[Source], out: Path, settings: Settings) -> list[Job]:
+def _tasks(todo: list[Source], out: Path, settings: ExtractConfig) -> list[VideoTask]:
     # Short names of our own: a video's name may be as long as the file system allows. The process number keeps apart a
     # worker that outlives its killed parent for a moment.
     folders = (out / PARTIAL / f"{os.getpid()}-{number}" for number in range(len(todo)))
-    return [Job(source, folder, settings) for source, folder in zip(todo, folders, strict=False)]
+    return [VideoTask(source, folder, settings) for source, folder in zip(todo, folders, strict=False)]
 
 
-def _file(job: Job, outcome: object, store: StoreWriter, result: ExtractResult, reporter: Reporter) -> None:
+def _file(task: VideoTask, outcome: object, store: StoreWriter, result: ExtractResult, reporter: Reporter) -> None:
     """Put one outcome where it belongs: the store, or the list of failures."""
     if isinstance(outcome, Record):
         try:
-            store.add(outcome, job.folder)
+            store.add(outcome, task.folder)
         except OSError as error:
             raise _refused(store, error) from error
         result.done, result.frames = result.done + 1, result.frames + outcome.frames
         reporter.detail(f"{printable(outcome.id)}: {outcome.frames} frames of {outcome.width} x {outcome.height}")
-        if job.source.span and (lost := job.source.span[1] - outcome.start - outcome.duration) > CLAMPED:
+        if task.source.span and (lost := task.source.span[1] - outcome.start - outcome.duration) > CLAMPED:
             reporter.warn(f"{printable(outcome.id)}: the video ends {lost:.1f} s before the segment does")
         return
-    shutil.rmtree(job.folder, ignore_errors=True)
+    shutil.rmtree(task.folder, ignore_errors=True)
     if isinstance(outcome, OSError):
         raise _refused(store, outcome)
     reason = f"its worker process died ({outcome.cause})" if isinstance(outcome, Crashed) else str(outcome)
-    result.failed.append((job.source.path, reason))
-    reporter.warn(f"{printable(job.source.path)}: {reason}")
-    store.add_failure(job.source, reason)
+    result.failed.append((task.source.path, reason))
+    reporter.warn(f"{printable(task.source.path)}: {reason}")
+    store.add_failure(task.source, reason)
 
 
 def _refused(store: StoreWriter, error: OSError) -> DataError:
     return DataError(f"{store.root} takes no more: {error.strerror}", "free some space and run the same again")
+
+
+def store_video(task: VideoTask) -> Record | str | OSError:
+    """Decode one video into `task.folder`: the work of a worker process.
+
+    Returns:
+        The manifest's row; or the reason why the video cannot be read; or the error of a disk that takes no more.
+    """
+    try:
+        return _store(task)
+    except DataError as error:
+        return error.message.removeprefix(f"{printable(task.source.path)}: ")
+    except OSError as error:
+        return error if error.errno in FULL else f"its frames cannot be written ({error.strerror})"
+    except MemoryError:
+        return "not enough memory for its pictures"
+
+
+def _store(task: VideoTask) -> Record:
+    source, settings = task.source, task.settings
+    info, clip = probe(source.path), ClipFrames(source, settings)
+    shutil.rmtree(task.folder, ignore_errors=True)
+    task.folder.mkdir(parents=True)
+    KINDS[settings.store].collect(clip, task.folder)
+    chosen, times = clip.chosen, clip.chosen.times
+    width, height = scaled_size(info.width, info.height, settings.short_side or None)
+    fps = (chosen.count - 1) / chosen.last if chosen.count > 1 else info.fps
+    return Record(
+        id=source.id,
+        label=source.label,
+        source=str(source.path),
+        source_width=info.width,
+        source_height=info.height,
+        source_fps=round(fps, 6),
+        source_frames=chosen.count,
+        width=width,
+        height=height,
+        fps=round((len(times) - 1) / times[-1] if len(times) > 1 else fps, 6),
+        frames=len(times),
+        duration=round(chosen.last + 1 / fps, 6),
+        start=clip.stretch[0],
+    )

@@ -4,18 +4,16 @@ import csv
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from pathlib import Path
 
-from fsar_cli.data.store.linked import LinkedWriter
-from fsar_cli.data.store.loose import LooseWriter
-from fsar_cli.data.store.packed import PackedWriter
+from fsar_cli.config import ExtractConfig
+from fsar_cli.data.store.frames import KINDS
 from fsar_cli.data.store.records import (
     ANEW,
     MANIFEST,
     SETTINGS,
     Record,
-    Settings,
     manifest_rows,
     read_manifest,
     read_settings,
@@ -29,8 +27,6 @@ from fsar_cli.errors import UsageError
 from fsar_cli.files import lock
 
 PARTIAL, LOCK, FAILED = ".partial", ".lock", "failed.csv"
-WRITERS = {"files": LooseWriter, "packed": PackedWriter, "videos": LinkedWriter}
-"""What each kind of store does with a finished video: whole, open, place, close."""
 
 
 @contextmanager
@@ -53,8 +49,8 @@ def _is_strange(out: Path) -> bool:
     return not (out / SETTINGS).exists() and any(not path.name.startswith(".") for path in out.iterdir())
 
 
-def _difference(old: Settings, new: Settings) -> str:
-    before, now = asdict(old), asdict(new)
+def _difference(old: ExtractConfig, new: ExtractConfig) -> str:
+    before, now = old.model_dump(), new.model_dump()
     changed = [name for name in before if before[name] != now[name]]
     return ", ".join(f"{name} {before[name]} (now {now[name]})" for name in changed)
 
@@ -69,7 +65,7 @@ class StoreWriter:
         UsageError: the store was made with other settings.
     """
 
-    def __init__(self, root: Path, settings: Settings, overwrite: bool) -> None:
+    def __init__(self, root: Path, settings: ExtractConfig, overwrite: bool) -> None:
         self.root, self.skipped = root, 0
         shutil.rmtree(root / PARTIAL, ignore_errors=True)
         if overwrite:
@@ -77,8 +73,8 @@ class StoreWriter:
         old = read_settings(root)
         if old not in (None, settings):
             raise UsageError(f"{root} was made with {_difference(old, settings)}", ANEW)
-        self._writer = WRITERS[settings.store](root)
-        self._records = {r.id: r for r in read_manifest(root) if self._writer.whole(r)}
+        self._kind = KINDS[settings.store](root)
+        self._records = {r.id: r for r in read_manifest(root) if self._kind.whole(r)}
         write_settings(root, settings)
         self._manifest = self._failed = None
 
@@ -99,7 +95,7 @@ class StoreWriter:
             UsageError: a video is there under another id, or a clip that began elsewhere under this one.
         """
         self._refuse_others(videos)
-        if isinstance(self._writer, LinkedWriter):  # what is read from the videos must know where they are now
+        if self._kind.reads_videos:  # what is read from the videos must know where they are now
             for video in videos:
                 if video.id in self._records and self._records[video.id].source != str(video.path):
                     del self._records[video.id]
@@ -107,7 +103,7 @@ class StoreWriter:
         self.skipped = len(videos) - len(todo)
         (self.root / FAILED).unlink(missing_ok=True)
         write_manifest(self.root, self._records.values())  # also repairs a last row that was left unfinished
-        self._writer.open(list(self._records.values()))
+        self._kind.open(list(self._records.values()))
         self._manifest = (self.root / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="")
         return todo
 
@@ -125,7 +121,7 @@ class StoreWriter:
 
     def add(self, record: Record, folder: Path) -> None:
         """Put what a worker left in a folder in its place, then list it: in this order a listed video is whole."""
-        self._writer.place(record, folder)
+        self._kind.place(record, folder)
         shutil.rmtree(folder, ignore_errors=True)
         csv.writer(self._manifest, lineterminator="\n").writerow(astuple(record))
         self._manifest.flush()
@@ -140,7 +136,7 @@ class StoreWriter:
 
     def close(self) -> None:
         """Close the tables and remove what was not finished."""
-        self._writer.close()
+        self._kind.close()
         for file in (self._manifest, self._failed):
             if file is not None:
                 file.close()

@@ -25,18 +25,56 @@ the clip is complete and in its place, so whatever the manifest lists is whole.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from fsar_cli.data.sizes import scaled_size
+from fsar_cli.config import ExtractConfig
+from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.linked import LinkedFrames
 from fsar_cli.data.store.loose import LooseFrames
 from fsar_cli.data.store.packed import PackedFrames
-from fsar_cli.data.store.records import MANIFEST, Record, Settings, read_manifest, read_settings
+from fsar_cli.data.store.records import MANIFEST, Record, read_manifest, read_settings
+from fsar_cli.data.video.picture import scaled_size
 from fsar_cli.errors import DataError
 
-READERS = {"files": LooseFrames, "packed": PackedFrames, "videos": LinkedFrames}
+
+class Kind(Protocol):
+    """One way to keep clips: what a worker collects, how it comes into the store, how it is read."""
+
+    reads_videos: bool
+    """Whether the video files are needed for reading."""
+
+    def __init__(self, root: Path) -> None: ...
+
+    @staticmethod
+    def collect(clip: ClipFrames, folder: Path) -> None:
+        """In a worker process: leave what is kept of a clip in an empty folder."""
+
+    def whole(self, record: Record) -> bool:
+        """Whether all of a listed clip is still there."""
+
+    def open(self, records: Sequence[Record]) -> None:
+        """Begin to add to the clips listed, in one process; what a killed run left behind is removed."""
+
+    def place(self, record: Record, folder: Path) -> None:
+        """Put what a worker left where it belongs."""
+
+    def close(self) -> None:
+        """End adding."""
+
+    def fingerprint(self, record: Record) -> str:
+        """Text that changes when the clip is extracted anew from something else."""
+
+    def seconds(self, record: Record) -> np.ndarray:
+        """Times as `FrameStore.seconds`."""
+
+    def read(self, record: Record, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+        """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist."""
+
+
+KINDS: dict[str, type[Kind]] = {"files": LooseFrames, "packed": PackedFrames, "videos": LinkedFrames}
+"""The kinds of store, by the values of `extract.store`."""
 
 
 class FrameStore:
@@ -52,13 +90,13 @@ class FrameStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._records: dict[str, Record] | None = None
-        self._reader = None
+        self._opened: Kind | None = None
         if not (self.root / MANIFEST).is_file():
             kind = "is not a frame store" if self.root.is_dir() else "does not exist"
             raise DataError(f"{self.root} {kind}", f"`fsar extract-frames VIDEOS {self.root}` makes it")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_records": None, "_reader": None}
+        return {"root": self.root, "_records": None, "_opened": None}
 
     @property
     def _table(self) -> dict[str, Record]:
@@ -89,19 +127,19 @@ class FrameStore:
 
     def absent(self) -> list[str]:
         """Ids of the clips whose video file is needed for reading (kind `videos`) and is away or has changed."""
-        reader = self._pictures
-        return [i for i in self.ids if not reader.at_hand(self.record(i))] if isinstance(reader, LinkedFrames) else []
+        kind = self._kind
+        return [i for i in self.ids if not kind.at_hand(self.record(i))] if isinstance(kind, LinkedFrames) else []
 
     @property
-    def _pictures(self) -> LooseFrames | PackedFrames | LinkedFrames:
-        if self._reader is None:
-            self._reader = READERS[(read_settings(self.root) or Settings()).store](self.root)
-        return self._reader
+    def _kind(self) -> Kind:
+        if self._opened is None:
+            self._opened = KINDS[(read_settings(self.root) or ExtractConfig()).store](self.root)
+        return self._opened
 
     def fingerprint(self, video_id: str) -> str:
         """Text that changes when the pictures of a video are extracted anew from something else."""
         record = self.record(video_id)
-        return f"{record} {self._pictures.fingerprint(record)}"
+        return f"{record} {self._kind.fingerprint(record)}"
 
     def seconds(self, video_id: str) -> np.ndarray:
         """Time of each stored frame since the clip's first frame, float64 [n].
@@ -109,7 +147,7 @@ class FrameStore:
         Raises:
             DataError: no such video, or its times are missing or damaged.
         """
-        return self._pictures.seconds(self.record(video_id))
+        return self._kind.seconds(self.record(video_id))
 
     def read(self, video_id: str, indices: Sequence[int], short_side: int | None = None) -> np.ndarray:
         """Pictures by 0-based index, in the order asked for, scaled so that the short side is exactly `short_side`.
@@ -124,4 +162,4 @@ class FrameStore:
         for index in indices:
             if not 0 <= index < record.frames:
                 raise DataError(f"'{video_id}' has no frame {index}: it has {record.frames}, counted from 0")
-        return self._pictures.read(record, indices, scaled_size(record.width, record.height, short_side))
+        return self._kind.read(record, indices, scaled_size(record.width, record.height, short_side))

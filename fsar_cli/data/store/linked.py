@@ -17,12 +17,12 @@ from zipfile import BadZipFile
 import numpy as np
 from PIL import Image
 
-from fsar_cli.data.store.jpeg import resized
+from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.records import Record
-from fsar_cli.data.store.shards import Place, ShardReader, ShardWriter
+from fsar_cli.data.store.shards import ShardPlace, Shards
 from fsar_cli.data.video import iter_frames, printable
-from fsar_cli.data.video.picture import Picture
-from fsar_cli.data.video.positions import Entry, Position, Positions, read_positions
+from fsar_cli.data.video.picture import FrameScaler, resized
+from fsar_cli.data.video.positions import EntryPoint, Position, Positions, read_positions
 from fsar_cli.errors import DataError
 
 TABLE = "index.npz"
@@ -38,41 +38,31 @@ def signature(path: Path) -> tuple[int, int]:
     return facts.st_size, int(facts.st_mtime)
 
 
-class LinkedSink:
-    """Where a worker leaves a video's positions."""
+class LinkedFrames(Shards):
+    """The kind of store `videos`; see `frames.Kind`. A video is open for the time of one call only."""
 
-    def __init__(self, folder: Path, source: Path, positions: Positions) -> None:
-        self._folder, self._positions, self._frames = folder, positions, []
-        self._file = signature(source)  # before decoding: a change meanwhile is to be noticed
+    reads_videos = True
 
-    def add(self, position: Position) -> None:
-        """Take the next frame."""
-        self._frames.append(position)
-
-    def drop(self, position: int) -> None:
-        """Give up one of the frames taken and kept so far."""
-        self._frames.pop(position)
-
-    def finish(self, times: Sequence[float]) -> None:
-        """Find the entries and write the table."""
-        rows = [(*frame, second) for frame, second in zip(self._frames, times, strict=True)]
-        entries = np.array(self._positions.entries(), np.int64).reshape(-1, 2)
-        arrays = {"frames": np.array(rows, FRAMES), "entries": entries, "source": np.array(self._file)}
-        np.savez_compressed(self._folder / TABLE, **arrays)
-
-
-class LinkedWriter(ShardWriter):
-    """Appends finished tables to the shards."""
+    @staticmethod
+    def collect(clip: ClipFrames, folder: Path) -> None:
+        """Find where the frames lie and where decoding may begin, and leave the table."""
+        file = signature(clip.source.path)  # before decoding: a change meanwhile is to be noticed
+        positions = Positions(clip.source.path, *clip.stretch)
+        taken = [position for _, position in positions.frames(clip.chosen)]
+        rows = [(*taken[n], second) for n, second in zip(clip.chosen.kept, clip.chosen.times, strict=True)]
+        entries = np.array(positions.entries(), np.int64).reshape(-1, 2)
+        arrays = {"frames": np.array(rows, FRAMES), "entries": entries, "source": np.array(file)}
+        np.savez_compressed(folder / TABLE, **arrays)
 
     def whole(self, record: Record) -> bool:
-        """Whether a listed video is still there, and no other file in its stead; one that is away may come back."""
+        """As `Kind.whole`: no other file lies in the video's stead; one that is away may come back."""
         if not super().whole(record):
             return False
         paths = _sources(self.root, record, self.places[record.id])
         return _find(self.root, record, self.places[record.id]) is not None or not any(path.exists() for path in paths)
 
     def place(self, record: Record, folder: Path) -> None:
-        """Take what a worker left in a folder."""
+        """Append the table to the shards."""
         table = (folder / TABLE).read_bytes()
         with np.load(BytesIO(table)) as arrays:
             size, time = arrays["source"].tolist()
@@ -80,25 +70,7 @@ class LinkedWriter(ShardWriter):
         with suppress(ValueError):  # Windows: another drive
             relative = os.path.relpath(record.source, self.root.resolve())
         self.begin(len(table))
-        self.finish(f"{record.id}/{TABLE}", table, Place(record.id, 0, 0, 0, size, time, relative))
-
-
-def _sources(root: Path, record: Record, place: Place) -> list[Path]:
-    """Where the video may lie."""
-    return [Path(record.source), *([root / place.source] if place.source else [])]
-
-
-def _find(root: Path, record: Record, place: Place) -> Path | None:
-    """The video file that was indexed; None where it is not there or has changed."""
-    for path in _sources(root, record, place):
-        with suppress(OSError):
-            if signature(path) == (place.source_size, place.source_time):
-                return path
-    return None
-
-
-class LinkedFrames(ShardReader):
-    """Decodes the frames. A video is open for the time of one call only."""
+        self.finish(f"{record.id}/{TABLE}", table, ShardPlace(record.id, 0, 0, 0, size, time, relative))
 
     def seconds(self, record: Record) -> np.ndarray:
         """Times as `FrameStore.seconds`."""
@@ -110,12 +82,10 @@ class LinkedFrames(ShardReader):
             return np.empty((0, size[1], size[0], 3), np.uint8)
         frames, entries = self._tables(record)
         path = self._source(record)
-        rows = frames[sorted(set(indices))]
-        wanted = [Position(*row) for row in rows[["number", "stamp"]].tolist()]
-        found = self._decoded(record, path, [Entry(*row) for row in entries.tolist()], wanted)
-        numbers = frames["number"][list(indices)].tolist()
-        pictures = {number: resized(Image.fromarray(picture), size) for number, picture in found.items()}
-        return np.stack([pictures[number] for number in numbers])
+        wanted = [Position(*row) for row in frames[sorted(set(indices))][["number", "stamp"]].tolist()]
+        decoded = self._decoded(record, path, [EntryPoint(*row) for row in entries.tolist()], wanted)
+        pictures = {number: resized(Image.fromarray(picture), size) for number, picture in decoded.items()}
+        return np.stack([pictures[number] for number in frames["number"][list(indices)].tolist()])
 
     def at_hand(self, record: Record) -> bool:
         """Whether the video file is where it may be, and the one that was indexed."""
@@ -123,20 +93,20 @@ class LinkedFrames(ShardReader):
         return place is not None and _find(self.root, record, place) is not None
 
     def _decoded(
-        self, record: Record, path: Path, entries: list[Entry], wanted: list[Position]
+        self, record: Record, path: Path, entries: list[EntryPoint], wanted: list[Position]
     ) -> dict[int, np.ndarray]:
         """Frame number -> picture of the stored size."""
         side = min(record.width, record.height)
-        found = read_positions(path, entries, wanted, Picture(path, side))
+        pictures = read_positions(path, entries, wanted, FrameScaler(path, side))
         shape = (record.height, record.width, 3)
-        if found is None or any(picture.shape != shape for picture in found.values()):
+        if pictures is None or any(picture.shape != shape for picture in pictures.values()):
             # Another decoder than at indexing, or pictures that change their size: the sequential reading is the truth.
             numbers = {position.number for position in wanted}
             frames = iter_frames(path, side, lambda number, _: number in numbers, 1, record.start)
-            found = dict(zip(sorted(numbers), (picture for _, picture in frames), strict=False))
-            if len(found) < len(numbers):
+            pictures = dict(zip(sorted(numbers), (picture for _, picture in frames), strict=False))
+            if len(pictures) < len(numbers):
                 raise DataError(f"{printable(path)}: frame {wanted[-1].number} does not exist any more", AGAIN)
-        return found
+        return pictures
 
     def _source(self, record: Record) -> Path:
         place = self.places[record.id]
@@ -158,3 +128,17 @@ class LinkedFrames(ShardReader):
             if frames.dtype != FRAMES or len(frames) != record.frames or entries.shape[1:] != (2,):
                 raise ValueError(f"its table is not one of {record.frames} frames")
         return frames, entries
+
+
+def _sources(root: Path, record: Record, place: ShardPlace) -> list[Path]:
+    """Where the video may lie."""
+    return [Path(record.source), *([root / place.source] if place.source else [])]
+
+
+def _find(root: Path, record: Record, place: ShardPlace) -> Path | None:
+    """The video file that was indexed; None where it is not there or has changed."""
+    for path in _sources(root, record, place):
+        with suppress(OSError):
+            if signature(path) == (place.source_size, place.source_time):
+                return path
+    return None

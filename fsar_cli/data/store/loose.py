@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fsar_cli.data.store import jpeg
+from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.records import Record
+from fsar_cli.data.video.picture import from_jpeg
 from fsar_cli.errors import DataError
 
 SECONDS = "seconds.txt"
@@ -20,44 +21,36 @@ def frame_name(index: int) -> str:
     return f"{index + 1:08d}.jpg"
 
 
-class LooseSink:
-    """Where a worker leaves a video's JPEGs: the folder as it is to be."""
+class LooseFrames:
+    """The kind of store `files`; see `frames.Kind`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._files, self._count = folder, [], 0
-
-    def add(self, data: bytes) -> None:
-        """Take the next frame."""
-        self._files.append(self._folder / frame_name(self._count))
-        self._files[-1].write_bytes(data)
-        self._count += 1
-
-    def drop(self, position: int) -> None:
-        """Give up one of the frames taken and kept so far."""
-        self._files.pop(position).unlink()
-
-    def finish(self, times: Sequence[float]) -> None:
-        """Number the frames and write their times."""
-        for index, file in enumerate(self._files if len(self._files) < self._count else ()):
-            file.rename(self._folder / frame_name(index))  # only ever to a lower number, and that one is free
-        (self._folder / SECONDS).write_text("".join(f"{second!r}\n" for second in times), encoding="utf-8")
-
-
-class LooseWriter:
-    """Moves finished folders into their places."""
+    reads_videos = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @staticmethod
+    def collect(clip: ClipFrames, folder: Path) -> None:
+        """Make the folder as it is to be in the store."""
+        for number, data in enumerate(clip.jpegs()):
+            (folder / frame_name(number)).write_bytes(data)
+        kept, taken = clip.chosen.kept, clip.chosen.taken
+        for index, number in enumerate(kept if len(kept) < taken else ()):
+            # Only ever to a lower number, whose own frame has moved on already or was given up.
+            (folder / frame_name(number)).replace(folder / frame_name(index))
+        for number in range(len(kept), taken):
+            (folder / frame_name(number)).unlink(missing_ok=True)
+        (folder / SECONDS).write_text("".join(f"{second!r}\n" for second in clip.chosen.times), encoding="utf-8")
+
     def whole(self, record: Record) -> bool:
-        """Whether a listed video is still there."""
+        """As `Kind.whole`: the last frame is there."""
         return (self.root / record.id / frame_name(record.frames - 1)).is_file()
 
     def open(self, records: Sequence[Record]) -> None:
-        """Begin to add to the videos listed."""
+        """Nothing to do."""
 
     def place(self, record: Record, folder: Path) -> None:
-        """Take what a worker left in a folder."""
+        """Move the folder into its place."""
         place = self.root / record.id
         shutil.rmtree(place, ignore_errors=True)  # left by a run that was killed between the move and the row
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -65,13 +58,6 @@ class LooseWriter:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-class LooseFrames:
-    """Reads the frames."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     def fingerprint(self, record: Record) -> str:
         """When the folder was filled."""
@@ -94,7 +80,7 @@ class LooseFrames:
         for slot, index in enumerate(indices):
             path = self.root / record.id / frame_name(index)
             try:
-                pictures[slot] = jpeg.decode(path.read_bytes(), size)
+                pictures[slot] = from_jpeg(path.read_bytes(), size)
             except FileNotFoundError as error:
                 raise DataError(f"the frame {path} is missing", AGAIN) from error
             except (OSError, ValueError) as error:

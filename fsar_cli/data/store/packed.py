@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fsar_cli.data.store import jpeg
+from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.loose import frame_name
 from fsar_cli.data.store.records import Record
-from fsar_cli.data.store.shards import Place, ShardReader, ShardWriter, read_at
+from fsar_cli.data.store.shards import ShardPlace, Shards, read_at
+from fsar_cli.data.video.picture import from_jpeg
 
 TABLE = "index.npy"
 COLUMNS = np.dtype([("position", "<i8"), ("size", "<i8"), ("seconds", "<f8")])
@@ -22,51 +23,31 @@ ROOM = 1024
 """Bytes a frame takes in a tar beside its own, at most."""
 
 
-class PackedSink:
-    """Where a worker leaves a video's JPEGs: one file of them, end to end, and the table with positions in that."""
+class PackedFrames(Shards):
+    """The kind of store `packed`; see `frames.Kind`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._spool = folder, (folder / SPOOL).open("wb")
-        self._spans: list[tuple[int, int]] = []
+    reads_videos = False
 
-    def add(self, data: bytes) -> None:
-        """Take the next frame."""
-        self._spans.append((self._spool.tell(), len(data)))
-        self._spool.write(data)
-
-    def drop(self, position: int) -> None:
-        """Give up one of the frames taken and kept so far."""
-        self._spans.pop(position)
-
-    def finish(self, times: Sequence[float]) -> None:
-        """Write the table."""
-        self._spool.close()
-        rows = [(*span, second) for span, second in zip(self._spans, times, strict=True)]
-        np.save(self._folder / TABLE, np.array(rows, COLUMNS))
-
-
-class PackedWriter(ShardWriter):
-    """Appends finished videos to the shards."""
+    @staticmethod
+    def collect(clip: ClipFrames, folder: Path) -> None:
+        """Leave one file of JPEGs, end to end, and the table with positions in that."""
+        spans = []
+        with (folder / SPOOL).open("wb") as spool:
+            for data in clip.jpegs():
+                spans.append((spool.tell(), len(data)))
+                spool.write(data)
+        rows = [(*spans[n], second) for n, second in zip(clip.chosen.kept, clip.chosen.times, strict=True)]
+        np.save(folder / TABLE, np.array(rows, COLUMNS))
 
     def place(self, record: Record, folder: Path) -> None:
-        """Take what a worker left in a folder."""
+        """Append the pictures and the table, with positions in the shard, to the shards."""
         table = np.load(folder / TABLE)
         self.begin(int(table["size"].sum()) + len(table) * ROOM)
         with (folder / SPOOL).open("rb") as spool:
             for index, row in enumerate(table):
                 data = read_at(spool, int(row["position"]), int(row["size"]))
                 row["position"] = self.add(f"{record.id}/{frame_name(index)}", data)
-        self.finish(f"{record.id}/{TABLE}", _bytes(table), Place(record.id, 0, 0, 0))
-
-
-def _bytes(table: np.ndarray) -> bytes:
-    data = BytesIO()
-    np.save(data, table)
-    return data.getvalue()
-
-
-class PackedFrames(ShardReader):
-    """Reads the frames."""
+        self.finish(f"{record.id}/{TABLE}", _bytes(table), ShardPlace(record.id, 0, 0, 0))
 
     def seconds(self, record: Record) -> np.ndarray:
         """Times as `FrameStore.seconds`."""
@@ -80,7 +61,7 @@ class PackedFrames(ShardReader):
             rows = _rows(table, record)[list(indices)]
             for slot, (position, length) in enumerate(rows[["position", "size"]].tolist()):
                 try:
-                    pictures[slot] = jpeg.decode(read_at(file, position, length), size)
+                    pictures[slot] = from_jpeg(read_at(file, position, length), size)
                 except (OSError, ValueError) as error:
                     raise ValueError(f"its frame {indices[slot]}: {error}") from error
         return pictures
@@ -91,3 +72,9 @@ def _rows(data: bytes, record: Record) -> np.ndarray:
     if table.dtype != COLUMNS or len(table) != record.frames:
         raise ValueError(f"its table is not one of {record.frames} frames")
     return table
+
+
+def _bytes(table: np.ndarray) -> bytes:
+    data = BytesIO()
+    np.save(data, table)
+    return data.getvalue()

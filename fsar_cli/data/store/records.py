@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.config import ExtractConfig
+from fsar_cli.errors import DataError
 from fsar_cli.files import complete_rows, write_rows, write_whole
 
-Clips = Literal["segment", "longest", "whole"]
-Kind = Literal["files", "packed", "videos"]
 MANIFEST, SETTINGS = "manifest.csv", "extract.json"
 COLUMN = {"id": "video", "label": "class"}  # where the column's name says more, or is no Python name
 ANEW = "run `fsar extract-frames` with --overwrite to extract everything anew"
@@ -49,54 +48,26 @@ class Record:
 _COLUMNS = len(fields(Record))
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How frames are stored; one set a store, so that its videos compare."""
-
-    short_side: int | None = 256
-    """Pixels of the shorter side; None: as in the video."""
-    quality: int = 90
-    """JPEG quality, 1 to 100."""
-    fps: float | None = None
-    """At most so many frames a second; None: all."""
-    every: int = 1
-    """Every so manieth frame."""
-    max_frames: int | None = None
-    """At most so many frames a video, evenly spread over it."""
-    clips: Clips = "whole"
-    """What of an annotated video is a clip: each segment, its longest segment, or all of it."""
-    store: Kind = "files"
-    """How pictures are kept: a JPEG file each, packed in a few tar files, or left in the videos (read by index)."""
-
-    def __post_init__(self) -> None:
-        checks = {
-            "--short-side must be 16 pixels or more, or 0 to keep the size": (self.short_side or 16) >= 16,
-            "--quality lies between 1 and 100": 1 <= self.quality <= 100,
-            "--fps must be above 0": self.fps is None or 0 < self.fps < float("inf"),
-            "--every must be 1 or more": self.every >= 1,
-            "--fps and --every exclude each other": self.fps is None or self.every == 1,
-            "--max-frames must be 2 or more": self.max_frames is None or self.max_frames >= 2,
-        }
-        for text, holds in checks.items():
-            if not holds:
-                raise UsageError(text)
+def settings_document(settings: ExtractConfig) -> dict[str, Any]:
+    """The settings as programs get them; a short side of null: as in the video."""
+    return settings.model_dump() | {"short_side": settings.short_side or None}
 
 
-def read_settings(root: Path) -> Settings | None:
+def read_settings(root: Path) -> ExtractConfig | None:
     """The settings of a store; None where there are none yet."""
     try:
         values = json.loads((root / SETTINGS).read_text(encoding="utf-8"))
         values.pop("schema")
-        return Settings(**values)
+        return ExtractConfig.model_validate({"clips": "whole", **values, "short_side": values["short_side"] or 0})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{root / SETTINGS} is damaged ({error})", ANEW) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{root / SETTINGS} is damaged ({' '.join(str(error).split())})", ANEW) from error
 
 
-def write_settings(root: Path, settings: Settings) -> None:
+def write_settings(root: Path, settings: ExtractConfig) -> None:
     """Store the settings, at once or not at all."""
-    text = json.dumps({"schema": 1, **asdict(settings)}, indent=2) + "\n"
+    text = json.dumps({"schema": 1, **settings_document(settings)}, indent=2) + "\n"
     write_whole(root / SETTINGS, text)
 
 

@@ -1,7 +1,7 @@
 """Many videos in few files: append-only tar shards, and an index that says where each video's table lies.
 
     OUT/shards/000000.tar ...    members class/video/...; a video is never split over two shards
-    OUT/shards/index.csv         one row a video, the columns of `Place`
+    OUT/shards/index.csv         one row a video, the columns of `ShardPlace`
 
 A video's members end with a table, whose position the index gives; what else the video has, the table finds. So a
 reader keeps three numbers a video, never scans a tar and never writes.
@@ -32,7 +32,7 @@ _END = bytes(2 * tarfile.BLOCKSIZE)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ShardPlace:
     """Where a video's table lies, a row of the index."""
 
     id: str
@@ -64,13 +64,13 @@ def shard_path(root: Path, number: int) -> Path:
     return root / SHARDS / f"{number:06d}.tar"
 
 
-def read_index(root: Path) -> dict[str, Place]:
+def read_index(root: Path) -> dict[str, ShardPlace]:
     """The complete rows of the index by video; the later one where a video has two."""
     places = {}
     for row in complete_rows(root / SHARDS / INDEX):
         with suppress(ValueError, TypeError):  # a row that is none of ours counts as missing, which is repairable
             video, *numbers, source = row
-            places[video] = Place(video, *map(int, numbers), source)
+            places[video] = ShardPlace(video, *map(int, numbers), source)
     return places
 
 
@@ -99,16 +99,51 @@ def _shard_files(root: Path) -> list[Path]:
     return sorted(p for p in (root / SHARDS).iterdir() if re.fullmatch(r"\d{6,}\.tar", p.name) and p.is_file())
 
 
-class ShardWriter:
-    """Appends videos to the shards of a store; `place`, which takes what a worker left, is the matter of its kinds."""
+class Shards:
+    """The shards of a store.
+
+    Every process may read, through files that are open for the time of one call: processes share nothing. One process
+    may add, between `open` and `close`; `place`, which takes what a worker left, is the matter of the kinds of store.
+    """
 
     def __init__(self, root: Path) -> None:
-        self.root, self.places = root, read_index(root)
+        self.root = root
         self._file = self._index = None
         self._shard = self._end = self._at = 0
 
+    @cached_property
+    def places(self) -> dict[str, ShardPlace]:
+        """The index, read when it is first needed."""
+        return read_index(self.root)
+
+    def fingerprint(self, record: Record) -> str:
+        """Its place, and a sum over its table: sizes and times of its frames, or where they are in which video."""
+        with self.opened(record) as (_, table):
+            return f"{self.places[record.id]} {zlib.crc32(table):08x}"
+
+    @contextmanager
+    def opened(self, record: Record) -> Iterator[tuple[BinaryIO, bytes]]:
+        """(shard, bytes of the video's table).
+
+        Raises:
+            DataError: either is missing or damaged, as it is for an OSError, ValueError or EOFError in the body.
+        """
+        place = self.places.get(record.id)
+        if place is None:
+            text = f"'{record.id}' is not in {self.root / SHARDS / INDEX}"
+            raise DataError(text, "run `fsar extract-frames` again: it fetches what is missing")
+        path = shard_path(self.root, place.shard)
+        try:
+            with path.open("rb", buffering=0) as file:
+                yield file, read_at(file, place.position, place.size)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"'{record.id}' in {path} is missing or damaged ({error})",
+                "delete that file and run `fsar extract-frames` again: it fetches only what is missing",
+            ) from error
+
     def whole(self, record: Record) -> bool:
-        """Whether a listed video is still there."""
+        """As `Kind.whole`: its shard reaches to the end of its table."""
         place = self.places.get(record.id)
         with suppress(OSError):
             return place is not None and shard_path(self.root, place.shard).stat().st_size >= place.end
@@ -120,7 +155,7 @@ class ShardWriter:
         for place in places:
             ends[place.shard] = max(place.end, ends.get(place.shard, 0))
         (self.root / SHARDS).mkdir(exist_ok=True)
-        columns = ["video", *(field.name for field in fields(Place)[1:])]
+        columns = ["video", *(field.name for field in fields(ShardPlace)[1:])]
         write_rows(self.root / SHARDS / INDEX, columns, map(astuple, places))
         for path in _shard_files(self.root):
             self._repair(path, ends.get(int(path.stem), 0))
@@ -161,7 +196,7 @@ class ShardWriter:
             padded = padded[self._file.write(padded) :]
         return start
 
-    def finish(self, name: str, table: bytes, place: Place) -> None:
+    def finish(self, name: str, table: bytes, place: ShardPlace) -> None:
         """Append a video's table, then list the video: `place` with shard, position and size filled in."""
         position = self.add(name, table)
         row = (place.id, self._shard, position, len(table), *astuple(place)[4:])
@@ -183,41 +218,3 @@ class ShardWriter:
             self._close_shard()
         if self._index is not None:
             self._index.close()
-
-
-class ShardReader:
-    """Finds videos in the shards of a store. Its files are open for the time of one call: processes share nothing."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @cached_property
-    def places(self) -> dict[str, Place]:
-        """The index, read when it is first needed."""
-        return read_index(self.root)
-
-    def fingerprint(self, record: Record) -> str:
-        """Its place, and a sum over its table: sizes and times of its frames, or where they are in which video."""
-        with self.opened(record) as (_, table):
-            return f"{self.places[record.id]} {zlib.crc32(table):08x}"
-
-    @contextmanager
-    def opened(self, record: Record) -> Iterator[tuple[BinaryIO, bytes]]:
-        """(shard, bytes of the video's table).
-
-        Raises:
-            DataError: either is missing or damaged, as it is for an OSError, ValueError or EOFError in the body.
-        """
-        place = self.places.get(record.id)
-        if place is None:
-            text = f"'{record.id}' is not in {self.root / SHARDS / INDEX}"
-            raise DataError(text, "run `fsar extract-frames` again: it fetches what is missing")
-        path = shard_path(self.root, place.shard)
-        try:
-            with path.open("rb", buffering=0) as file:
-                yield file, read_at(file, place.position, place.size)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"'{record.id}' in {path} is missing or damaged ({error})",
-                "delete that file and run `fsar extract-frames` again: it fetches only what is missing",
-            ) from error

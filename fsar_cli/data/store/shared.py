@@ -21,8 +21,8 @@ import numpy as np
 
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.sampling import reachable_indices
-from fsar_cli.data.sizes import scaled_size
 from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.video import scaled_size
 
 AVAILABLE = hasattr(os, "memfd_create")
 """Whether the system gives such memory (Linux does)."""

@@ -8,8 +8,8 @@ Inputs, in any mixture:
   Paths are relative to the list. Without a class column the class is the folder's name.
 - a video file, whatever its suffix; its class is its folder's name.
 
-The ids are those of `tree.ids_of_files`: `class/stem`, with the suffix where files of a class share a stem. They depend
-on the set of files alone, never on its order.
+The ids are those of `naming.ids_of_files`: `class/stem`, with the suffix where files of a class share a stem. They
+depend on the set of files alone, never on its order.
 """
 
 import csv
@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundVideos:
     """The videos of an extraction and what was left out of the folders."""
 
     sources: list[Source]
@@ -56,7 +56,7 @@ class Found:
         return f"left out: {', '.join(parts)}" if parts else ""
 
 
-class _Search:
+class _VideoSearch:
     def __init__(self) -> None:
         self.files: dict[Path, str] = {}
         self.hidden = self.not_video = 0
@@ -72,7 +72,7 @@ class _Search:
             raise UsageError(f"{printable(path)} is listed as '{self.files[path]}' and as '{label}'")
 
     def tree(self, root: Path) -> None:
-        known, elsewhere = len(self.files), len(self.misplaced)
+        before, elsewhere = len(self.files), len(self.misplaced)
         for folder in _entries(root):
             if folder.name.startswith("."):
                 self.hidden += 1
@@ -81,10 +81,10 @@ class _Search:
             else:
                 for path in _entries(folder):
                     self._in_class(path, folder.name)
-        found = self.misplaced[elsewhere:]
-        if len(self.files) == known and all(path.parent == root for path in found):
+        outside = self.misplaced[elsewhere:]
+        if len(self.files) == before and all(path.parent == root for path in outside):
             del self.misplaced[elsewhere:]
-            for path in found:
+            for path in outside:
                 self.add(path, root.resolve().name)
 
     def _in_class(self, path: Path, label: str) -> None:
@@ -132,7 +132,7 @@ def _read_list(file: Path) -> list[tuple[str, str | None]]:
         raise DataError(f"{printable(file)} cannot be read ({error.strerror})") from error
 
 
-def find_videos(inputs: Iterable[Path]) -> Found:
+def find_videos(inputs: Iterable[Path]) -> FoundVideos:
     """Collect the videos of folders, lists and files; see the module docstring.
 
     Listed files that do not exist are kept: the extraction names them as failed.
@@ -141,7 +141,7 @@ def find_videos(inputs: Iterable[Path]) -> Found:
         DataError: an input that does not exist or holds no video.
         UsageError: a list without paths, two videos with one id.
     """
-    search, inputs = _Search(), [Path(path) for path in inputs]
+    search, inputs = _VideoSearch(), [Path(path) for path in inputs]
     for path in inputs:
         if path.is_dir():
             search.tree(path)
@@ -151,12 +151,12 @@ def find_videos(inputs: Iterable[Path]) -> Found:
             search.listed(path)
         else:
             search.add(path)
-    found = Found(_sources(search.files), search.hidden, search.not_video, search.misplaced)
-    if not found.sources:
+    videos = FoundVideos(_sources(search.files), search.hidden, search.not_video, search.misplaced)
+    if not videos.sources:
         where = ", ".join(map(printable, inputs))
         hint = "videos lie in one folder a class: VIDEOS/class/video.mp4"
-        raise DataError(f"no videos in {where}" + (f"; {found.left_out()}" if found.left_out() else ""), hint)
-    return found
+        raise DataError(f"no videos in {where}" + (f"; {videos.left_out()}" if videos.left_out() else ""), hint)
+    return videos
 
 
 def _sources(files: dict[Path, str]) -> list[Source]:

@@ -21,9 +21,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fsar_cli.data.video.faults import video_error
-from fsar_cli.data.video.picture import Picture, Planes
-from fsar_cli.data.video.reading import WINDOW, Keep, cut_off, good_frames, open_video, timed_frames
+from fsar_cli.data.video.opening import open_video, video_error
+from fsar_cli.data.video.picture import FrameScaler, Planes
+from fsar_cli.data.video.reading import WINDOW, Keep, good_frames, timed_frames
+from fsar_cli.data.video.truncation import cut_off
 from fsar_cli.errors import DataError
 
 Mark = tuple[int, int | None, int]
@@ -63,7 +64,7 @@ def iter_frames(
         DataError: as `probe`; also after the last good frame of a damaged or cut-off file, and where no frame lies in
             the stretch.
     """
-    picture = Picture(path, short_side)
+    picture = FrameScaler(path, short_side)
     if start > 0:  # all clips of a video have the size of its first frame
         with open_video(path, threads=1) as (container, stream):
             picture(next(good_frames(path, container, stream)))
@@ -76,14 +77,14 @@ def frames_between(
     path: Path | str, threads: int = 0, start: float = 0.0, end: float | None = None
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """(seconds since the video's first frame, frame) for start <= seconds < end. Raises DataError as `iter_frames`."""
-    seconds, found = 0.0, False
+    seconds, any_frame = 0.0, False
     for seconds, frame in _frames_from(path, threads, start):
         if end is not None and seconds >= end:
             break
         if seconds >= start:
-            found = True
+            any_frame = True
             yield seconds, frame
-    if not found:
+    if not any_frame:
         stretch = f"from {start:g} s on" if end is None else f"between {start:g} s and {end:g} s"
         whole = f"; its last comes after {seconds:.1f} s" if seconds < start else ""
         raise video_error(path, f"has no frame {stretch}{whole}")

@@ -1,18 +1,22 @@
-"""A decoded frame -> an upright picture of the size asked for, as RGB or as the planes of a JPEG."""
+"""Pictures: a decoded frame -> an upright picture of the size asked for -> a JPEG, and back.
+
+All scaling goes by one rule, `scaled_size`. JPEGs lead both ways through libjpeg-turbo: by simplejpeg to write, which
+takes a decoder's planes as they are, and to read at the size that is stored; by Pillow where a picture is scaled.
+"""
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import simplejpeg
 from av.video.reformatter import Interpolation, VideoReformatter
+from PIL import Image, UnidentifiedImageError
 
-from fsar_cli.data.sizes import scaled_size
-from fsar_cli.data.video.faults import video_error
-
-MAX_SIDE = 16_384
-MAX_PIXELS = 100_000_000
+from fsar_cli.data.video.opening import check_size
+from fsar_cli.errors import UsageError
 
 PLANAR = {"yuv420p": "yuv420p", "yuvj420p": "yuvj420p", "yuv420p10le": "yuv420p"}
 """Formats that nearly all videos have, and what they are scaled in before they turn into RGB. Scaling straight to RGB,
@@ -36,11 +40,21 @@ class Planes:
     v: np.ndarray
 
 
-def check_size(path: Path | str, width: int, height: int) -> None:
-    """Raise DataError for pictures too large to be held."""
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        limit = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS // 10**6} megapixels"
-        raise video_error(path, f"declares pictures of {width} x {height}; {limit} are read")
+def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """(width, height) in pixels after scaling so that the shorter side is exactly `short_side`.
+
+    The longer side scales alike, is rounded to the nearest pixel and never falls below the short one. None: no change.
+
+    Raises:
+        UsageError: a short side below 1.
+    """
+    if short_side is None:
+        return width, height
+    if short_side < 1:
+        raise UsageError(f"the short side must be at least 1 pixel, not {short_side}")
+    short, long = min(width, height), max(width, height)
+    other = max(short_side, int(long * short_side / short + 0.5))
+    return (short_side, other) if width <= height else (other, short_side)
 
 
 def quarter_turns(degrees: float) -> int:
@@ -59,7 +73,7 @@ def _evenly_backed(plane: np.ndarray) -> np.ndarray:
     return np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")[:height, :width]
 
 
-class Picture:
+class FrameScaler:
     """Turns decoded frames into upright RGB arrays of one size, that of the first frame.
 
     The colour matrix and range are those that the frame declares; where it declares none, BT.601 and video range.
@@ -77,7 +91,7 @@ class Picture:
         picture = self._rgb(frame).to_ndarray()
         return np.ascontiguousarray(np.rot90(picture, self._turns))
 
-    def planes(self, frame: av.VideoFrame) -> "Planes | np.ndarray":
+    def planes(self, frame: av.VideoFrame) -> Planes | np.ndarray:
         """Planes, without the way over RGB, where the frame is upright and has them; else RGB as a call gives."""
         self._measure(frame)
         if self._turns or frame.format.name not in PLANAR or frame.colorspace not in BT_601:
@@ -107,3 +121,38 @@ class Picture:
         # Of planes with the picture's size only colour is resampled, for which this filter is the quick one.
         kernel = how["interpolation"] if self._differs(frame) else Interpolation.BILINEAR
         return self._converter.reformat(frame, format="rgb24", **how | {"interpolation": kernel | EXACT})
+
+
+def to_jpeg(picture: np.ndarray | Planes, quality: int) -> bytes:
+    """uint8 RGB [h, w, 3], or planes, as a JPEG file of quality 1 to 100 with colour at half the resolution."""
+    if isinstance(picture, Planes):
+        return simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality)
+    return simplejpeg.encode_jpeg(picture, quality, "RGB", "420")
+
+
+def from_jpeg(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """A JPEG file's bytes as uint8 RGB [h, w, 3] of a size (w, h); decoded at a fraction of its own where that will do.
+
+    Raises:
+        ValueError, OSError: it is damaged.
+    """
+    try:
+        height, width, kind, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:  # its own text is for those who know libjpeg's functions
+        raise ValueError("no picture") from error
+    if (width, height) == size and kind == "YCbCr":
+        return simplejpeg.decode_jpeg(data)
+    try:
+        with Image.open(BytesIO(data)) as image:
+            if image.size != size:
+                image.draft("RGB", size)
+            return resized(image.convert("RGB"), size)
+    except UnidentifiedImageError as error:  # its own text names no file but an object
+        raise ValueError("no picture") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """A picture of a size (w, h), by the one filter that every kind of store uses."""
+    return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))

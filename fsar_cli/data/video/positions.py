@@ -19,8 +19,9 @@ import av
 import numpy as np
 
 from fsar_cli.data.video.cutting import frames_between
-from fsar_cli.data.video.picture import Picture
-from fsar_cli.data.video.reading import Keep, good_frames, open_video
+from fsar_cli.data.video.opening import open_video
+from fsar_cli.data.video.picture import FrameScaler
+from fsar_cli.data.video.reading import Keep, good_frames
 from fsar_cli.errors import DataError
 
 NO_STAMP = -(2**63)
@@ -30,7 +31,7 @@ LEAD = 64
 """Pictures that may come out before the key frame of an entry: those of an open group that refer to the one before."""
 
 
-class Entry(NamedTuple):
+class EntryPoint(NamedTuple):
     """A place where decoding may begin."""
 
     number: int
@@ -66,7 +67,7 @@ class Positions:
             if keep(number, seconds):
                 yield seconds, Position(number, stamp)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[EntryPoint]:
         """The entries from which the clip's frames are decoded right, first to last."""
         entries, end = [], len(self._stamps)
         budget = 2 * end  # frames to decode for trying, or a file full of bad entries would take for ever
@@ -80,19 +81,19 @@ class Positions:
                 if end <= 0 or budget <= 0:
                     break
         if self._start == 0:
-            entries.append(Entry(0, NO_STAMP))
+            entries.append(EntryPoint(0, NO_STAMP))
         return entries[::-1]
 
-    def _candidates(self, container, stream) -> Iterator[Entry]:
+    def _candidates(self, container, stream) -> Iterator[EntryPoint]:
         """Key frames that may be entries, last to first; for a clip from within a video, the one before it as well."""
         first = 1 if self._start == 0 else 0
-        yield from (Entry(key, self._stamps[key]) for key in reversed(self._keys) if key >= first)
+        yield from (EntryPoint(key, self._stamps[key]) for key in reversed(self._keys) if key >= first)
         if self._start > 0 and self._stamps[0] != NO_STAMP:
             entry = _key_before(self._path, container, stream, self._stamps[0])
             if entry:
                 yield entry
 
-    def _passes(self, container, stream, entry: Entry, end: int) -> tuple[bool, int]:
+    def _passes(self, container, stream, entry: EntryPoint, end: int) -> tuple[bool, int]:
         """Whether the frames from the entry up to `end` come out as in the sequential reading; frames decoded."""
         number = entry.number
         for frame in _from_entry(self._path, container, stream, entry):
@@ -116,18 +117,18 @@ def _checksum(frame: av.VideoFrame) -> int:
     return crc32(np.ascontiguousarray(pixels))
 
 
-def _key_before(path: Path | str, container, stream, first: int) -> Entry | None:
+def _key_before(path: Path | str, container, stream, first: int) -> EntryPoint | None:
     """The key frame that seeking to a clip's first frame, by its stamp, finds; counted from that frame."""
     with suppress(av.FFmpegError, DataError):
         container.seek(first, stream=stream)
         frames = itertools.dropwhile(lambda frame: not frame.key_frame, good_frames(path, container, stream))
         stamps = list(itertools.takewhile(lambda stamp: stamp < first, map(_stamp, itertools.islice(frames, FAR))))
         if stamps and len(stamps) < FAR:
-            return Entry(-len(stamps), stamps[0])
+            return EntryPoint(-len(stamps), stamps[0])
     return None
 
 
-def _from_entry(path: Path | str, container, stream, entry: Entry) -> Iterator[av.VideoFrame]:
+def _from_entry(path: Path | str, container, stream, entry: EntryPoint) -> Iterator[av.VideoFrame]:
     """Frames from the entry's on; nothing more where seeking or decoding fails."""
     try:
         if entry.stamp != NO_STAMP:
@@ -145,7 +146,7 @@ def _from_entry(path: Path | str, container, stream, entry: Entry) -> Iterator[a
 
 
 def read_positions(
-    path: Path | str, entries: Sequence[Entry], wanted: Sequence[Position], picture: Picture
+    path: Path | str, entries: Sequence[EntryPoint], wanted: Sequence[Position], scaler: FrameScaler
 ) -> dict[int, np.ndarray] | None:
     """Frame number -> picture, decoding from the nearest entry before each; None where a frame did not turn up.
 
@@ -155,19 +156,19 @@ def read_positions(
     Raises:
         DataError: the file cannot be opened.
     """
-    numbers, found = [entry.number for entry in entries], {}
+    numbers, pictures = [entry.number for entry in entries], {}
     if not numbers or wanted[0].number < numbers[0]:
         return None
     with open_video(path, threads=1) as (container, stream):
         number, frames = numbers[0] - 1, iter(())
         for position in wanted:
             entry = entries[bisect_right(numbers, position.number) - 1]
-            if not found or entry.number > number:
+            if not pictures or entry.number > number:
                 number, frames = entry.number - 1, _from_entry(path, container, stream, entry)
             frame = None
             while number < position.number and (frame := next(frames, None)) is not None:
                 number += 1
             if frame is None or _stamp(frame) != position.stamp:
                 return None
-            found[position.number] = picture(frame)
-    return found
+            pictures[position.number] = scaler(frame)
+    return pictures

@@ -8,22 +8,19 @@ What files do, and what happens here:
   aspect ratio is not applied, as is usual when data sets are extracted.
 - Damaged frames are skipped; a run of `MAX_BAD` ends the reading, and a file that was cut off (`truncation`) is an
   error after its last readable frame.
-- Pipes, sockets and devices are refused unopened, as reading them might never end; still pictures are no videos.
 """
 
 import heapq
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 
-from fsar_cli.data.video.faults import translated, video_error
-from fsar_cli.data.video.picture import check_size, quarter_turns
+from fsar_cli.data.video.opening import open_video, translated, video_error
+from fsar_cli.data.video.picture import quarter_turns
 from fsar_cli.data.video.truncation import cut_off
 from fsar_cli.errors import DataError
 
@@ -50,48 +47,6 @@ class VideoInfo:
     rotation: int
     """Degrees counter-clockwise by which stored pictures are turned: 0, 90, 180 or 270."""
     pix_fmt: str
-
-
-def _check_file(path: Path) -> None:
-    try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise video_error(path, "is a folder, not a video")
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
-            raise video_error(path, "is a pipe, socket or device, not a file")
-        with path.open("rb"):
-            pass
-    except FileNotFoundError as error:
-        raise video_error(path, "no such file") from error
-    except OSError as error:
-        raise video_error(path, f"cannot be read ({error.strerror})", "check its permissions") from error
-    if found.st_size == 0:
-        raise video_error(path, "is empty (0 bytes)")
-
-
-@contextmanager
-def open_video(path: Path | str, threads: int = 0):
-    """(container, video stream) of a checked file; an address with `://` is opened as it is."""
-    address = str(path)
-    if "://" not in address:
-        _check_file(Path(path))
-        address = f"file:{address}"  # or `a:b.mp4` would be taken for a protocol
-    with translated(path):
-        container = av.open(address, timeout=(20.0, 60.0) if "://" in address else None)
-    with container:
-        # A cover picture of an audio file is a video stream too.
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if container.format.name == "image2" or container.format.name.endswith("_pipe"):
-            raise video_error(path, "is a still picture, not a video")
-        if not streams:
-            reason = "has sound but no picture" if container.streams.audio else "has no video stream"
-            raise video_error(path, reason)
-        stream = streams[0]
-        check_size(path, stream.codec_context.width, stream.codec_context.height)
-        stream.codec_context.thread_count = threads
-        if threads != 1:
-            stream.thread_type = "AUTO"
-        yield container, stream
 
 
 def _fps(stream) -> float:

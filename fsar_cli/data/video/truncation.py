@@ -124,8 +124,8 @@ def _elements(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int | None]
 def _tags_end(file: BinaryIO, size: int) -> int:
     """Where the last tag ends, or the end that the header's `filesize` promises."""
     head = file.read(1 << 16)
-    found = head.find(b"\0\x08filesize\0")
-    promised = int(struct.unpack_from(">d", head, found + 11)[0]) if 0 <= found < len(head) - 19 else 0
+    place = head.find(b"\0\x08filesize\0")
+    promised = int(struct.unpack_from(">d", head, place + 11)[0]) if 0 <= place < len(head) - 19 else 0
     position = int.from_bytes(head[5:9]) + 4
     while position + 4 <= size:
         file.seek(position)

@@ -8,8 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fsar_cli.data.video.faults import printable, video_error
-from fsar_cli.data.video.picture import MAX_SIDE
+from fsar_cli.data.video.opening import MAX_SIDE, printable, video_error
 from fsar_cli.errors import UsageError
 from fsar_cli.files import atomic
 

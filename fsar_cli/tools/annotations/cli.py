@@ -10,7 +10,7 @@ from fsar_cli.cli.output import print_json, stdout, table
 from fsar_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fsar_cli.data.annotations.segments import Annotations, Finding, Segment
+    from fsar_cli.data.annotations.segments import AnnotationFinding, Annotations, Segment
 
 NAMED = 12
 """Findings of a kind that the screen shows; --csv and --json hold all."""
@@ -43,19 +43,19 @@ def annotations(
     paths = paths or ([configured] if configured else [])
     if not paths:
         raise UsageError("no annotations are named", "give files or folders, or set data.annotations in fsar.yaml")
-    found = read_annotations(paths)
+    cleaned = read_annotations(paths)
     if csv:
-        _write(csv, found.findings)
+        _write(csv, cleaned.findings)
     if json:
-        print_json(_document(found))
+        print_json(_document(cleaned))
     else:
-        _show(found, csv)
+        _show(cleaned, csv)
 
 
-def _classes(found: "Annotations") -> dict[str, list[tuple["Segment", ...]]]:
+def _classes(cleaned: "Annotations") -> dict[str, list[tuple["Segment", ...]]]:
     """The segments of each video, by class."""
     classes: dict[str, list[tuple[Segment, ...]]] = {}
-    for video, segments in found.videos.items():
+    for video, segments in cleaned.videos.items():
         classes.setdefault(video.partition("/")[0], []).append(segments)
     return classes
 
@@ -66,28 +66,28 @@ def _counts(videos: list[tuple["Segment", ...]]) -> tuple[int, int, float]:
     return len(videos), len(spans), round(sum(span.end - span.start for span in spans), 3)
 
 
-def _kinds(found: "Annotations") -> dict[tuple[str, bool], list["Finding"]]:
-    kinds: dict[tuple[str, bool], list[Finding]] = {}
-    for finding in found.findings:
+def _kinds(cleaned: "Annotations") -> dict[tuple[str, bool], list["AnnotationFinding"]]:
+    kinds: dict[tuple[str, bool], list[AnnotationFinding]] = {}
+    for finding in cleaned.findings:
         kinds.setdefault((finding.kind, finding.dropped), []).append(finding)
     return kinds
 
 
-def _document(found: "Annotations") -> dict:
+def _document(cleaned: "Annotations") -> dict:
     from dataclasses import asdict
 
     keys = ("videos", "segments", "seconds")
-    classes = {name: dict(zip(keys, _counts(videos), strict=True)) for name, videos in _classes(found).items()}
-    total = dict(zip(keys, _counts(list(found.videos.values())), strict=True))
-    videos = {video: [list(segment) for segment in segments] for video, segments in found.videos.items()}
-    return {"total": total, "classes": classes, "findings": [asdict(f) for f in found.findings], "videos": videos}
+    classes = {name: dict(zip(keys, _counts(videos), strict=True)) for name, videos in _classes(cleaned).items()}
+    total = dict(zip(keys, _counts(list(cleaned.videos.values())), strict=True))
+    videos = {video: [list(segment) for segment in segments] for video, segments in cleaned.videos.items()}
+    return {"total": total, "classes": classes, "findings": [asdict(f) for f in cleaned.findings], "videos": videos}
 
 
-def _show(found: "Annotations", csv: Path | None) -> None:
-    rows = [[name, *_cells(videos)] for name, videos in _classes(found).items()]
-    rows.append([f"{len(rows)} classes", *_cells(list(found.videos.values()))])
+def _show(cleaned: "Annotations", csv: Path | None) -> None:
+    rows = [[name, *_cells(videos)] for name, videos in _classes(cleaned).items()]
+    rows.append([f"{len(rows)} classes", *_cells(list(cleaned.videos.values()))])
     stdout.print(table("", ["class", "videos", "segments", "seconds"], rows, right=("videos", "segments", "seconds")))
-    for (kind, dropped), findings in _kinds(found).items():
+    for (kind, dropped), findings in _kinds(cleaned).items():
         stdout.print(f"{kind}: {len(findings)}{', dropped' if dropped else ''}", markup=False, style="bold")
         for finding in findings[:NAMED]:
             video = f"{finding.video}: " if finding.video else ""
@@ -95,7 +95,7 @@ def _show(found: "Annotations", csv: Path | None) -> None:
         if len(findings) > NAMED:
             where = f"in {csv}" if csv else "with --csv FILE or --json"
             stdout.print(f"  and {len(findings) - NAMED} more, {where}", markup=False)
-    if not found.findings:
+    if not cleaned.findings:
         stdout.print("nothing was dropped or altered", markup=False)
 
 
@@ -104,7 +104,7 @@ def _cells(videos: list[tuple["Segment", ...]]) -> tuple[str, ...]:
     return str(count), str(segments), f"{seconds:.0f}"
 
 
-def _write(file: Path, findings: tuple["Finding", ...]) -> None:
+def _write(file: Path, findings: tuple["AnnotationFinding", ...]) -> None:
     from fsar_cli.files import write_rows
 
     rows = ([f.kind, "dropped" if f.dropped else "", f.video, f.file, f.text] for f in findings)

@@ -43,7 +43,7 @@ def demo(
 
 
 def _document(result) -> dict:
-    evaluations = {"keyregion": result.trained, **result.baselines}
+    evaluations = {"keyregion": result.trained, "prototype, untrained": result.untrained}
     return {
         "folder": result.folder,
         "run": result.run,
@@ -58,7 +58,7 @@ def _show(result) -> None:
     from fsar_cli.cli.output import stdout, table
 
     rows = []
-    for name, evaluation in {"keyregion, trained": result.trained, **result.baselines}.items():
+    for name, evaluation in {"keyregion, trained": result.trained, "prototype, untrained": result.untrained}.items():
         for shot in evaluation.shots:
             mean, ci = shot.accuracy
             value = f"{100 * mean:.1f} ± {100 * ci:.1f} %"

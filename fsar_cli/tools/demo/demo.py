@@ -7,24 +7,20 @@ The folder it leaves is an ordinary project: `cd demo` and every command works t
 
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
-from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
-from fsar_cli.data.transforms import centre_crop
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.device import loader_workers
 from fsar_cli.engine.evaluate import Evaluation, evaluate, write_results
@@ -33,15 +29,14 @@ from fsar_cli.engine.train import Trainer
 from fsar_cli.engine.visualize import Visualization, visualize
 from fsar_cli.errors import UsageError
 from fsar_cli.files import write_whole
-from fsar_cli.render.overlay import to_input
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import resolve
-from fsar_cli.tools.demo.hits import Hits, compare_regions
-from fsar_cli.tools.demo.scenes import CLASSES, read_boxes, render_set
+from fsar_cli.tools.demo.hits import Hits, actor_boxes, compare_regions
+from fsar_cli.tools.demo.scenes import CLASSES, render_set
 
 CLIPS = {"train": 6, "val": 6, "test": 16}  # a class
 MARKER = ".fsar-demo"
-SHOWN = ("fight", "fire")  # classes whose first clip is visualised
+DRAWN = ("fight", "fire")  # classes whose first clip is visualised
 
 
 @dataclass
@@ -51,24 +46,27 @@ class DemoResult:
     folder: Path
     run: Path
     trained: Evaluation
-    baselines: dict[str, Evaluation]
+    untrained: Evaluation
+    """Of `prototype` on the same weights and the same episodes."""
     hits: dict[str, Hits]
     pictures: list[Visualization]
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float]
+    """By step."""
 
 
-class _Steps:
-    """Names, announces and times the steps."""
+class Steps:
+    """Announces steps by the command that they stand for, and times them."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter, self.seconds = reporter, {}
 
-    def run(self, name: str, command: str, work: Callable[[], object]) -> object:
+    @contextmanager
+    def step(self, name: str, command: str) -> Iterator[None]:
+        """A block that is the step `name`."""
         self.reporter.log(f"$ {command}")
         started = time.monotonic()
-        result = work()
+        yield
         self.seconds[name] = time.monotonic() - started
-        return result
 
 
 def run_demo(
@@ -78,7 +76,7 @@ def run_demo(
     seed: int = 0,
     iterations: int | None = None,
     episodes: int | None = None,
-    clips: dict[str, int] = CLIPS,
+    clips: Mapping[str, int] = CLIPS,
     force: bool = False,
     reporter: Reporter = SILENT,
 ) -> DemoResult:
@@ -93,26 +91,22 @@ def run_demo(
         UsageError: `out` is there already.
     """
     config = start_project(out, {"train.iterations": iterations, "eval.episodes": episodes}, force)
-    steps, workers = _Steps(reporter), loader_workers(None, torch.device("cuda"))
-    data = config.data
-    wanted = {name: clips[entry.role] for name, entry in CLASSES.items()}
-    steps.run("render", "(render the demo set)",
-              lambda: render_set(out, wanted, seed=seed, workers=workers, reporter=reporter))  # fmt: skip
-    steps.run("extract-frames", f"fsar extract-frames {data.videos} {data.frames}",
-              lambda: extract(find_videos([data.videos]).sources, data.frames,
-                              Settings(short_side=config.clip.short_side), workers, reporter))  # fmt: skip
-    steps.run(
-        "splits", f"fsar splits make arn --root {data.frames} --train ... --test ...", lambda: split_by_role(config)
-    )
-    run = steps.run("train", "fsar train", lambda: _train(config, out, device, reporter))
-    trained, baselines, bank = steps.run(
-        "eval", "fsar eval --shots 1 --shots 5", lambda: _evaluate(config, run, device, reporter)
-    )
-    shown = [data.videos / name / f"{name}_0001.mp4" for name in SHOWN]
-    pictures = steps.run("visualize-regions", f"fsar visualize-regions {shown[0]}",
-                         lambda: _pictures(config, run, out, shown, device))  # fmt: skip
+    steps = Steps(reporter)
+    fill_project(out, config, steps, seed, clips)
+    with steps.step("train", "fsar train"):
+        trainer = Trainer(config, lambda: create_run(config, out / "runs" / "demo"), device, reporter=reporter)
+        trainer.run()
+        method = load_method(trainer.folder, config)
+    with steps.step("eval", "fsar eval --shots 1 --shots 5"):
+        trained, bank = evaluate(method, config, device, reporter=reporter)
+        write_results(trained, config, trainer.folder.path / "eval")
+        plain = config.model_copy(update={"model": config.model.model_copy(update={"method": "prototype"})})
+        untrained, _ = evaluate(build_method(plain).eval(), plain, device, reporter=reporter)
+    videos = [config.data.videos / name / f"{name}_0001.mp4" for name in DRAWN]
+    with steps.step("visualize-regions", f"fsar visualize-regions {videos[0]}"):
+        pictures = [visualize(method, config, v, out / "regions" / v.stem, device, title=v.stem) for v in videos]
     hits = compare_regions(bank.boxes, actor_boxes(config, out, bank.videos))
-    return DemoResult(out, run.path, trained, baselines, hits, pictures, steps.seconds)
+    return DemoResult(out, trainer.folder.path, trained, untrained, hits, pictures, steps.seconds)
 
 
 def start_project(out: Path, flags: dict[str, object], force: bool) -> Config:
@@ -136,49 +130,15 @@ def start_project(out: Path, flags: dict[str, object], force: bool) -> Config:
     return resolve(preset="demo", flags={**flags, **paths}, environ={}).config
 
 
-def split_by_role(config: Config) -> None:
-    """Write the split file: every class in the split of its role."""
-    roles = {role: [n for n, entry in CLASSES.items() if entry.role == role] for role in ("train", "val", "test")}
-    make("arn", scan_tree(config.data.frames), lists=roles).splits.write(config.data.splits)
-
-
-def _train(config: Config, out: Path, device: torch.device, reporter: Reporter):
-    trainer = Trainer(config, lambda: create_run(config, out / "runs" / "demo"), device, reporter=reporter)
-    trainer.run()
-    return trainer.folder
-
-
-def _evaluate(config: Config, run, device: torch.device, reporter: Reporter):
-    """The trained method, and untrained baselines on the same weights and the same episodes."""
-    method = load_method(run, config)
-    trained, bank = evaluate(method, config, device, reporter=reporter)
-    write_results(trained, config, run.path / "eval")
-    baselines = {}
-    for name in ("prototype",):
-        other = config.model_copy(update={"model": config.model.model_copy(update={"method": name})})
-        baselines[f"{name}, untrained"], _ = evaluate(build_method(other).eval(), other, device, reporter=reporter)
-    return trained, baselines, bank
-
-
-def _pictures(config: Config, run, out: Path, videos: list[Path], device: torch.device) -> list[Visualization]:
-    method = load_method(run, config)
-    return [
-        visualize(method, config, video, out / "regions" / video.stem, device, title=video.stem) for video in videos
-    ]
-
-
-def actor_boxes(config: Config, root: Path, videos: tuple[str, ...]) -> torch.Tensor:
-    """Boxes of the actors in the frames that evaluation samples.
-
-    Returns:
-        float32 [V,T,4] xyxy in [0,1] of the input crop; outside that range where an actor leaves the crop.
-    """
-    store, known = FrameStore(config.data.frames), read_boxes(root / "boxes.csv")
-    found = []
-    for video in videos:
-        record = store.record(video)
-        source, resized = (record.source_width, record.source_height), (record.width, record.height)
-        crop = centre_crop(*resized, config.clip.size).in_source(resized, source)
-        boxes = known[video][even_indices(store.count(video), config.clip.frames)]  # [T,4]
-        found.append(to_input(boxes, crop))
-    return torch.from_numpy(np.stack(found)).float()
+def fill_project(folder: Path, config: Config, steps: Steps, seed: int = 0, clips: Mapping[str, int] = CLIPS) -> None:
+    """Render the clips of the demo in `folder`, store their frames, write the split file (each class by its role)."""
+    data, workers = config.data, loader_workers(None, torch.device("cuda"))
+    with steps.step("render", "(render the demo set)"):
+        numbers = {name: clips[action.role] for name, action in CLASSES.items()}
+        render_set(folder, numbers, seed=seed, workers=workers, reporter=steps.reporter)
+    with steps.step("extract-frames", f"fsar extract-frames {data.videos} {data.frames}"):
+        sources = find_videos([data.videos]).sources
+        extract(sources, data.frames, config.stored, workers, steps.reporter)
+    with steps.step("splits", f"fsar splits make arn --root {data.frames} --train ... --test ..."):
+        names = {role: [name for name, action in CLASSES.items() if action.role == role] for role in clips}
+        make("arn", scan_tree(data.frames), lists=names).splits.write(data.splits)

@@ -4,11 +4,19 @@ Compared with a centre crop and a random crop of the same size. Coordinates are 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from fsar_cli.config import Config
+from fsar_cli.data.sampling import even_indices
+from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.transforms import centre_crop
 from fsar_cli.engine.motion import boxes_around
+from fsar_cli.render.overlay import to_input
+from fsar_cli.tools.demo.scenes import read_boxes
 
 
 @dataclass(frozen=True)
@@ -55,3 +63,23 @@ def compare_regions(regions: Tensor, actors: Tensor, seed: int = 0) -> dict[str,
         )
         for name, boxes in candidates.items()
     }
+
+
+def actor_boxes(config: Config, root: Path, videos: tuple[str, ...]) -> Tensor:
+    """Boxes of the actors in the frames that evaluation samples.
+
+    Args:
+        root: folder of the demo set, which holds its boxes.csv.
+
+    Returns:
+        float32 [V,T,4] xyxy in [0,1] of the input crop; outside that range where an actor leaves the crop.
+    """
+    store, boxes = FrameStore(config.data.frames), read_boxes(root / "boxes.csv")
+    actors = []
+    for video in videos:
+        record = store.record(video)
+        source, resized = (record.source_width, record.source_height), (record.width, record.height)
+        crop = centre_crop(*resized, config.clip.size).in_source(resized, source)
+        sampled = even_indices(store.count(video), config.clip.frames)
+        actors.append(to_input(boxes[video][sampled], crop))
+    return torch.from_numpy(np.stack(actors)).float()

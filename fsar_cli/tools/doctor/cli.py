@@ -17,14 +17,15 @@ def doctor(as_json: Json = False) -> None:
     """
     from rich.text import Text
 
-    from fsar_cli.tools.doctor.doctor import examine, exit_code
+    from fsar_cli.tools.doctor.data import check_project
+    from fsar_cli.tools.doctor.doctor import examine_machine, exit_code
 
     reporter = ConsoleReporter(quiet=as_json)
     reporter.log("looking at this machine (torch takes a moment) ...")
-    findings = examine()
+    findings = [*examine_machine(), *check_project()]
     code = exit_code(findings)
     if as_json:
-        lines = [{k: v for k, v in asdict(entry).items() if k != "exit_code"} for entry in findings]
+        lines = [{k: v for k, v in asdict(finding).items() if k != "exit_code"} for finding in findings]
         print_json({"usable": code == 0, "findings": lines})
     else:
         rows = [[f.name, Text(f.status, style=_STYLES[f.status]), f.text, f.remedy] for f in findings]

@@ -1,4 +1,4 @@
-"""Is this machine ready? Python, libraries, GPU, memory, disk and the data of the project, each with a remedy.
+"""Is this machine ready? Python, libraries, GPU, memory and disk, each with a remedy.
 
 Every check returns findings and raises nothing: a broken torch must not keep the rest from being looked at, so torch
 and its companions are imported inside the checks.
@@ -35,13 +35,11 @@ class Finding:
     exit_code: int = 4
 
 
-def examine() -> list[Finding]:
+def examine_machine() -> list[Finding]:
     """All findings about this machine and the folder the command runs in."""
-    from fsar_cli.tools.doctor.data import check_project
-
     importer = importlib.import_module
     machine = [check_python(), check_cores(), check_memory(), check_shared_memory(), *check_disk(Path.cwd())]
-    return [*machine, *check_torch(importer), check_torchvision(importer), check_video(importer), *check_project()]
+    return [*machine, *check_torch(importer), check_torchvision(importer), check_video(importer)]
 
 
 def exit_code(findings: list[Finding]) -> int:

@@ -1,24 +1,37 @@
-"""Which files are archives: by their names, the volumes they come in, and the kind that their first bytes tell.
+"""What is inside an archive, in one form, so that one piece of code can decide what may be written.
 
-The name decides whether a file is looked at; its content decides how: published sets hold plain tars called `.tar.gz`,
-and what is called an archive may be the web page of a refused download.
+zip and tar are read by Python, a RAR's headers by rarfile. What a RAR holds packed, an installed program prints to a
+pipe, one file after the other, and the headers tell where each ends and what its checksum is: no program writes a file
+or is given a name of a member. 7z, Zstandard and zips with a method that Python lacks are turned into a tar by bsdtar.
+Programs are called without a shell, with absolute paths, without a terminal to ask for passwords on, and each in its
+own session, so that Ctrl-C reaches only fsar.
 """
 
+import lzma
+import os
 import re
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
+
+import rarfile
 
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
 
-Kind = Literal["zip", "tar", "other"]
-"""`other` is what neither zipfile nor tarfile reads (RAR, 7z, Zstandard): an installed program must."""
-
-ENDINGS = (
-    ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".tbz2", ".txz", ".tzst", ".tar", ".zip", ".rar", ".7z",
-)  # fmt: skip
-"""What the names of archives end in, capitals aside."""
-
+Kind = Literal["zip", "tar", "rar", "other"]
 _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
@@ -26,56 +39,85 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"\x1f\x8b", "tar"),
     (b"BZh", "tar"),
     (b"\xfd7zXZ\x00", "tar"),
-    (b"Rar!\x1a\x07", "other"),
+    (b"Rar!\x1a\x07", "rar"),
     (b"7z\xbc\xaf\x27\x1c", "other"),
     (b"\x28\xb5\x2f\xfd", "other"),
 )
-_RAR_VOLUME = re.compile(r"(?i)(?P<stem>.+)\.(?:part0*(?P<part>\d+)\.rar|r(?P<old>\d{2,}))")
-_PIECE = re.compile(r"(?i).+\.(?:zip|tar|tgz|gz|7z|rar)\.\d{2,}")
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+PRINTERS = {
+    "unrar": ("p", "-inul", "-p-", "--"),
+    "unar": ("-q", "-o", "-", "--"),
+    "7zz": ("e", "-so", "-bd", "-spd", "-pnone", "--"),
+    "7z": ("e", "-so", "-bd", "-spd", "-pnone", "--"),
+    "bsdtar": ("-xOf",),
+}
+"""Programs that print the files of a RAR in their order, and how; before the archive's name."""
+INSTALL = {
+    "linux": "apt install libarchive-tools (bsdtar), or unar, or unrar",
+    "darwin": "bsdtar is part of macOS; brew install libarchive, or unar",
+    "win32": "install 7-Zip or UnRAR and put it on PATH",
+}
+DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, rarfile.Error, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError,
+    ArithmeticError, LookupError,
+)  # fmt: skip
+"""What the readers raise where the bytes make no sense; the last four in corners that they forgot."""
+LONGEST_TARGET = 4096
 
 
-def archive_stem(name: str) -> str | None:
-    """An archive's name without its endings; None where it is not called an archive.
+class Encrypted(Exception):
+    """The archive needs a password."""
 
-    >>> [archive_stem(name) for name in ("hmdb51_org.rar", "UCF.part02.rar", "part_0.tar.gz", "a.avi")]
-    ['hmdb51_org', 'UCF', 'part_0', None]
+
+class Unreadable(Exception):
+    """A program could not read the archive; another may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One thing in an archive."""
+
+    name: str
+    """As the archive says: nothing about it can be trusted."""
+    kind: Literal["file", "folder", "link", "hard link", "other"]
+    size: int = 0
+    """Bytes of a file, as declared."""
+    target: str = ""
+    """Of a link: relative to the member's folder; of a hard link: relative to the archive's root."""
+    read: Callable[[], IO[bytes]] | None = None
+    """Opens a file's content; only until the next member is asked for."""
+    crc: int | None = None
+    """CRC-32 of the content where the reader itself does not compare it."""
+
+
+Opened = Callable[[], AbstractContextManager[Iterator[Member]]]
+
+
+def readers(path: Path) -> list[tuple[str, Opened]]:
+    """The ways to read an archive: (program, opens its members); the program is empty where Python reads it alone.
+
+    Raises:
+        DataError: it is no archive. Encrypted: it is. Any of DAMAGED: its headers are.
     """
-    if found := _RAR_VOLUME.fullmatch(name):
-        return found["stem"]
-    return next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end) and len(name) > len(end)), None)
-
-
-def volume(name: str) -> tuple[str, int] | None:
-    """(name of the set, number from 1 on) of a volume of a RAR that was written in several; None for other names.
-
-    >>> volume("UCF.part02.rar"), volume("UCF.r00"), volume("UCF.rar")
-    (('UCF.part', 2), ('UCF', 2), ('UCF', 1))
-    """
-    found = _RAR_VOLUME.fullmatch(name)
-    if found and found["part"]:
-        return f"{found['stem']}.part", int(found["part"])
-    if found:
-        return found["stem"], int(found["old"]) + 2
-    return (name[:-4], 1) if name.lower().endswith(".rar") else None
-
-
-def has_volumes(path: Path) -> bool:
-    """Whether an archive goes on in other files beside it."""
-    own = volume(path.name)
-    others = [volume(other.name) for other in path.parent.iterdir()] if own else []
-    return any(other is not None and other[0] == own[0] and other[1] > 1 for other in others)
-
-
-def is_piece(name: str) -> bool:
-    """Whether the name is that of a piece of an archive that was cut up, such as `videos.zip.001`."""
-    return _PIECE.fullmatch(name) is not None
+    kind = kind_of(path)
+    if kind == "rar":
+        infos = _rar_headers(path)
+        if all(info.compress_type == rarfile.RAR_M0 for info in infos if not info.is_dir()):
+            return [("", partial(_rar_members, path))]
+        here = [name for name in PRINTERS if shutil.which(name)]
+        return [(name, partial(_printed_members, name, path, infos)) for name in here]
+    if kind == "zip" and _readable_zip(path):
+        return [("", partial(zip_members, path))]
+    if kind == "tar":
+        return [("", partial(_tar_members, path))]
+    return [("bsdtar", partial(_converted_members, path))] if shutil.which("bsdtar") else []
 
 
 def kind_of(path: Path) -> Kind:
-    """How to read an archive, by its first bytes.
+    """How to read an archive, by its first bytes: published sets hold plain tars called `.tar.gz`.
 
     Raises:
-        DataError: it is none.
+        DataError: it is none, but perhaps the web page of a refused download.
     """
     with path.open("rb") as file:
         head = file.read(512)
@@ -92,3 +134,192 @@ def kind_of(path: Path) -> Kind:
     if head[257:262] == b"ustar" or path.name.lower().endswith(".tar"):
         return "tar"
     raise DataError(f"{printable(path)} is not an archive, in spite of its name", "download it again")
+
+
+def _readable_zip(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+    if any(info.flag_bits & 1 for info in infos):
+        raise Encrypted
+    return all(info.compress_type in _ZIP_METHODS for info in infos)
+
+
+@contextmanager
+def zip_members(path: Path) -> Iterator[Iterator[Member]]:
+    """The members of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        yield (_from_zip(archive, info) for info in archive.infolist())
+
+
+def _from_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+    mode = info.external_attr >> 16
+    if info.is_dir():
+        return Member(info.filename, "folder")
+    if stat.S_ISLNK(mode):
+        with archive.open(info) as file:
+            return Member(info.filename, "link", target=_target(file))
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        return Member(info.filename, "other")
+    return Member(info.filename, "file", info.file_size, read=partial(archive.open, info))
+
+
+def _target(content: IO[bytes]) -> str:
+    return content.read(LONGEST_TARGET).decode(errors="surrogateescape")
+
+
+@contextmanager
+def _tar_members(path: Path) -> Iterator[Iterator[Member]]:
+    with tarfile.open(path, "r:*", errorlevel=2) as archive:
+        yield _to_the_end(archive)
+
+
+def _to_the_end(archive: tarfile.TarFile) -> Iterator[Member]:
+    for info in archive:
+        yield _from_tar(archive, info)
+    # tarfile takes a file that stops between two members, or goes on with garbage, for whole. Reading on to the end
+    # also verifies the checksum of gzip.
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it stops without an end mark")
+    while archive.fileobj.read(tarfile.RECORDSIZE):
+        pass
+
+
+def _from_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+    if info.isdir():
+        return Member(info.name, "folder")
+    if info.issym() or info.islnk():
+        return Member(info.name, "link" if info.issym() else "hard link", target=info.linkname)
+    if not info.isfile():
+        return Member(info.name, "other")
+    return Member(info.name, "file", info.size, read=partial(archive.extractfile, info))
+
+
+def _open_rar(path: Path, seen: Callable[[rarfile.RarInfo], object] | None = None) -> rarfile.RarFile:
+    try:
+        return rarfile.RarFile(path, errors="strict", info_callback=seen)
+    except (AttributeError, TypeError) as error:  # a volume without its first header
+        raise ValueError("its headers make no sense") from error
+
+
+def _rar_headers(path: Path) -> list[rarfile.RarInfo]:
+    """The files and folders of a RAR and its further volumes, whose chain of headers is whole.
+
+    rarfile compares the checksum of each header; it takes for the end what it does not know, and a missing end.
+    """
+    blocks: list[rarfile.RarInfo] = []
+    archive = _open_rar(path, blocks.append)
+    if archive.needs_password():
+        raise Encrypted
+    sizes = {str(name): Path(name).stat().st_size for name in archive.volumelist()}
+    ends = [(block.data_offset + block.add_size, sizes[str(block.volume_file)]) for block in blocks]
+    if any(end > size for end, size in ends):
+        raise ValueError("it ends within a file")
+    if not blocks or (blocks[-1].type != rarfile.RAR_BLOCK_ENDARC and ends[-1][0] != ends[-1][1]):
+        raise ValueError("its headers end early")  # old programs wrote no end: then the last file ends with the archive
+    return archive.infolist()
+
+
+@contextmanager
+def _rar_members(path: Path) -> Iterator[Iterator[Member]]:
+    """The members of a RAR whose files are all stored as they are: rarfile reads them and compares their checksums."""
+    archive = _open_rar(path)
+    yield (_from_rar(info, partial(archive.open, info)) for info in archive.infolist())
+
+
+def _from_rar(info: rarfile.RarInfo, read: Callable[[], IO[bytes]]) -> Member:
+    if info.is_dir():
+        return Member(info.filename, "folder")
+    if info.file_redir:
+        return Member(info.filename, "link" if info.is_symlink() else "hard link", target=info.file_redir[2])
+    if info.is_symlink():  # version 4 stores the target as content
+        with read() as content:
+            return Member(info.filename, "link", target=_target(content))
+    if info.host_os == rarfile.RAR_OS_UNIX and stat.S_IFMT(info.mode) not in (0, stat.S_IFREG):
+        return Member(info.filename, "other")
+    return Member(info.filename, "file", info.file_size, read=read, crc=info.CRC)
+
+
+@contextmanager
+def _printed_members(program: str, path: Path, infos: Sequence[rarfile.RarInfo]) -> Iterator[Iterator[Member]]:
+    """The members of a RAR whose files a program prints."""
+    with _running([program, *PRINTERS[program], str(path.absolute())]) as process:
+        yield _cut(process.stdout, infos)
+        if process.stdout.read(1):
+            raise Unreadable("it prints more than the archive holds")
+        # Programs also fail for less than wrong content, which checksums tell better, where there are any.
+        if process.wait() and any(info.CRC is None for info in infos if info.file_size):
+            raise Unreadable(f"it ended with {process.returncode}")
+
+
+def _cut(stream: IO[bytes], infos: Sequence[rarfile.RarInfo]) -> Iterator[Member]:
+    for info in infos:
+        content = _Piece(stream, 0 if info.is_dir() or info.file_redir else info.file_size)
+        yield _from_rar(info, lambda content=content: content)
+        while content.read(2**20):  # what nobody wanted
+            pass
+
+
+class _Piece:
+    """The next bytes of a stream as a file of their own."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self.stream, self.left = stream, size
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(min(size, self.left))
+        self.left -= len(data)
+        return data
+
+    def __enter__(self) -> "_Piece":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def _converted_members(path: Path) -> Iterator[Iterator[Member]]:
+    """The members of the tar that bsdtar makes of any archive on its standard output."""
+    with _running(["bsdtar", "-cf", "-", "--format=pax", f"@{path.absolute()}"]) as process:
+        with tarfile.open(fileobj=process.stdout, mode="r|", errorlevel=2) as archive:
+            yield (_from_tar(archive, info) for info in archive)
+        process.stdout.read(2**20)  # the padding
+        process.stdout.close()
+        if process.wait():
+            raise Unreadable(f"it ended with {process.returncode}")
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen]:
+    """A program at work, ended with the block. Raises Unreadable with its complaint where its output is of no use."""
+    # Names inside are Unicode: in a plain C locale bsdtar cannot write them.
+    environment = os.environ | ({"LC_ALL": "C.UTF-8"} if sys.platform.startswith("linux") else {})
+    with tempfile.TemporaryFile() as stderr:  # a pipe nobody reads would stop it once it is full
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        except (Unreadable, *DAMAGED) as error:
+            process.stdout.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+            stderr.seek(0)
+            raise Unreadable(_complaint(stderr.read().decode(errors="replace")) or str(error)) from error
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+
+def _complaint(text: str) -> str:
+    """The first line that says something, without the program's and the file's name."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if "Error exit delayed" not in line] or lines
+    return re.sub(r"^(?:bsdtar|ERROR): *(?:Error reading archive .+: )?", "", lines[0]) if lines else ""

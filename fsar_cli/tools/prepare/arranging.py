@@ -9,8 +9,8 @@ import filecmp
 import os
 import re
 import shutil
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,45 +18,40 @@ from fsar_cli.data.video import count_frames, printable
 from fsar_cli.errors import DataError
 from fsar_cli.files import atomic
 from fsar_cli.reporting import SILENT, Reporter
-from fsar_cli.tools.prepare.rules import Place
-from fsar_cli.tools.prepare.searching import Entry
+from fsar_cli.tools.prepare.datasets import TreePlace
+from fsar_cli.tools.prepare.searching import SourceFile
 from fsar_cli.tools.prepare.unpacking import FULL, ROOM, DiskFull
+
+OUTCOMES = ("moved", "linked", "symlinked", "copied", "there", "twice", "replaced")
+"""What became of a video: `there` was in place before, `twice` is equal to another one in place, `replaced` is a broken
+original whose replacement was taken."""
 
 
 @dataclass
 class Arranged:
     """What became of the videos."""
 
-    moved: int = 0
-    linked: int = 0
-    """Hard links."""
-    symlinked: int = 0
-    copied: int = 0
-    there: int = 0
-    """In place before."""
-    twice: int = 0
-    """Equal to another one in place."""
-    replaced: int = 0
-    """Broken originals whose replacement was taken."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Videos by outcome."""
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     """(file, why it has no place)."""
 
 
 def arrange(
-    wanted: Iterable[tuple[Entry, Place]], videos: Path, copy: bool = False, reporter: Reporter = SILENT
+    wanted: Iterable[tuple[SourceFile, TreePlace]], videos: Path, copy: bool = False, reporter: Reporter = SILENT
 ) -> Arranged:
     """Put each video into its place.
 
     Raises:
         DiskFull: no room for a copy.
     """
-    claims: dict[Path, list[tuple[Entry, Place]]] = defaultdict(list)
+    claims: dict[Path, list[tuple[SourceFile, TreePlace]]] = defaultdict(list)
     result = Arranged()
-    for entry, place in wanted:
+    for file, place in wanted:
         if place.label.startswith(".") or re.search(r"[/\\\0]", place.label):  # labels are read from files
-            result.conflicts.append((entry.origin, f"'{place.label}' cannot be the name of a class"))
+            result.conflicts.append((file.origin, f"'{place.label}' cannot be the name of a class"))
         else:
-            claims[videos / place.label / place.name].append((entry, place))
+            claims[videos / place.label / place.name].append((file, place))
     with reporter.track("arrange", len(claims), "videos") as task:
         for place, claimed in claims.items():
             _settle(place, claimed, copy, result)
@@ -64,29 +59,29 @@ def arrange(
     return result
 
 
-def _settle(place: Path, claimed: list[tuple[Entry, Place]], copy: bool, result: Arranged) -> None:
-    entries = [entry for entry, _ in claimed]
+def _settle(place: Path, claimed: list[tuple[SourceFile, TreePlace]], copy: bool, result: Arranged) -> None:
+    files = [file for file, _ in claimed]
     if os.path.lexists(place):
-        for entry in entries:
-            _keep(place, entry, "there", result)
+        for file in files:
+            _keep(place, file, "there", result)
         return
     first, *others = _by_merit(claimed, result)
     place.parent.mkdir(parents=True, exist_ok=True)
     _put(first, place, copy, result)
-    for entry in others:
-        _keep(place, entry, "twice", result)
+    for file in others:
+        _keep(place, file, "twice", result)
 
 
-def _by_merit(claimed: list[tuple[Entry, Place]], result: Arranged) -> list[Entry]:
+def _by_merit(claimed: list[tuple[SourceFile, TreePlace]], result: Arranged) -> list[SourceFile]:
     """The claimants, the one that gets the place first; broken originals are gone."""
-    originals = [entry for entry, place in claimed if not place.repaired]
-    repaired = [entry for entry, place in claimed if place.repaired]
+    originals = [file for file, place in claimed if not place.repaired]
+    repaired = [file for file, place in claimed if place.repaired]
     if originals and repaired and not equal(originals[0].path, repaired[0].path):
-        broken = [entry for entry in originals if not decodes(entry.path)]
-        result.replaced += len(broken)
-        originals = [entry for entry in originals if entry not in broken]
-        for entry in broken:
-            _discard(entry)
+        broken = [file for file in originals if not decodes(file.path)]
+        result.counts["replaced"] += len(broken)
+        originals = [file for file in originals if file not in broken]
+        for file in broken:
+            _discard(file)
     return originals + repaired
 
 
@@ -108,54 +103,44 @@ def equal(one: Path, other: Path) -> bool:
         return False
 
 
-def _keep(place: Path, entry: Entry, count: str, result: Arranged) -> None:
-    """Leave what is in place; `count` names the figure that an equal file adds to."""
-    if equal(place, entry.path):
-        setattr(result, count, getattr(result, count) + 1)
-        _discard(entry)
+def _keep(place: Path, file: SourceFile, outcome: str, result: Arranged) -> None:
+    """Leave what is in place; `outcome` is that of an equal file."""
+    if equal(place, file.path):
+        result.counts[outcome] += 1
+        _discard(file)
     else:
         what = f"differs from {printable(place)}, which has its place" if place.exists() else (
             f"{printable(place)} is a link that leads nowhere: remove it"
         )  # fmt: skip
-        result.conflicts.append((entry.origin, what))
+        result.conflicts.append((file.origin, what))
 
 
-def _discard(entry: Entry) -> None:
-    if entry.staged:
-        entry.path.unlink()
+def _discard(file: SourceFile) -> None:
+    if file.staged:
+        file.path.unlink()
 
 
-def _put(entry: Entry, place: Path, copy: bool, result: Arranged) -> None:
+def _put(file: SourceFile, place: Path, copy: bool, result: Arranged) -> None:
     try:
-        if entry.staged:
-            os.replace(entry.path, place)
-            result.moved += 1
+        if file.staged:
+            os.replace(file.path, place)
+            result.counts["moved"] += 1
         elif copy:
             with atomic(place) as part:
-                shutil.copyfile(entry.path, part)
-            result.copied += 1
+                shutil.copyfile(file.path, part)
+            result.counts["copied"] += 1
         else:
-            _link(entry.path.resolve() if entry.path.is_symlink() else entry.path, place, result)
+            _link(file.path.resolve() if file.path.is_symlink() else file.path, place, result)
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(f"{printable(place)} cannot be written: {error.strerror}", ROOM) from error
-        result.conflicts.append((entry.origin, f"cannot be put to {printable(place)} ({error.strerror})"))
+        result.conflicts.append((file.origin, f"cannot be put to {printable(place)} ({error.strerror})"))
 
 
 def _link(source: Path, place: Path, result: Arranged) -> None:
     try:
         os.link(source, place)
-        result.linked += 1
+        result.counts["linked"] += 1
     except OSError:  # another disk, or one that knows no hard links
         os.symlink(source, place)
-        result.symlinked += 1
-
-
-def count_classes(videos: Path) -> Mapping[str, int]:
-    """Videos of each class in place; empty where there is no tree."""
-    from fsar_cli.data.splits.tree import scan_tree
-
-    try:
-        return {name: len(ids) for name, ids in scan_tree(videos).classes.items()}
-    except DataError:
-        return {}
+        result.counts["symlinked"] += 1

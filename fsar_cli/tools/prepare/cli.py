@@ -10,11 +10,15 @@ from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
 from fsar_cli.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from fsar_cli.tools.prepare import Rules
+    from fsar_cli.tools.prepare.datasets import PublishedSet
     from fsar_cli.tools.prepare.preparing import Prepared
 
 MOST = 12
 """Rows of a table on the screen; files and --json hold all."""
+_OUTCOMES = {
+    "moved": "unpacked", "linked": "linked", "symlinked": "linked symbolically", "copied": "copied",
+    "there": "there already", "twice": "given twice", "replaced": "replaced by their repaired copies",
+}  # fmt: skip
 
 
 def prepare(
@@ -40,25 +44,25 @@ def prepare(
     """
     from fsar_cli.tools.prepare.preparing import prepare as prepare_dataset
 
-    rules = _rules(dataset, normal)
-    out = out or Path(rules.name)
+    chosen = _chosen(dataset, normal)
+    out = out or Path(dataset)
     reporter = ConsoleReporter(quiet, verbose)
     if dry_run:
-        return _show_plan(rules, paths, out, json)
-    reporter.log(f"{rules.name} -> {out}")
-    result = prepare_dataset(rules, paths, out, copy, reporter)
-    print_json(_document(rules, result)) if json else _show(result, reporter)
+        return _show_plan(chosen, paths, out, json)
+    reporter.log(f"{dataset} -> {out}")
+    result = prepare_dataset(chosen, paths, out, copy, reporter)
+    print_json(_document(dataset, result)) if json else _show(result, reporter)
     if result.problems:
         raise DataError(
-            f"{len(result.problems)} archives or files of {rules.name} could not be used; the rest is in place",
+            f"{len(result.problems)} archives or files of {dataset} could not be used; the rest is in place",
             f"reasons: {out / 'left-out.csv'}; mend them and run the same command again",
         )
     if not result.classes:
-        raise DataError(f"no video of {rules.name} was found in the given paths", f"see {out / 'left-out.csv'}")
+        raise DataError(f"no video of {dataset} was found in the given paths", f"see {out / 'left-out.csv'}")
 
 
-def _rules(dataset: str, normal: bool) -> "Rules":
-    from fsar_cli.tools.prepare import DATASETS
+def _chosen(dataset: str, normal: bool) -> "PublishedSet":
+    from fsar_cli.tools.prepare.datasets import DATASETS
 
     if dataset not in DATASETS:
         hint = did_you_mean(dataset, DATASETS) or f"allowed: {', '.join(DATASETS)}; other sets need no preparation"
@@ -68,29 +72,29 @@ def _rules(dataset: str, normal: bool) -> "Rules":
     return DATASETS[dataset](normal)
 
 
-def _show_plan(rules: "Rules", paths: list[Path], out: Path, json: bool) -> None:
+def _show_plan(dataset: "PublishedSet", paths: list[Path], out: Path, json: bool) -> None:
     import shutil
 
-    from fsar_cli.tools.prepare.parcels import parcels
     from fsar_cli.tools.prepare.preparing import look
+    from fsar_cli.tools.prepare.staging import size_unpacked
 
-    found = look(rules, paths, out)
-    plan = parcels(rules, found)
+    sources = look(dataset, paths, out)
+    sizes = [(a.origin, a.path.stat().st_size, size_unpacked(dataset, a)) for a in sources.archives]
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
-    need, free = sum(parcel.unpacked for parcel in plan), shutil.disk_usage(place).free
+    need, free = sum(unpacked for *_, unpacked in sizes), shutil.disk_usage(place).free
     if json:
-        archives = [{"archive": p.archive.origin, "bytes": p.packed, "unpacked_at_least": p.unpacked} for p in plan]
-        problems = [{"file": name, "reason": reason} for name, reason in found.problems]
-        totals = {"videos_already_unpacked": len(found.videos), "needed_bytes": need, "free_bytes": free}
+        archives = [dict(zip(("archive", "bytes", "unpacked_at_least"), line, strict=True)) for line in sizes]
+        problems = [{"file": name, "reason": reason} for name, reason in sources.problems]
+        totals = {"videos_already_unpacked": len(sources.videos), "needed_bytes": need, "free_bytes": free}
         return print_json(
-            {"dataset": rules.name, "out": str(out), "archives": archives, "problems": problems, **totals}
+            {"dataset": dataset.name, "out": str(out), "archives": archives, "problems": problems, **totals}
         )
-    rows = [[p.archive.origin, _size(p.packed), _size(p.unpacked)] for p in plan]
-    rows.append([f"{len(plan)} archives", _size(sum(p.packed for p in plan)), _size(need)])
-    stdout.print(table("dry run: nothing is written", ["archive", "size", "unpacked, at least"], rows))
-    stdout.print(f"{len(found.videos)} videos are unpacked already and would be linked", markup=False)
+    lines = [[origin, _size(packed), _size(unpacked)] for origin, packed, unpacked in sizes]
+    lines.append([f"{len(sizes)} archives", _size(sum(packed for _, packed, _ in sizes)), _size(need)])
+    stdout.print(table("dry run: nothing is written", ["archive", "size", "unpacked, at least"], lines))
+    stdout.print(f"{len(sources.videos)} videos are unpacked already and would be linked", markup=False)
     stdout.print(f"free at {place}: {_size(free)}{'' if need < free else ', which is TOO LITTLE'}", markup=False)
-    for name, reason in found.problems:
+    for name, reason in sources.problems:
         stdout.print(f"{name} {reason}", markup=False)
 
 
@@ -98,18 +102,18 @@ def _size(number: int) -> str:
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
 
 
-def _document(rules: "Rules", result: "Prepared") -> dict:
+def _document(dataset: str, result: "Prepared") -> dict:
     from dataclasses import asdict
 
-    arranged = {key: value for key, value in asdict(result.arranged).items() if key != "conflicts"}
-    findings = [{"name": f.name, "status": f.status, "text": f.text, "remedy": f.remedy} for f in result.findings]
+    from fsar_cli.tools.prepare.arranging import OUTCOMES
+
     return {
-        "dataset": rules.name,
+        "dataset": dataset,
         "out": str(result.out),
         "archives": [{"archive": name, "files": files} for name, files in result.unpacking.files.items()],
         "archives_unpacked_before": result.unpacking.skipped,
         "videos": sum(result.classes.values()),
-        "arranged": arranged,
+        "arranged": {outcome: result.arranged.counts[outcome] for outcome in OUTCOMES},
         "classes": result.classes,
         "short": [asdict(count) for count in result.short],
         "left_out": [{"file": name, "reason": reason} for name, reason in result.left_out],
@@ -118,19 +122,13 @@ def _document(rules: "Rules", result: "Prepared") -> dict:
         "annotations": result.annotations,
         "problems": [{"file": name, "reason": reason} for name, reason in result.problems],
         "project": result.project,
-        "findings": findings,
+        "annotations_lack": result.annotations_lack,
         "next": result.steps,
     }
 
 
 def _show(result: "Prepared", reporter: ConsoleReporter) -> None:
-    counts = result.arranged
-    parts = (
-        (counts.moved, "unpacked"), (counts.linked, "linked"), (counts.symlinked, "linked symbolically"),
-        (counts.copied, "copied"), (counts.there, "there already"), (counts.twice, "given twice"),
-        (counts.replaced, "replaced by their repaired copies"),
-    )  # fmt: skip
-    text = ", ".join(f"{number} {what}" for number, what in parts if number)
+    text = ", ".join(f"{number} {_OUTCOMES[outcome]}" for outcome, number in result.arranged.counts.items() if number)
     total = sum(result.classes.values())
     stdout.print(f"{total} videos in {len(result.classes)} classes: {result.out / 'videos'}", markup=False)
     reporter.log(text or "no video was found")
@@ -164,9 +162,8 @@ def _show_short(result: "Prepared") -> None:
 def _show_rest(result: "Prepared", reporter: ConsoleReporter) -> None:
     annotations = f", {result.annotations} annotation files" if result.annotations else ""
     reporter.log(f"{result.out / 'fsar.yaml'}: {result.project}{annotations}")
-    for finding in result.findings:
-        remedy = f" ({finding.remedy})" if finding.remedy else ""
-        reporter.log(f"{finding.name}: {finding.status}, {finding.text}{remedy}")
+    if result.annotations_lack:
+        reporter.warn(result.annotations_lack)
     if result.steps:
         reporter.log("next:")
         for step in result.steps:

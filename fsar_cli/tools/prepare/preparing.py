@@ -13,27 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsar_cli.data.naming import fold
+from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.video import printable
 from fsar_cli.engine.project import project_file, training_steps
 from fsar_cli.errors import DataError, FsarError, Interrupted
 from fsar_cli.files import write_rows, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import PROJECT_FILE, resolve
-from fsar_cli.tools.doctor.data import check_project
-from fsar_cli.tools.doctor.doctor import Finding
-from fsar_cli.tools.prepare import Rules
-from fsar_cli.tools.prepare.arranging import Arranged, arrange, count_classes, equal
-from fsar_cli.tools.prepare.parcels import Unpacking, unpack_all
-from fsar_cli.tools.prepare.rules import Place
-from fsar_cli.tools.prepare.searching import Entry, Found, missing_parts, search, search_staged
-from fsar_cli.tools.prepare.workshop import FOLDER, Workshop, opened
+from fsar_cli.tools.prepare.arranging import Arranged, arrange, equal
+from fsar_cli.tools.prepare.datasets import PublishedSet, TreePlace
+from fsar_cli.tools.prepare.searching import SourceFile, Sources, missing_parts, search
+from fsar_cli.tools.prepare.staging import FOLDER, Staging, Unpacking, opened, unpack_all
 
 VIDEOS, ANNOTATIONS, LEFT_OUT = "videos", "annotations", "left-out.csv"
 _OURS = (VIDEOS, ANNOTATIONS, FOLDER, "frames", "runs", "regions")
 
 
 @dataclass(frozen=True)
-class ClassCount:
+class ShortClass:
     """A class whose videos are fewer than published, or absent."""
 
     name: str
@@ -49,7 +46,7 @@ class Prepared:
     unpacking: Unpacking = field(default_factory=Unpacking)
     arranged: Arranged = field(default_factory=Arranged)
     classes: dict[str, int] = field(default_factory=dict)
-    short: list[ClassCount] = field(default_factory=list)
+    short: list[ShortClass] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(video, why it belongs to no class)."""
     others: int = 0
@@ -59,7 +56,8 @@ class Prepared:
     """What became of fsar.yaml."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """(archive or file, what is wrong with it): each makes the exit code 3."""
-    findings: list[Finding] = field(default_factory=list)
+    annotations_lack: str = ""
+    """What is wrong with the temporal annotations that a data set needs, and what to do."""
     steps: list[str] = field(default_factory=list)
 
     def reasons(self) -> Counter[str]:
@@ -67,22 +65,22 @@ class Prepared:
         return Counter(reason for _, reason in self.left_out)
 
 
-def look(rules: Rules, paths: Iterable[Path], out: Path) -> Found:
+def look(dataset: PublishedSet, paths: Iterable[Path], out: Path) -> Sources:
     """What the given paths hold, our own results in `out` aside.
 
     Raises:
         DataError: a path that does not exist, or neither an archive nor a video anywhere.
     """
     paths = list(paths)
-    found = search(paths, [out / name for name in _OURS])
-    if not (found.archives or found.videos or found.problems or (out / FOLDER).is_dir()):
+    sources = search(paths, [out / name for name in _OURS])
+    if not (sources.archives or sources.videos or sources.problems or (out / FOLDER).is_dir()):
         where = ", ".join(map(printable, paths))
-        raise DataError(f"no archive and no video in {where}", f"name what you downloaded of {rules.name}")
-    return found
+        raise DataError(f"no archive and no video in {where}", f"name what you downloaded of {dataset.name}")
+    return sources
 
 
 def prepare(
-    rules: Rules, paths: Iterable[Path], out: Path, copy: bool = False, reporter: Reporter = SILENT
+    dataset: PublishedSet, paths: Iterable[Path], out: Path, copy: bool = False, reporter: Reporter = SILENT
 ) -> Prepared:
     """Make a project folder of downloads; see the module docstring.
 
@@ -93,52 +91,52 @@ def prepare(
         DataError: nothing found, or the disk is full. UsageError: another run is at work there.
         Interrupted: Ctrl-C; what is finished is kept.
     """
-    found = look(rules, paths, out)
-    result = Prepared(out, others=found.others, problems=list(found.problems))
-    with opened(out, rules.wish) as shop:
+    sources = look(dataset, paths, out)
+    result = Prepared(out, others=sources.others, problems=list(sources.problems))
+    with opened(out, dataset.wish) as staging:
         try:
-            unpack_all(rules, found, shop, result.unpacking, reporter)
-            _arrange(rules, found, shop, result, copy, reporter)
+            unpack_all(dataset, sources, staging, result.unpacking, reporter)
+            _arrange(dataset, sources, staging, result, copy, reporter)
         except KeyboardInterrupt as error:
             text = f"interrupted: {len(result.unpacking.files)} archives were unpacked and are kept"
             raise Interrupted(text, "run the same command again to go on") from error
         result.problems += result.unpacking.problems
-        absent = missing_parts(_names(found, shop), rules.parts)
+        absent = missing_parts(_names(sources, staging), dataset.parts)
         result.problems += [(name, "is missing: the other parts of its set are here") for name in absent]
-        shop.tidy()
-    _finish(rules, result)
+        staging.tidy()
+    _finish(dataset, result)
     return result
 
 
-def _names(found: Found, shop: Workshop) -> set[tuple[str, ...]]:
+def _names(sources: Sources, staging: Staging) -> set[tuple[str, ...]]:
     """Everything that may be a numbered part: folders, archives of this run and of earlier ones."""
-    archives = {(*archive.parents, archive.name) for archive in found.archives}
-    return found.folders | archives | {Path(row.origin).parts for row in shop.rows.values()}
+    archives = {(*archive.parents, archive.name) for archive in sources.archives}
+    return sources.folders | archives | {Path(archive.origin).parts for archive in staging.archives.values()}
 
 
-def _arrange(rules: Rules, found: Found, shop: Workshop, result: Prepared, copy: bool, reporter: Reporter) -> None:
-    staged = Found()
-    for row in shop.rows.values():
-        if shop.folder(row.folder).is_dir():
-            search_staged(shop.folder(row.folder), Path(row.origin).parts, staged)
-    result.problems += staged.problems
-    videos, texts = found.videos + staged.videos, found.texts + staged.texts
-    rules.learn(texts)
-    places: list[tuple[Entry, Place]] = []
+def _arrange(
+    dataset: PublishedSet, sources: Sources, staging: Staging, result: Prepared, copy: bool, reporter: Reporter
+) -> None:
+    videos, texts = list(sources.videos), list(sources.texts)
+    for waiting in staging.waiting():
+        videos, texts = videos + waiting.videos, texts + waiting.texts
+        result.problems += waiting.problems
+    dataset.learn(texts)
+    places: list[tuple[SourceFile, TreePlace]] = []
     for video in videos:
-        place = rules.place(video)
-        if isinstance(place, Place):
+        place = dataset.place(video)
+        if isinstance(place, TreePlace):
             places.append((video, place))
         else:
             result.left_out.append((video.origin, place))
     result.arranged = arrange(places, result.out / VIDEOS, copy, reporter)
     result.problems += result.arranged.conflicts
-    _copy_annotations(rules, texts, result)
+    _copy_annotations(dataset, texts, result)
 
 
-def _copy_annotations(rules: Rules, texts: Iterable[Entry], result: Prepared) -> None:
+def _copy_annotations(dataset: PublishedSet, texts: Iterable[SourceFile], result: Prepared) -> None:
     for text in texts:
-        if (inside := rules.annotation(text)) is None:
+        if (inside := dataset.annotation(text)) is None:
             continue
         place = result.out / ANNOTATIONS / inside
         if place.exists() and not equal(place, text.path):
@@ -149,24 +147,24 @@ def _copy_annotations(rules: Rules, texts: Iterable[Entry], result: Prepared) ->
         result.annotations += 1
 
 
-def _finish(rules: Rules, result: Prepared) -> None:
+def _finish(dataset: PublishedSet, result: Prepared) -> None:
     out = result.out
-    result.classes = dict(count_classes(out / VIDEOS))
-    result.short = _short(rules.expected(), result.classes)
-    rows = result.left_out + result.problems
+    with contextlib.suppress(DataError):  # no tree
+        result.classes = {name: len(ids) for name, ids in scan_tree(out / VIDEOS).classes.items()}
+    result.short = _short(dataset.expected(), result.classes)
     (out / LEFT_OUT).unlink(missing_ok=True)
-    if rows:
-        write_rows(out / LEFT_OUT, ("file", "reason"), rows)
+    if lines := result.left_out + result.problems:
+        write_rows(out / LEFT_OUT, ("file", "reason"), lines)
     annotations = _annotations(out)
     project = out / PROJECT_FILE
     if project.exists():
         result.project = "kept as it was"
     else:
-        write_whole(project, project_file("", Path(VIDEOS), rules.preset, annotations))
+        write_whole(project, project_file("", Path(VIDEOS), dataset.preset, annotations))
         result.project = "written"
     with contextlib.chdir(out):
-        result.findings = [*check_project(), *_about_annotations(rules, annotations)]
-    result.steps = _steps(rules, result)
+        result.annotations_lack = _annotations_lack(dataset, annotations)
+    result.steps = _steps(dataset, result)
 
 
 def _annotations(out: Path) -> Path | None:
@@ -180,32 +178,31 @@ def _annotations(out: Path) -> Path | None:
     return next((path for path in candidates if any(p.is_file() for p in (out / path).glob("*"))), None)
 
 
-def _about_annotations(rules: Rules, here: Path | None) -> list[Finding]:
-    """A finding where annotations are missing, or are here and the project file does not name them."""
+def _annotations_lack(dataset: PublishedSet, here: Path | None) -> str:
+    """What is wrong with the annotations and what to do: missing, or here and not named by the project file."""
     try:
         named = resolve().config.data.annotations
-    except FsarError:  # the finding of the project file says so
-        return []
+    except FsarError:  # `fsar doctor` says what is wrong with the project file
+        return ""
     if named is None and here is not None:
-        remedy = f"write `annotations: {here}` below `data:` in {PROJECT_FILE}"
-        return [Finding("annotations", "warning", f"{here} is here and not used", remedy)]
-    if rules.annotated and (named is None or not named.exists()):
-        text = "no temporal annotations: every video would be one clip, however long it is"
-        return [Finding("annotations", "warning", text, f"run fsar prepare {rules.name} on them as well")]
-    return []
+        return f"{here} is here and not used: write `annotations: {here}` below `data:` in {PROJECT_FILE}"
+    if dataset.annotated and (named is None or not named.exists()):
+        remedy = f"run fsar prepare {dataset.name} on them as well"
+        return f"no temporal annotations: every video would be one clip, however long it is; {remedy}"
+    return ""
 
 
-def _short(expected: dict[str, int], classes: dict[str, int]) -> list[ClassCount]:
-    found = {fold(name): count for name, count in classes.items()}
-    counts = (ClassCount(name, found.get(fold(name), 0), number) for name, number in expected.items())
+def _short(expected: dict[str, int], classes: dict[str, int]) -> list[ShortClass]:
+    there = {fold(name): count for name, count in classes.items()}
+    counts = (ShortClass(name, there.get(fold(name), 0), number) for name, number in expected.items())
     return sorted((count for count in counts if count.found < count.expected), key=lambda c: (c.found > 0, c.name))
 
 
-def _steps(rules: Rules, result: Prepared) -> list[str]:
+def _steps(dataset: PublishedSet, result: Prepared) -> list[str]:
     """The commands that follow, as the user can type them."""
     if not result.classes:
         return []
     here = [] if result.out.resolve() == Path.cwd() else [f"cd {shlex.quote(printable(result.out))}"]
     missing = " --allow-missing" if result.short else ""
-    splits = [f"fsar splits make {rules.protocol}{missing}", "fsar splits check"]
-    return [*here, "fsar extract-frames", *splits, *training_steps(rules.protocol)]
+    splits = [f"fsar splits make {dataset.protocol}{missing}", "fsar splits check"]
+    return [*here, "fsar extract-frames", *splits, *training_steps(dataset.protocol)]

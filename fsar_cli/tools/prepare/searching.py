@@ -14,16 +14,20 @@ from pathlib import Path
 from fsar_cli.data.naming import VIDEO_EXTENSIONS, fold
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
-from fsar_cli.tools.prepare.archives import archive_stem, is_piece, volume
 
 TEXTS = frozenset((".csv", ".json", ".txt"))
 """Endings of annotations and lists of labels."""
-LARGEST_TEXT = 2**30
+ENDINGS = (
+    ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".tbz2", ".txz", ".tzst", ".tar", ".zip", ".rar", ".7z",
+)  # fmt: skip
+"""What the names of archives end in, capitals aside."""
+_RAR_VOLUME = re.compile(r"(?i)(?P<stem>.+)\.(?:part0*(?P<part>\d+)\.rar|r(?P<old>\d{2,}))")
+_PIECE = re.compile(r"(?i).+\.(?:zip|tar|tgz|gz|7z|rar)\.\d{2,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A file that was found."""
+class SourceFile:
+    """A file that was found: a video, an archive or a text."""
 
     path: Path
     parents: tuple[str, ...]
@@ -43,17 +47,42 @@ class Entry:
 
 
 @dataclass
-class Found:
+class Sources:
     """Everything found; problems are sentences about files that should have been videos or archives."""
 
-    videos: list[Entry] = field(default_factory=list)
-    archives: list[Entry] = field(default_factory=list)
-    texts: list[Entry] = field(default_factory=list)
+    videos: list[SourceFile] = field(default_factory=list)
+    archives: list[SourceFile] = field(default_factory=list)
+    texts: list[SourceFile] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     """(file, what is wrong with it)."""
     others: int = 0
     """Files that are none of these; hidden ones are not counted."""
     folders: set[tuple[str, ...]] = field(default_factory=set)
+
+
+def archive_stem(name: str) -> str | None:
+    """An archive's name without its endings; None where it is not called an archive.
+
+    >>> [archive_stem(name) for name in ("hmdb51_org.rar", "UCF.part02.rar", "part_0.tar.gz", "a.avi")]
+    ['hmdb51_org', 'UCF', 'part_0', None]
+    """
+    if match := _RAR_VOLUME.fullmatch(name):
+        return match["stem"]
+    return next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end) and len(name) > len(end)), None)
+
+
+def volume(name: str) -> tuple[str, int] | None:
+    """(name of the set, number from 1 on) of a volume of a RAR that was written in several; None for other names.
+
+    >>> volume("UCF.part02.rar"), volume("UCF.r00"), volume("UCF.rar")
+    (('UCF.part', 2), ('UCF', 2), ('UCF', 1))
+    """
+    match = _RAR_VOLUME.fullmatch(name)
+    if match and match["part"]:
+        return f"{match['stem']}.part", int(match["part"])
+    if match:
+        return match["stem"], int(match["old"]) + 2
+    return (name[:-4], 1) if name.lower().endswith(".rar") else None
 
 
 def useful(name: str) -> bool:
@@ -67,7 +96,7 @@ def hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def search(paths: Iterable[Path], leave_out: Iterable[Path] = ()) -> Found:
+def search(paths: Iterable[Path], leave_out: Iterable[Path] = ()) -> Sources:
     """Search files and folders.
 
     Args:
@@ -76,8 +105,8 @@ def search(paths: Iterable[Path], leave_out: Iterable[Path] = ()) -> Found:
     Raises:
         DataError: a path that does not exist.
     """
-    found = Found()
-    walk = _Walk(found, {path.resolve() for path in leave_out})
+    sources = Sources()
+    walk = _Walk(sources, {path.resolve() for path in leave_out})
     for path in map(Path, paths):
         if not path.exists():
             raise DataError(
@@ -88,38 +117,34 @@ def search(paths: Iterable[Path], leave_out: Iterable[Path] = ()) -> Found:
             walk.folder(absolute, absolute.parts)
         else:
             walk.file(absolute, absolute.parent.resolve(), absolute.parent.parts)
-    _check_volumes(found)
-    return found
+    _check_volumes(sources)
+    return sources
 
 
-def search_staged(folder: Path, parents: tuple[str, ...], found: Found) -> None:
-    """Add what was unpacked into a folder of ours; `parents` are the names of the archive's folders and the archive."""
-    extra = Found()
-    _Walk(extra, set(), staged=True).folder(folder, parents)
-    _check_volumes(extra)
-    found.videos += extra.videos
-    found.archives += extra.archives
-    found.texts += extra.texts
-    found.problems += extra.problems
-    found.others += extra.others
-    found.folders |= extra.folders
+def search_staged(folder: Path, parents: tuple[str, ...]) -> Sources:
+    """What was unpacked into a folder of ours; `parents` are the names of the archive's folders and the archive."""
+    staged = Sources()
+    if folder.is_dir():
+        _Walk(staged, set(), staged=True).folder(folder, parents)
+        _check_volumes(staged)
+    return staged
 
 
 class _Walk:
-    def __init__(self, found: Found, leave_out: set[Path], staged: bool = False) -> None:
-        self.found, self.seen, self.staged = found, set(leave_out), staged
+    def __init__(self, sources: Sources, leave_out: set[Path], staged: bool = False) -> None:
+        self.sources, self.seen, self.staged = sources, set(leave_out), staged
 
     def folder(self, folder: Path, parents: tuple[str, ...]) -> None:
         real = folder.resolve()
         if real in self.seen:  # given twice, or a link that leads back
             return
         self.seen.add(real)
-        self.found.folders.add(parents)
+        self.sources.folders.add(parents)
         try:
             with os.scandir(folder) as entries:
                 inside = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            self.found.problems.append((printable(folder), f"cannot be read ({error.strerror})"))
+            self.sources.problems.append((printable(folder), f"cannot be read ({error.strerror})"))
             return
         for entry in inside:
             if entry.is_dir():
@@ -131,40 +156,40 @@ class _Walk:
     def file(self, path: Path, real_folder: Path, parents: tuple[str, ...]) -> None:
         if path.name.startswith("."):
             return
-        entry, suffix = Entry(path, parents, self.staged), path.suffix.lower()
-        if is_piece(path.name):
+        source, suffix = SourceFile(path, parents, self.staged), path.suffix.lower()
+        if _PIECE.fullmatch(path.name):
             join = "join its pieces first: cat NAME.zip.* > NAME.zip"
-            self.found.problems.append((entry.origin, f"is a piece of an archive that was cut up; {join}"))
+            self.sources.problems.append((source.origin, f"is a piece of an archive that was cut up; {join}"))
         elif not useful(path.name):
-            self.found.others += 1
+            self.sources.others += 1
         elif not path.is_file():
             what = "is a link that leads nowhere" if path.is_symlink() else "is not a file"
-            self.found.problems.append((entry.origin, what))
+            self.sources.problems.append((source.origin, what))
         elif (real := real_folder / path.name) not in self.seen:
             self.seen.add(real)
-            self._list(suffix).append(entry)
+            self._list(suffix).append(source)
 
-    def _list(self, suffix: str) -> list[Entry]:
+    def _list(self, suffix: str) -> list[SourceFile]:
         if suffix in VIDEO_EXTENSIONS:
-            return self.found.videos
-        return self.found.texts if suffix in TEXTS else self.found.archives
+            return self.sources.videos
+        return self.sources.texts if suffix in TEXTS else self.sources.archives
 
 
-def _check_volumes(found: Found) -> None:
+def _check_volumes(sources: Sources) -> None:
     """Leave the first volume of every RAR in several; name the sets with a gap, which nothing can unpack."""
-    sets: dict[tuple[Path, str], dict[int, Entry]] = defaultdict(dict)
-    for entry in found.archives:
-        if known := volume(entry.name):
-            sets[entry.path.parent, known[0]][known[1]] = entry
+    sets: dict[tuple[Path, str], dict[int, SourceFile]] = defaultdict(dict)
+    for archive in sources.archives:
+        if numbered := volume(archive.name):
+            sets[archive.path.parent, numbered[0]][numbered[1]] = archive
     dropped = set()
     for (_, stem), volumes in sets.items():
         gaps = sorted(set(range(1, max(volumes) + 1)) - set(volumes))
-        dropped |= {entry.path for number, entry in volumes.items() if number > 1 or gaps}
+        dropped |= {archive.path for number, archive in volumes.items() if number > 1 or gaps}
         if gaps:
             shown = ", ".join(map(str, gaps))
             first = volumes[min(volumes)]
-            found.problems.append((first.origin, f"volume {shown} of '{printable(stem)}' is missing beside it"))
-    found.archives = [entry for entry in found.archives if entry.path not in dropped]
+            sources.problems.append((first.origin, f"volume {shown} of '{printable(stem)}' is missing beside it"))
+    sources.archives = [archive for archive in sources.archives if archive.path not in dropped]
 
 
 _PART = re.compile(r"(?i)(.*part[-_ ]?)0*(\d+)")

@@ -7,23 +7,29 @@ and owners are not taken over. A link to a member of the same archive becomes th
 """
 
 import errno
-import lzma
 import os
 import re
 import shutil
-import struct
+import sys
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
-from fsar_cli.tools.prepare.archives import kind_of
-from fsar_cli.tools.prepare.members import Encrypted, Member, tar_members, zip_members
+from fsar_cli.tools.prepare.archives import (
+    DAMAGED,
+    INSTALL,
+    PRINTERS,
+    Encrypted,
+    Member,
+    Unreadable,
+    kind_of,
+    readers,
+    zip_members,
+)
 
 MIB = 2**20
 RESERVE = 256 * MIB
@@ -33,10 +39,8 @@ MAX_RATIO, SLACK = 100, 64 * MIB
 CHUNK = MIB
 PROTECTED = "encrypt|password"
 """How programs say that they lack a password."""
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError)
-"""What zipfile and tarfile raise where the bytes make no sense; the last two in corners that they forgot."""
+ROOM = "free some space, or name another disk with --out; run the same again to go on"
 
 Wanted = Callable[[tuple[str, ...]], bool]
 """Whether a member, by the parts of its name, is to be written."""
@@ -48,14 +52,11 @@ class DiskFull(DataError):
 
 @dataclass
 class Unpacked:
-    """What came out of an archive."""
+    """What came out of an archive; `left_out` are the members that nobody wanted."""
 
     files: int = 0
     bytes: int = 0
     left_out: int = 0
-    """Members that nobody wanted."""
-    sums: list[tuple[int, int]] = field(default_factory=list)
-    """Size and CRC-32 of each file that was written."""
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
@@ -79,51 +80,57 @@ def unpack(
         DataError: hostile, damaged, encrypted, no archive, or nothing can read it; the message names the archive.
         DiskFull: no room for it.
     """
-    from fsar_cli.tools.prepare.tools import unpack_with_programs
-
+    name = printable(archive)
     try:
-        kind = kind_of(archive)
-        if kind == "other":
-            return unpack_with_programs(archive, folder, wanted, progress)
-        with ExitStack() as stack:
-            found = stack.enter_context((zip_members if kind == "zip" else tar_members)(archive))
-            return write_members(found, folder, wanted, Budget(archive, folder), progress)
-    except NotImplementedError:  # a method of packing that zipfile does not know
-        shutil.rmtree(folder, ignore_errors=True)
-        return unpack_with_programs(archive, folder, wanted, progress)
+        return _by_any_reader(archive, folder, wanted, progress)
     except Encrypted as error:
-        raise encrypted(archive) from error
+        raise _encrypted(name) from error
     except DAMAGED as error:
-        raise damaged(archive, str(error)) from error
+        raise _damaged(name, str(error)) from error
     except DataError as error:
-        raise named(archive, error) from error
+        raise error if name in error.message else type(error)(f"{name}: {error.message}", error.hint) from error
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(f"{printable(folder)} takes no more: {error.strerror}", ROOM) from error
         if error.errno is None:  # how gzip and bzip2 say that their input is damaged
-            raise damaged(archive, str(error)) from error
+            raise _damaged(name, str(error)) from error
         reason = f"{error.strerror}: {printable(error.filename)}" if error.filename else error.strerror
-        raise DataError(f"{printable(archive)} could not be unpacked ({reason})") from error
+        raise DataError(f"{name} could not be unpacked ({reason})") from error
 
 
-ROOM = "free some space, or name another disk with --out; run the same again to go on"
+def _by_any_reader(archive: Path, folder: Path, wanted: Wanted, progress: Callable[[int], None]) -> Unpacked:
+    """By the first program that gets through, or by Python alone."""
+    failed: list[tuple[str, str]] = []
+    for program, opened in readers(archive):
+        try:
+            with opened() as members:
+                return write_members(members, folder, wanted, Budget(archive, folder), progress)
+        except Unreadable as error:
+            failed.append((program, str(error)))
+            shutil.rmtree(folder, ignore_errors=True)
+    raise _unreadable(archive, failed)
 
 
-def damaged(archive: Path, reason: str) -> DataError:
-    """The error of an archive that ends early or does not agree with its checksums."""
-    text = " ".join(reason.split()).rstrip(".") or "its data end early"
-    return DataError(f"{printable(archive)} is damaged or incomplete ({text})", "download it again")
-
-
-def encrypted(archive: Path) -> DataError:
-    """The error of an archive that needs a password."""
-    return DataError(f"{printable(archive)} is encrypted", "unpack it yourself with its password, give the folder")
-
-
-def named(archive: Path, error: DataError) -> DataError:
-    """The same error with the archive in front, where it does not stand there yet."""
+def _unreadable(archive: Path, failed: list[tuple[str, str]]) -> DataError:
     name = printable(archive)
-    return error if name in error.message else type(error)(f"{name}: {error.message}", error.hint)
+    where = next((text for system, text in INSTALL.items() if sys.platform.startswith(system)), INSTALL["linux"])
+    if not failed:
+        able = ", ".join(PRINTERS) if kind_of(archive) == "rar" else "bsdtar"
+        return DataError(f"{name} needs a program that unpacks it ({able}), and none is on PATH", where)
+    if any(re.search(PROTECTED, reason, re.IGNORECASE) for _, reason in failed):
+        return _encrypted(name)
+    tried = "; ".join(f"{program}: {reason}" for program, reason in failed)
+    hint = f"download it again; if it is whole, another program may read it: {where}"
+    return DataError(f"{name} could not be unpacked ({tried})", hint)
+
+
+def _damaged(name: str, reason: str) -> DataError:
+    text = " ".join(reason.split()).rstrip(".") or "its data end early"
+    return DataError(f"{name} is damaged or incomplete ({text})", "download it again")
+
+
+def _encrypted(name: str) -> DataError:
+    return DataError(f"{name} is encrypted", "unpack it yourself with its password, give the folder")
 
 
 class Budget:
@@ -146,9 +153,9 @@ def declared_size(archive: Path, wanted: Wanted) -> int:
     """Bytes an archive will become: exact for a zip, else its own size, since videos hardly shrink."""
     try:
         if kind_of(archive) == "zip":
-            with zip_members(archive) as found:
-                return sum(member.size for member in found if wanted(tuple(re.split(r"[/\\]", member.name))))
-    except (DataError, OSError, Encrypted, *DAMAGED):
+            with zip_members(archive) as members:
+                return sum(member.size for member in members if wanted(tuple(re.split(r"[/\\]", member.name))))
+    except (DataError, OSError, RuntimeError, *DAMAGED):
         pass  # unpacking will name it
     return archive.stat().st_size
 
@@ -185,7 +192,7 @@ def write_members(
         if source is not None:
             os.link(source, place)
         else:
-            result.sums.append(_write(member, place, budget, progress))
+            _write(member, place, budget, progress)
             result.bytes += member.size
     return result
 
@@ -208,8 +215,8 @@ def _inside(member: Member, parts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(place)
 
 
-def _write(member: Member, place: Path, budget: Budget, progress: Callable[[int], None]) -> tuple[int, int]:
-    """Write one file; returns its size and CRC-32."""
+def _write(member: Member, place: Path, budget: Budget, progress: Callable[[int], None]) -> None:
+    """Write one file of exactly the size and, where it is known, the checksum that the archive declares."""
     budget.take(member.size)
     written = crc = 0
     with member.read() as content, place.open("wb") as file:
@@ -219,7 +226,8 @@ def _write(member: Member, place: Path, budget: Budget, progress: Callable[[int]
             progress(len(chunk))
     if written < member.size:
         raise tarfile.ReadError(f"'{printable(member.name)}' has {written} of {member.size} bytes")
-    return written, crc
+    if member.crc not in (None, crc):
+        raise tarfile.ReadError(f"the checksum of '{printable(member.name)}' is wrong")
 
 
 def _chunks(content, size: int) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ import torch
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method, normalizes
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods import METHODS
 from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import Episodes, EpisodeSampler

@@ -11,21 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fsar_cli.data.splits import Splits
-from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
-from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.dataset import DataSet, find_dataset
-from fsar_cli.engine.device import loader_workers
 from fsar_cli.errors import DataError, UsageError
 from fsar_cli.files import lock
 from fsar_cli.reporting import Reporter
 from fsar_cli.settings import presets, read_preset, read_project
 from fsar_cli.tools.demo import demo
-from fsar_cli.tools.demo.scenes import render_set
 from fsar_cli.tools.reproduce.tables import CRIME, HMDB, KINETICS, PAPER_SETS
 
 DEMO = "demo"
@@ -158,10 +151,5 @@ def make_demo(folder: Path, reporter: Reporter, clips: Mapping[str, int] = demo.
         if not (folder / "splits.csv").is_file():
             reporter.log(f"rendering the demo set: {folder}")
             config = demo.start_project(folder, {}, force=True)
-            wanted = {name: clips[entry.role] for name, entry in demo.CLASSES.items()}
-            workers = loader_workers(None, torch.device("cuda"))
-            render_set(folder, wanted, seed=0, workers=workers, reporter=reporter)
-            sources = find_videos([config.data.videos]).sources
-            extract(sources, config.data.frames, Settings(short_side=config.clip.short_side), workers, reporter)
-            demo.split_by_role(config)
+            demo.fill_project(folder, config, demo.Steps(reporter), clips=clips)
     return folder

@@ -12,7 +12,7 @@ from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.device import place
-from fsar_cli.tools.demo.demo import actor_boxes
+from fsar_cli.tools.demo.hits import actor_boxes
 from fsar_cli.tools.reproduce.plan import Cell
 from fsar_cli.tools.reproduce.work import Workshop
 

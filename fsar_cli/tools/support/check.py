@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fsar_cli.config import Config
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import FRAMES, FewShotMethod
 from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.data.clips import EvaluationClips
 from fsar_cli.engine.bank import describe_clips, encode_videos
@@ -104,7 +104,7 @@ def check(
     # Frame features, whatever the method itself keeps of them; mostly they are in the cache already.
     plain = Prototype(method.features).eval()
     described = describe_clips(plain, EvaluationClips(pool.reader, pool.videos), device, config, reporter, cache)
-    distances = clip_distances(described.encoded["frames"])
+    distances = clip_distances(described.encoded[FRAMES])
     nearest = np.where(nearest < 0, nearest_by_likeness(distances, pool.labels), nearest)
     clips = judge(pool, values, nearest, distances, faults)
     return SupportReport(clips, pool.classes, shot, draws)

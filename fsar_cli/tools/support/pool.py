@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fsar_cli.config import Config
+from fsar_cli.config import Config, ExtractConfig
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import MANIFEST, Settings
+from fsar_cli.data.store.records import MANIFEST
 from fsar_cli.data.store.sources import Source, find_videos
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
@@ -90,7 +90,7 @@ def pool_of_folder(folder: Path, config: Config, reporter: Reporter = SILENT) ->
     root = cache_folder("support")
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, ignore_cleanup_errors=True) as name:
-        out, settings = Path(name) / "frames", Settings(short_side=config.clip.short_side, store="videos")
+        out, settings = Path(name) / "frames", ExtractConfig(short_side=config.clip.short_side, store="videos")
         result = extract(sources, out, settings, min(cores(8), len(sources)), _Quietly(reporter))
         reasons = {path: reason for path, reason in result.failed}
         lost = {s.id: (s.label, reasons[s.path]) for s in sources if s.path in reasons}

@@ -3,6 +3,7 @@
 import pickle
 import urllib.error
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from core_parts import relative_error, seeded
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.image import HEADS, backbone_names, build_backbone
+from fsar_cli.core.backbones.image import HEADS, Backbone, backbone_names, build_backbone
 from fsar_cli.errors import DataError, UsageError
 
 SMALL = "shufflenet_v2_x0_5"
@@ -104,6 +105,19 @@ def test_an_input_too_small_for_the_network_is_refused() -> None:
     with pytest.raises(UsageError, match="64 x 64 pixels are too few for the backbone 'inception_v3'") as caught:
         build_backbone("inception_v3", "none").map_side(64)
     assert "model.region.side" in caught.value.hint
+
+
+class Faulty(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise RuntimeError("the driver has died")
+
+
+@pytest.mark.parametrize("look", [lambda b: b.map_side(64), lambda b: b.stages(64)], ids=["map_side", "stages"])
+def test_a_fault_that_is_not_the_size_comes_through(look: Callable[[Backbone], object]) -> None:
+    backbone = Backbone(nn.Sequential(nn.Conv2d(3, 4, 1), Faulty()), 4, "faulty")
+    with pytest.raises(RuntimeError, match="the driver has died"):
+        look(backbone)
+    assert all(module.training for module in backbone.modules())
 
 
 # Weights

@@ -8,10 +8,10 @@ import pytest
 import torch
 from core_parts import relative_error, seeded
 
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers import alignment
 from fsar_cli.core.layers.pairwise import Pairwise
+from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods.bimhm import BiMHM
 from fsar_cli.core.methods.otam import OTAM
 

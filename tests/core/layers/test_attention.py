@@ -8,8 +8,8 @@ import pytest
 import torch
 from core_parts import random_index, relative_error, seeded
 
-from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.layers.attention import CrossTransformer, TupleAttention, dropout
+from fsar_cli.core.layers.attention import CrossTransformer, TupleAttention, plain_distance
+from fsar_cli.core.method import Encoded
 from fsar_cli.errors import UsageError
 
 T, D = 5, 6
@@ -56,14 +56,13 @@ def slow_distance(transformer: CrossTransformer, query: np.ndarray, shots: list[
                 pairs.append((key, weights[f"{part}.value.weight"] @ x + weights[f"{part}.value.bias"]))
             return pairs
 
-        stored = [pair for shot in shots for pair in maps(shot)]
-        asked = maps(query)
+        support = [pair for shot in shots for pair in maps(shot)]
         total = 0.0
-        for key, value in asked:
-            scores = [math.exp(key @ k / math.sqrt(len(key))) for k, _ in stored]
-            attended = sum(s * v for s, (_, v) in zip(scores, stored, strict=True)) / sum(scores)
+        for key, value in maps(query):
+            scores = [math.exp(key @ k / math.sqrt(len(key))) for k, _ in support]
+            attended = sum(s * v for s, (_, v) in zip(scores, support, strict=True)) / sum(scores)
             total += ((value - attended) ** 2).sum()
-        per_cardinality.append(total / len(asked))
+        per_cardinality.append(total / len(maps(query)))
     return sum(per_cardinality) / 2
 
 
@@ -77,20 +76,21 @@ def test_distances_are_those_of_the_loop_over_episodes_queries_and_classes() -> 
         assert found[e, q, n].item() == pytest.approx(expected, rel=1e-5)
 
 
-def attended(card: TupleAttention, frames: torch.Tensor, support: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    """What each query tuple of an episode attends to in each class, by the plain formula: [Q,N,L,D_k]."""
+def plain(card: TupleAttention, frames: torch.Tensor, support: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """[Q,N] of an episode by the equation as it stands, from frames [V,T,D] that have their positions."""
     keys, values = card.key_norm(card.key(frames)), card.value(frames)  # [V,L,D_k]
-    logits = torch.einsum("qid,nkjd->qnikj", keys[query], keys[support]) / math.sqrt(keys.shape[-1])
-    weights = logits.flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:])
-    return torch.einsum("qnikj,nkjd->qnid", weights, values[support])
+    shots = (x[support].flatten(1, 2).unsqueeze(0) for x in (keys, values))  # [1,N,K*L,D_k]
+    return plain_distance(keys[query].unsqueeze(0), values[query].unsqueeze(0), *shots)[0]
 
 
-def plain_distance(
-    card: TupleAttention, frames: torch.Tensor, support: torch.Tensor, query: torch.Tensor
-) -> torch.Tensor:
-    """[Q,N] of an episode by the plain formula."""
-    missed = card.value(frames)[query].unsqueeze(1) - attended(card, frames, support, query)
-    return missed.square().sum(-1).mean(-1)
+def test_the_plain_equation_is_softmax_of_qk_times_v() -> None:
+    """One query tuple and two tuples of one class, by hand."""
+    query_key, query_value = torch.tensor([2.0, 0.0]).view(1, 1, 1, 2), torch.tensor([1.0, 5.0]).view(1, 1, 1, 2)
+    keys, values = torch.tensor([[1.0, 3.0], [0.0, 7.0]]), torch.tensor([[4.0, 0.0], [0.0, 2.0]])
+    share = 1 / (1 + math.exp(-2 / math.sqrt(2)))
+    expected = (1 - 4 * share) ** 2 + (5 - 2 * (1 - share)) ** 2
+    found = plain_distance(query_key, query_value, keys.view(1, 1, 2, 2), values.view(1, 1, 2, 2))
+    assert found.shape == (1, 1, 1) and found.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("cardinality", [1, 2, 3, 5])
@@ -100,11 +100,11 @@ def test_inner_products_give_distances_and_gradients_of_the_plain_formula(cardin
     card = transformer.cards[f"card{cardinality}"]
     inputs = [frames, *card.parameters()]
     found = distances(transformer, frames, support, query)[0]
-    expected = plain_distance(card, frames + transformer.position, support[0], query[0])
+    expected = plain(card, frames + transformer.positions.encoding, support[0], query[0])
     assert relative_error(found, expected) < 1e-12
     outward = torch.randn(found.shape, generator=seeded(1)).double()
     for a, b in zip(*(torch.autograd.grad((d * outward).sum(), inputs) for d in (found, expected)), strict=True):
-        assert (a - b).abs().max() <= 1e-11 * max(1.0, float(b.abs().max()))
+        assert (a - b).abs().max() <= 1e-12 * max(1.0, float(b.abs().max()))
 
 
 @pytest.mark.parametrize("common", [0.0, 1.0, 100.0])
@@ -117,7 +117,7 @@ def test_what_all_frames_share_costs_no_digits(common: float) -> None:
     with torch.no_grad():
         found = distances(transformer, frames, support, query)
         exact = transformer.double()
-        cards = [[plain_distance(c, frames.double() + exact.position, s, q) for c in exact.cards.values()]
+        cards = [[plain(c, frames.double() + exact.positions.encoding, s, q) for c in exact.cards.values()]
                  for s, q in zip(support, query, strict=True)]  # fmt: skip
     expected = torch.stack([sum(pair) / 2 for pair in cards])
     assert relative_error(found, expected) < 1e-5
@@ -129,12 +129,15 @@ def test_two_heads_add_up_to_the_distance_of_the_concatenated_attention() -> Non
     halves = [CrossTransformer(name, D, T, cardinalities=(2,), key_dim=4, dropout=0.0).eval() for name in ("g", "l")]
     frames, (support, query) = [features(9, seed) for seed in (0, 1)], random_index(1, 3, 2, 3, 9)
     separate = sum(distances(half, f, support, query)[0] for half, f in zip(halves, frames, strict=True))
-    seen, asked = [], []
+    attended, own = [], []
     for half, f in zip(halves, frames, strict=True):
-        card, x = half.cards["card2"], f + half.position
-        seen.append(attended(card, x, support[0], query[0]))
-        asked.append(card.value(x)[query[0]].unsqueeze(1))
-    joined = torch.cat(seen, -1) - torch.cat(asked, -1)
+        card, x = half.cards["card2"], f + half.positions.encoding
+        keys, values = card.key_norm(card.key(x)), card.value(x)
+        logits = torch.einsum("qid,nkjd->qnikj", keys[query[0]], keys[support[0]]) / math.sqrt(keys.shape[-1])
+        weights = logits.flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:])
+        attended.append(torch.einsum("qnikj,nkjd->qnid", weights, values[support[0]]))
+        own.append(values[query[0]].unsqueeze(1))
+    joined = torch.cat(attended, -1) - torch.cat(own, -1)
     assert relative_error(separate, joined.square().sum(-1).mean(-1)) < 1e-5
 
 
@@ -184,15 +187,6 @@ def test_clips_of_another_length_are_refused() -> None:
     assert "clip.frames" in caught.value.hint
 
 
-def test_dropout_keeps_the_share_the_mean_and_the_generator() -> None:
-    x = torch.full((200, 50), 3.0)
-    dropped = dropout(x, 0.2, seeded(0))
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.02)
-    assert torch.allclose(dropped[dropped > 0], torch.tensor(3.0 / 0.8))
-    assert torch.equal(dropped, dropout(x, 0.2, seeded(0)))
-    assert not torch.equal(dropped, dropout(x, 0.2, seeded(1)))
-
-
 def test_dropout_acts_in_training_only() -> None:
     transformer, frames = head(dropout=0.3), features(3)
     name = "head.card2.value"
@@ -206,7 +200,7 @@ def test_dropout_acts_in_training_only() -> None:
 def test_positions_are_added_to_frames_before_tuples_are_formed() -> None:
     frames = features(2)
     with_positions, without = head(position_scale=0.3), head(position_scale=0.0)
-    shifted = frames + with_positions.position
-    assert with_positions.position.abs().max().item() == pytest.approx(0.3)
+    shifted = frames + with_positions.positions.encoding
+    assert with_positions.positions.encoding.abs().max().item() == pytest.approx(0.3)
     for name, tensor in with_positions.encode(frames).items():
         assert torch.allclose(tensor, without.encode(shifted)[name], atol=1e-6)

@@ -1,4 +1,4 @@
-"""Frame tuples: which there are, their positions, and the linear map of concatenated frames."""
+"""Frame tuples: which there are, and the linear map of concatenated frames."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from core_parts import relative_error, seeded
 
-from fsar_cli.core.layers.tuples import TupleLinear, frame_tuples, position_encoding, tuple_sums
+from fsar_cli.core.layers.tuples import TupleLinear, frame_tuples, tuple_sums
 
 
 @pytest.mark.parametrize(("frames", "cardinality"), [(8, 2), (8, 3), (5, 1), (6, 4), (4, 4)])
@@ -27,15 +27,6 @@ def test_every_tuple_is_the_sum_of_its_frames_each_in_its_position(frames: int, 
     for line, chosen in zip(sums.tolist(), frame_tuples(frames, cardinality).tolist(), strict=True):
         assert [rows[i] for i, one in enumerate(line) if one] == list(enumerate(chosen))
         assert sum(line) == cardinality
-
-
-@pytest.mark.parametrize("dim", [6, 7, 1])
-def test_position_encoding_is_the_sinusoid_formula(dim: int) -> None:
-    found = position_encoding(5, dim)
-    for t in range(5):
-        for d in range(dim):
-            angle = t / 10_000 ** (2 * (d // 2) / dim)
-            assert found[t, d].item() == pytest.approx(math.cos(angle) if d % 2 else math.sin(angle), abs=1e-6)
 
 
 @pytest.mark.parametrize("cardinality", [1, 2, 3])

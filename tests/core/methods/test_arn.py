@@ -9,7 +9,7 @@ from core_parts import FRAMES, random_clips, random_index, relative_error, seede
 from torch import Tensor, nn
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods import arn
 from fsar_cli.core.methods.arn import ARN, RelationNetwork, second_order
 

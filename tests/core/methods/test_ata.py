@@ -4,13 +4,20 @@ import math
 
 import pytest
 import torch
-from core_parts import relative_error, seeded
+from core_parts import relative_error, seeded, small_config
 from torch import Tensor
 
-from fsar_cli.core.adaptation import adapt
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.features import Features
-from fsar_cli.core.methods.ata import ATA, appearance_score, order_prior, prototype_loss, temporal_score
+from fsar_cli.core.method import Encoded
+from fsar_cli.core.methods.ata import (
+    ATA,
+    adapt,
+    appearance_score,
+    order_prior,
+    prototype_loss,
+    similarity_gradient,
+    temporal_score,
+)
 
 T, D = 4, 12
 
@@ -21,11 +28,12 @@ def unit_frames(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) 
     return (frames / frames.norm(dim=-1, keepdim=True)).to(dtype)
 
 
-def method(classes: int | None = None, **options) -> ATA:
+def method(classes: int | None = None, dropout: float = 0.5) -> ATA:
     features = Features()
     features.dim = D
     torch.manual_seed(0)
-    built = ATA(features, T, classes, **options)
+    changes = {"clip.frames": T, "model.classes": classes, "model.ata.dropout": dropout}
+    built = ATA.from_config(small_config(**changes), features)
     if built.classifier is not None:
         torch.nn.init.normal_(built.classifier.weight, generator=seeded(9))
     return built
@@ -76,6 +84,17 @@ def test_the_temporal_score_is_highest_where_frames_follow_the_prior():
     assert (row[6] / row[4]).item() == pytest.approx(math.exp(-1), rel=1e-6)
 
 
+@pytest.mark.parametrize(("way", "shot"), [(3, 2), (2, 1), (5, 3)])
+def test_the_gradient_of_adaptation_is_that_of_its_loss_by_autograd(way, shot):
+    videos = way * shot
+    similarity = 3 * torch.randn(2, T, way, videos, T, generator=seeded(6), dtype=torch.float64)  # [E,T',N,M,T]
+    similarity.requires_grad_()
+    truth = torch.arange(way).repeat_interleave(shot)
+    loss = sum(prototype_loss(episode.permute(2, 3, 1, 0), truth, temporal=0) for episode in similarity)
+    (expected,) = torch.autograd.grad(loss, similarity)
+    assert relative_error(similarity_gradient(similarity.detach()), expected) < 1e-12
+
+
 def slow_adaptation(support: Tensor, steps: int, lr: float) -> tuple[Tensor, Tensor]:
     """One episode [N,K,T,D]: the loss as the paper writes it, by autograd, and torch's Adam."""
     prototypes = support.mean(1).clone().requires_grad_()
@@ -112,8 +131,8 @@ def test_many_episodes_at_once_are_the_episodes_one_by_one():
     support, query = unit_frames(6, 5, 2, dtype=torch.float32), unit_frames(6, 4, seed=1, dtype=torch.float32)
     found = method().eval().match(Encoded({"frames": support}, 3), Encoded({"frames": query}, 2))
     for e in range(6):
-        stored, asked = Encoded({"frames": support[e : e + 1]}, 3), Encoded({"frames": query[e : e + 1]}, 2)
-        alone = method().eval().match(stored, asked)
+        one, its_query = Encoded({"frames": support[e : e + 1]}, 3), Encoded({"frames": query[e : e + 1]}, 2)
+        alone = method().eval().match(one, its_query)
         for name, scores in alone.everything().items():
             assert relative_error(scores[0], found.everything()[name][e].double()) < 1e-5, name
 
@@ -122,8 +141,8 @@ def test_float32_adapts_as_float64_does():
     support, query = unit_frames(4, 5, 5), unit_frames(4, 5, seed=1)
     logits = []
     for dtype in (torch.float64, torch.float32):
-        stored, asked = Encoded({"frames": support.to(dtype)}, 3), Encoded({"frames": query.to(dtype)}, 2)
-        logits.append(method().eval().match(stored, asked).logits)
+        both = Encoded({"frames": support.to(dtype)}, 3), Encoded({"frames": query.to(dtype)}, 2)
+        logits.append(method().eval().match(*both).logits)
     assert relative_error(logits[1], logits[0]) < 1e-4
 
 

@@ -7,11 +7,10 @@ from core_parts import FRAMES, random_clips, relative_error, seeded, small_confi
 from torch import Tensor
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.features import FrameFeatures
 from fsar_cli.core.layers.nearest import nearest_distance
-from fsar_cli.core.methods.bimacl import BiMACL, contrast
-from fsar_cli.core.motion_attention import MotionAttention
+from fsar_cli.core.method import Encoded
+from fsar_cli.core.methods.bimacl import BiMACL, MotionAttention, contrast
 
 LABELS = torch.tensor([[0, 1, 1]])
 

@@ -15,13 +15,13 @@ from core_parts import (
     small_config,
     split_episode,
 )
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fsar_cli.config import Config, ModelConfig
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded, Scores
-from fsar_cli.core.features import FrameFeatures
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.features import FrameFeatures, KeyRegionFeatures
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.core.methods import METHODS
 
 WAY, SHOT, QUERIES = 3, 2, 4
@@ -143,7 +143,7 @@ def test_distances_of_pairs_known_beforehand_change_nothing(name: str) -> None:
         pairs = {part: found[query[:, :, None, None], support[:, None]] for part, found in table.items()}
         rest = [key for key in bank.tensors if not table or key not in method.pair_tensors]
         left = bank.only(rest) if rest else Encoded({"position": torch.arange(VIDEOS)})
-        scores = method.match(left.take(support), left.take(query), pairs or None)
+        scores = method.match(left.take(support), left.take(query), pairs=pairs or None)
         plain = method.match(bank.take(support), bank.take(query))
     assert bool(table) == bool(method.pair_tensors)
     assert all(found.shape == (VIDEOS, VIDEOS) for found in table.values())
@@ -279,3 +279,32 @@ def test_a_few_steps_learn_an_episode(name: str) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[2] < losses[0]
+
+
+# Devices
+
+
+def put(module: nn.Module, device: str) -> None:
+    """What `module.to(device)` does, for tensors that are fake."""
+    for part in module.modules():
+        part._parameters |= {
+            n: nn.Parameter(p.detach().to(device)) for n, p in part._parameters.items() if p is not None
+        }
+        part._buffers |= {n: b.to(device) for n, b in part._buffers.items() if b is not None}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_it_stays_on_the_device_of_its_clips_and_reads_nothing_back(
+    name: str, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU that is not there: its tensors have a shape and a device, and no numbers that could be read."""
+    monkeypatch.setattr(KeyRegionFeatures, "_chance", staticmethod(lambda _: 0.7))  # drawn on the host
+    with FakeTensorMode():
+        method = build_method(config(name)).train(training)
+        put(method, "cuda")
+        index, classes = (torch.arange(n, device="cuda") for n in (8, 3))
+        bank = method.encode(torch.empty(8, FRAMES, 3, SIZE, SIZE, device="cuda"))
+        support, query = bank.take(index[:6].view(1, 3, 2)), bank.take(index[6:].view(1, 2))
+        scores = method.match(support, query, classes.unsqueeze(0))
+        loss = method.loss(scores, classes[:2].unsqueeze(0), "sum", classes.unsqueeze(0))
+    assert {t.device.type for t in (loss, *scores.everything().values(), *bank.tensors.values())} == {"cuda"}

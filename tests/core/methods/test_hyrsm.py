@@ -5,23 +5,24 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from core_parts import relative_error, seeded
+from core_parts import relative_error, seeded, small_config
 from torch import Tensor, nn
 
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.selfattention import SelfAttention
+from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods.hyrsm import HyRSM
 from fsar_cli.errors import UsageError
 
 T, D, WAY, SHOT, QUERIES = 4, 16, 3, 2, 2
 
 
-def method(classes: int | None = None, dim: int = D, **options) -> HyRSM:
+def method(classes: int | None = None, dim: int = D, class_weight: float | None = None) -> HyRSM:
     features = Features()
     features.dim = dim
     torch.manual_seed(0)
-    built = HyRSM(features, T, classes, **options)
+    changes = {"clip.frames": T, "model.classes": classes, "model.class_weight": class_weight}
+    built = HyRSM.from_config(small_config(**changes), features)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter += 0.3 * torch.randn(parameter.shape)
@@ -54,20 +55,20 @@ def slow_logit(built: HyRSM, support: Tensor, query: Tensor) -> Tensor:
     """Logits [N] of one query [T,D] in its own task with support [N,K,T,D]; nothing is computed beforehand."""
 
     def within(frames: Tensor) -> Tensor:
-        x, layer = frames + built.position.double(), built.within
+        x, layer = frames + built.positions.encoding.double(), built.within
         found = slow_attention(layer.norm(x), layer.project.weight) @ layer.out.weight.T + layer.out.bias
         return (x + found).relu()
 
-    asked = within(query)
+    own = within(query)
     classes = [torch.stack([within(video) for video in shots]).mean(0) for shots in support]
-    tokens, across = torch.stack([frames.mean(0) for frames in (*classes, asked)]), built.across
+    tokens, across = torch.stack([frames.mean(0) for frames in (*classes, own)]), built.across
     found = slow_attention(tokens, across.project.weight) @ across.out.weight.T + across.out.bias
     found = across.norm(found + tokens).relu()
 
     def joined(frames: Tensor, context: Tensor) -> Tensor:
         return torch.stack([across.join(torch.cat([frame, context])) for frame in frames])
 
-    mine = joined(asked, found[-1])
+    mine = joined(own, found[-1])
     return torch.tensor([-slow_hausdorff(mine, joined(c, found[n])) for n, c in enumerate(classes)])
 
 

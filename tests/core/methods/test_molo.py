@@ -9,20 +9,20 @@ from core_parts import random_clips, relative_error, seeded, small_config
 from torch import Tensor
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.changes import MotionBranch, MotionDecoder, changes_of
-from fsar_cli.core.encoded import Encoded
 from fsar_cli.core.features import Features, FrameFeatures
-from fsar_cli.core.methods.molo import MoLo
+from fsar_cli.core.method import Encoded
+from fsar_cli.core.methods.molo import MoLo, MotionBranch, MotionDecoder, changes_of
 from fsar_cli.errors import UsageError
 
 T, D, WAY, SHOT, SIDE = 4, 16, 3, 2, 3
 
 
-def method(classes: int | None = None, **options) -> MoLo:
+def method(classes: int | None = None, class_weight: float | None = None) -> MoLo:
     features = Features()
     features.dim = D
     torch.manual_seed(0)
-    built = MoLo(features, T, classes, **options)
+    changes = {"clip.frames": T, "model.classes": classes, "model.class_weight": class_weight}
+    built = MoLo.from_config(small_config(**changes), features)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter += 0.3 * torch.randn(parameter.shape)
@@ -203,7 +203,7 @@ def test_clips_of_another_length_are_refused():
 def test_a_branch_is_a_transformer_layer_over_token_and_frames():
     branch = method().eval().branches["frames"]
     frames = described(2)["frames"]
-    x = torch.stack([torch.cat([branch.token.unsqueeze(0), video]) for video in frames]) + branch.position
+    x = torch.stack([torch.cat([branch.token.unsqueeze(0), video]) for video in frames]) + branch.positions.encoding
     seen = branch.layer.attention(x)
     units = branch.layer.widen(seen)
     units = units * (1 + torch.erf(units / math.sqrt(2))) / 2

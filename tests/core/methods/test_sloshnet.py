@@ -1,20 +1,22 @@
-"""SloshNet's temporal modules against loops over videos, positions, heads and frames in float64."""
+"""SloshNet: the fusion of stages and the temporal modules against loops in float64, one number at a time."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from core_parts import FRAMES, random_clips, relative_error, seeded, small_config, split_episode
+from core_parts import FRAMES, four_stages, random_clips, relative_error, seeded, small_config, split_episode
 from torch import Tensor, nn
 
+from fsar_cli.core.backbones.image import build_backbone
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.features import GlobalFeatures
+from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods import sloshnet
-from fsar_cli.core.methods.sloshnet import LongTerm, ShortTerm, SloshNet
-from fsar_cli.core.stages import FusedBackbone
+from fsar_cli.core.methods.sloshnet import Alignment, FusedBackbone, LongTerm, SearchedCell, ShortTerm, SloshNet
 
 T, H, W, D = 5, 2, 3, 12
+SIDE = 64
 
 
 def lively(module: nn.Module) -> nn.Module:
@@ -171,3 +173,111 @@ def test_at_the_papers_sizes_heads_groups_and_stages_are_theirs() -> None:
     assert method.long.heads == 8 and method.short.groups == 16
     fused = method.features.global_backbone
     assert [(s.channels, s.side) for s in fused.stages] == [(256, 56), (512, 28), (1024, 14), (2048, 7)]
+
+
+def frames(count: int = 2, side: int = SIDE) -> Tensor:
+    return random_clips(1, count, side).squeeze(0)
+
+
+# The cell
+
+
+def slow_cell(nodes: list[np.ndarray], edges: list[np.ndarray]) -> list[np.ndarray]:
+    """The searched cell one edge and one operation at a time, for one frame [C,H,W] of each stage."""
+
+    def gated(x: np.ndarray, other: np.ndarray) -> np.ndarray:  # x + sigmoid(mean of x) * other
+        return x + other / (1 + np.exp(-x.mean((1, 2), keepdims=True)))
+
+    states = [nodes[0]]
+    for own, logits in zip(nodes[1:], edges, strict=True):
+        total = 0.0
+        for state, row in zip(states, logits, strict=True):
+            weights = np.exp(row) / np.exp(row).sum()
+            for weight, result in zip(weights, (gated(own, state), gated(state, own), state + own), strict=True):
+                total = total + weight * result
+        states.append(total)
+    return states
+
+
+def test_the_cell_is_the_sum_of_three_weighted_operations_on_each_edge() -> None:
+    cell = SearchedCell(4).double()
+    with torch.no_grad():
+        for edge in cell.edges:
+            edge.copy_(torch.randn(edge.shape, generator=seeded(1)))
+    nodes = [torch.randn(2, 5, 3, 4, generator=seeded(s), dtype=torch.float64) for s in range(4)]
+    found = cell(nodes)
+    for b in range(2):
+        expected = slow_cell([n[b].numpy() for n in nodes], [e.detach().numpy() for e in cell.edges])
+        for state, slow in zip(found, expected, strict=True):
+            assert relative_error(state[b], torch.from_numpy(slow)) < 1e-12
+    assert [tuple(edge.shape) for edge in cell.edges] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_alignment_halves_the_side_and_doubles_the_width_up_to_that_of_the_last_stage() -> None:
+    def widths(*sizes: int) -> list[tuple[int, ...]]:
+        convolutions = [m for m in Alignment(*sizes) if isinstance(m, nn.Conv2d)]
+        assert all(c.stride == (2, 2) for c in convolutions)
+        return [(c.in_channels, c.out_channels) for c in convolutions]
+
+    assert widths(256, 2048, 3) == [(256, 512), (512, 1024), (1024, 2048)]
+    assert widths(24, 1280, 3) == [(24, 48), (48, 96), (96, 1280)]
+    assert widths(512, 512, 2) == [(512, 512), (512, 512)]
+    assert widths(2048, 2048, 0) == []
+
+
+# The fusion
+
+
+def fused(**options: int) -> FusedBackbone:
+    torch.manual_seed(1)
+    return FusedBackbone(four_stages(), SIDE, **options)
+
+
+def test_the_map_is_the_cells_states_and_the_last_stage_by_their_shares() -> None:
+    module, x = fused().double().eval(), frames().double()
+    with torch.no_grad():
+        module.shares.copy_(torch.tensor([0.3, -0.2, 0.1, 0.5, 1.0]))
+        maps = module.backbone.maps(x, module.stages)
+        nodes = [align(m) for align, m in zip(module.align, maps, strict=True)]
+        found = module(x)
+    assert [tuple(n.shape) for n in nodes] == 4 * [(2, 20, 4, 4)]
+    shares = np.exp(module.shares.detach().numpy())
+    shares = shares / shares.sum()
+    for b in range(2):
+        states = slow_cell([n[b].numpy() for n in nodes], [e.detach().numpy() for e in module.cell.edges])
+        expected = sum(share * m for share, m in zip(shares, [*states, maps[-1][b].numpy()], strict=True))
+        assert relative_error(found[b], torch.from_numpy(expected)) < 1e-12
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 4])
+def test_the_last_stage_starts_with_six_tenths_and_the_rest_is_shared(nodes: int) -> None:
+    shares = fused(nodes=nodes).shares.softmax(0)
+    torch.testing.assert_close(shares, torch.tensor([0.4 / nodes] * nodes + [0.6]))
+
+
+def test_its_map_has_the_form_of_the_backbones_own_for_any_side() -> None:
+    module = fused().eval()
+    for side in (64, 60, 33):
+        assert module(frames(1, side)).shape == module.backbone(frames(1, side)).shape
+
+
+def test_it_takes_a_backbones_place_and_freezing_spares_the_fusion() -> None:
+    features = GlobalFeatures(fused(), freeze_backbone=True)
+    backbone = features.global_backbone.backbone
+    assert features.backbones() == [backbone] and features.dim == 20
+    before = {n: b.clone() for n, b in features.named_buffers()}
+    features.train()(random_clips(2, 3, SIDE)).frames.square().sum().backward()
+    assert all(p.grad is None for p in backbone.parameters())
+    own = {n: p for n, p in features.global_backbone.named_parameters() if not n.startswith("backbone.")}
+    assert len(own) == 1 + 3 + 3 * (3 + 2 + 1) and all(p.grad.abs().max() > 0 for p in own.values())
+    moved = {n for n, b in features.named_buffers() if not torch.equal(b, before[n])}
+    assert moved and all(n.startswith("global_backbone.align.") for n in moved)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", pytest.param("swin_t", marks=pytest.mark.slow)])
+def test_stages_of_odd_sides_and_of_transformers_fuse(name: str) -> None:
+    backbone = build_backbone(name, "none")
+    module = FusedBackbone(backbone, SIDE).train()
+    module(frames()).square().mean().backward()
+    assert all(p.grad is not None for p in module.align.parameters())
+    assert module.eval()(frames()).shape == backbone(frames()).shape

@@ -10,11 +10,10 @@ from core_parts import FRAMES, random_clips, relative_error, seeded, small_confi
 from torch import Tensor
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.encoded import Encoded
-from fsar_cli.core.enrichment import FrameEnrichment, PatchEnrichment, patches_of
 from fsar_cli.core.features import FrameFeatures
 from fsar_cli.core.layers.nearest import NearestTuples, distances, nearest_distance
-from fsar_cli.core.methods.strm import STRM
+from fsar_cli.core.method import Encoded
+from fsar_cli.core.methods.strm import STRM, FrameEnrichment, PatchEnrichment
 from fsar_cli.errors import UsageError
 
 SLOW = 1e-5  # of the largest number: float32 beside float64 loops
@@ -89,10 +88,10 @@ def slow_similarity(head: NearestTuples, support: Tensor, query: Tensor) -> Tens
             linear(layer, torch.cat([frames[i].double() for i in chosen])).clamp(min=0)  # noqa: B023
             for chosen in combinations(range(len(frames)), size)  # noqa: B023
         ]
-        for q, asked in enumerate(query):
-            for n, videos in enumerate(support):
-                stored = [t for video in videos for t in space(video)]
-                nearest = [min((t - other).norm().item() for other in stored) for t in space(asked)]
+        for q, video in enumerate(query):
+            for n, shots in enumerate(support):
+                tuples = [t for shot in shots for t in space(shot)]
+                nearest = [min((t - other).norm().item() for other in tuples) for t in space(video)]
                 result[q, n] += sum(nearest) / len(nearest) / len(head.cards)
     return result
 
@@ -108,10 +107,10 @@ def slow_grid(maps: Tensor, side: int) -> Tensor:
 
 
 @pytest.mark.parametrize("height,width", [(7, 7), (4, 4), (2, 2), (3, 9), (1, 1)])
-def test_patches_are_the_largest_values_in_a_grid(height: int, width: int) -> None:
-    maps = normal(3, 5, height, width)
-    expected = torch.stack([slow_grid(one, 4) for one in maps])
-    assert torch.equal(patches_of(maps, 4), expected)
+def test_patches_are_the_largest_values_in_a_grid(method: STRM, height: int, width: int) -> None:
+    maps = normal(1, 3, 5, height, width)
+    expected = torch.stack([slow_grid(one, 4).flatten(1).T for one in maps[0]])
+    assert torch.equal(method.keep(FrameFeatures(maps.mean((3, 4)), maps))["patches"][0], expected)
 
 
 def test_patches_of_frame_and_region_lie_side_by_side(method: STRM) -> None:
@@ -139,7 +138,7 @@ def test_frame_enrichment_is_the_plain_loop() -> None:
 
 def test_attention_among_patches_fades_in_from_nothing() -> None:
     module, patches = PatchEnrichment(4, 6).eval(), normal(1, 4, 6)
-    placed = patches + module.position
+    placed = patches + module.positions.encoding
     torch.testing.assert_close(module(patches), placed + module.mix(placed))
 
 
@@ -223,8 +222,9 @@ def test_the_second_head_is_saved_and_learns_to_tell_classes_apart(method: STRM)
 
 @pytest.mark.parametrize("dropped", ["patches", "frames", "head", "similarity"])
 def test_dropout_works_in_training_and_never_at_test(method: STRM, dropped: str) -> None:
-    for part in ("patches", "frames", "head", "similarity"):
-        getattr(method, part).dropout = 0.5 if part == dropped else 0.0
+    for name in ("patches", "frames", "head", "similarity"):
+        part = getattr(method, name)
+        getattr(part, "positions", part).dropout = 0.5 if name == dropped else 0.0
     described = Encoded({"patches": normal(2, FRAMES, 16, 10)})
     with torch.no_grad():
         still = [method.eval().embed(described, seeded(s)).tensors for s in (0, 1)]

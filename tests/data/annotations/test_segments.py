@@ -26,7 +26,7 @@ def _spans(*pairs: tuple[float, float]) -> tuple[Segment, ...]:
 
 
 def _kinds(found: Annotations) -> list[tuple[str, str, bool]]:
-    return [(entry.kind, entry.video, entry.dropped) for entry in found.findings]
+    return [(finding.kind, finding.video, finding.dropped) for finding in found.findings]
 
 
 def test_the_four_forms_say_the_same(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_frames_of_the_txt_count_thirty_a_second(tmp_path: Path) -> None:
     lines = "Abuse028_x264.mp4  Abuse  165  240  -1  -1  \nNormal_Videos_003_x264.mp4  Normal  -1  -1  -1  -1\n"
     found = read_annotations([_write(tmp_path / "a.txt", lines)])
     assert found.videos == {"Abuse/Abuse028_x264": _spans((5.5, 8))}
-    assert _kinds(found) == [("normal video", "Normal/Normal_Videos_003_x264", True)]
+    assert _kinds(found) == [("class", "Normal/Normal_Videos_003_x264", True)]
 
 
 def test_json_defects_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
@@ -88,26 +88,23 @@ def test_json_defects_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert sorted(found.videos.keys() - usable.keys()) == empty
     assert sorted(_kinds(found)) == sorted(
         [
-            ("empty segment", "Abuse/back", True),
-            ("empty segment", "Abuse/still", True),
-            ("negative time", "Abuse/minus", True),
-            *[("not a segment", "Abuse/word", True)] * 3,
-            ("not a segment", "Abuse/half", True),
-            ("not a segment", "Abuse/list", True),
-            ("too short", "Abuse/flash", True),
-            *[("overlap", "Abuse/pile", False)] * 2,
+            *[("time", f"Abuse/{name}", True) for name in ("back", "still", "minus", "half", "list", "flash")],
+            *[("time", "Abuse/word", True)] * 3,
+            *[("repeated", "Abuse/pile", False)] * 2,
             ("repeated", "Abuse/pile", True),
-            ("two rows", "Abuse/twice", False),
+            ("repeated", "Abuse/twice", False),
             ("repeated", "Abuse/same", True),
-            ("extension", "Abuze/other", False),
-            ("unknown class", "Abuze/other", False),
-            ("no class", "lost.mp4", True),
-            ("no class", "../up.mp4", True),
-            ("folder completed", "Banner/banner7", False),
-            ("no segment", "Abuse/none", False),
-            *[("none left", f"Abuse/{name}", False) for name in ("back", "flash", "list", "minus", "word")],
+            ("class", "Abuze/other", False),
+            ("class", "lost.mp4", True),
+            ("class", "../up.mp4", True),
+            ("class", "Banner/banner7", False),
+            *[("missing", f"Abuse/{name}", False) for name in ("none", "back", "flash", "list", "minus", "word")],
         ]
     )
+    texts = {finding.video: finding.text for finding in found.findings if finding.kind == "time"}
+    assert texts["Abuse/back"] == "start 9, end 3: it ends before it starts"
+    assert texts["Abuse/minus"].endswith("before the video starts")
+    assert texts["Abuse/flash"].endswith("shorter than a frame") and texts["Abuse/word"].endswith("not two numbers")
 
 
 def test_csv_defects_are_named_with_their_rows(tmp_path: Path) -> None:
@@ -120,15 +117,13 @@ def test_csv_defects_are_named_with_their_rows(tmp_path: Path) -> None:
         "Arson/word": (),
         "Banner/banner01": _spans((1, 2)),
     }
-    told = {entry.kind: entry.text for entry in found.findings if entry.video != "Arson/gap"}
-    assert told["no end"] == "row 2: the last start, 34, has no end"
-    assert told["not a segment"] == "row 3: start 'two', end '17'"
-    assert told["folder completed"].startswith("row 5: ")
-    assert [entry.text for entry in found.findings if entry.kind == "text"] == [
-        "begins with a byte order mark",
-        "lines end in CR LF",
+    assert [(finding.kind, finding.text) for finding in found.findings] == [
+        ("time", "row 2: the last start, 34, has no end"),
+        ("time", "row 3: start 'two', end '17': not two numbers"),
+        ("time", "row 4: start '', end '': not two numbers"),
+        ("class", "row 5: 'banner01' is taken for one of Banner"),
+        ("missing", "no segment is left: it can be a clip only as a whole"),
     ]
-    assert ("not a segment", "Arson/gap", True) in _kinds(found)
 
 
 def test_own_csv(tmp_path: Path) -> None:
@@ -136,9 +131,9 @@ def test_own_csv(tmp_path: Path) -> None:
     found = read_annotations([_write(tmp_path / "a.csv", "\n".join(["video,class,start,end", *rows]))])
     assert found.videos == {"push/a, b": _spans((1, 2)), "push/c": _spans((0, 4)), "push/d": ()}
     assert sorted(_kinds(found)) == [
-        ("no class", "e.avi", True),
-        ("no segment", "push/d", False),
-        ("other class", "push/c", False),
+        ("class", "e.avi", True),
+        ("class", "push/c", False),
+        ("missing", "push/d", False),
         ("repeated", "push/a, b", True),
     ]
 
@@ -150,7 +145,7 @@ def test_of_two_files_test_wins_and_else_the_later(tmp_path: Path) -> None:
     for files, end in (([train, test], 6), ([test, train], 6), ([train, latest], 7), ([latest, train], 5)):
         found = read_annotations(files)
         assert next(iter(found.videos.values())) == _spans((0, end)), files
-        (clash,) = [entry for entry in found.findings if entry.kind == "two files"]
+        (clash,) = [finding for finding in found.findings if finding.kind == "repeated"]
         assert clash.dropped and f"gives way to 0-{end} s of " in clash.text
     assert _kinds(read_annotations([train, _write(tmp_path / "copy.json", one)])) == [("repeated", "Abuse/a", True)]
     without = _write(tmp_path / "without.json", {"Abuse/a.mp4": []})
@@ -165,7 +160,7 @@ def test_the_published_folder_and_any_other(tmp_path: Path) -> None:
         _write(tmp_path / f"Splits/abnormal/{name}.json", {"Abuse/b.mp4": entry} if name == "val" else {})
     found = read_annotations([tmp_path])
     assert list(found.videos) == ["Abuse/a", "Abuse/b"]
-    assert _kinds(found) == [("in no split", "Abuse/a", False)]
+    assert _kinds(found) == [("missing", "Abuse/a", False)]
     assert list(read_annotations([tmp_path / "TemporalAnnotations/abnormal"]).videos) == ["Abuse/a", "Abuse/b"]
     other = tmp_path / "other"
     _write(other / "readme.txt", "some words")
@@ -173,7 +168,7 @@ def test_the_published_folder_and_any_other(tmp_path: Path) -> None:
     _write(other / "b.csv", "video,start,end\ny/d.mp4,3,4\n")
     found = read_annotations([other])
     assert list(found.videos) == ["x/c", "y/d"]
-    assert _kinds(found) == [("no annotations", "", True)]
+    assert _kinds(found) == [("form", "", True)]
 
 
 @pytest.mark.parametrize(
@@ -211,8 +206,8 @@ BACKWARDS = {"Stealing053", "Shoplifting042", "RoadAccidents148"}
 
 def _by_kind(found: Annotations) -> dict[str, set[str]]:
     kinds: dict[str, set[str]] = {}
-    for entry in found.findings:
-        kinds.setdefault(entry.kind, set()).add(entry.video.rpartition("/")[2].removesuffix("_x264"))
+    for finding in found.findings:
+        kinds.setdefault(finding.kind, set()).add(finding.video.rpartition("/")[2].removesuffix("_x264"))
     return kinds
 
 
@@ -225,16 +220,11 @@ def test_ucf_crime_v2(published: Path) -> None:
     found = read_annotations([published])
     classes = Counter(video.partition("/")[0] for video in found.videos)
     assert (len(found.videos), len(classes)) == (1193, 15)
-    kinds = _by_kind(found)
-    capitals = kinds.pop("extension")
-    assert len(capitals) == 37 and all(name.startswith("banner") for name in capitals)
-    assert kinds == {
-        "no segment": NONE,
-        "empty segment": BACKWARDS,
-        "none left": BACKWARDS,
-        "two files": {"Abuse028", "Robbery102"},
-        "overlap": {"Abuse047"},
-        "in no split": {"Fighting061"},
+    assert sum(map(len, found.videos.values())) == 1621
+    assert _by_kind(found) == {
+        "time": BACKWARDS,
+        "repeated": {"Abuse028", "Robbery102", "Abuse047"},
+        "missing": NONE | BACKWARDS | {"Fighting061"},
     }
     assert found.videos["Abuse/Abuse028_x264"] == _spans((6, 8)), "the test file's"
     assert found.videos["Robbery/Robbery102_x264"] == _spans((36, 52)), "the test file's"
@@ -247,9 +237,9 @@ def test_every_segment_of_ucf_crime_v2_is_kept_or_named(published: Path) -> None
     raw = [json.loads((folder / f"{name}.json").read_text()) for name in ("train", "test")]
     segments = sum(len(entry) for content in raw for entry in content.values())
     found = read_annotations([published])
-    kinds = Counter(entry.kind for entry in found.findings)
+    kinds = Counter(finding.kind for finding in found.findings)
     kept = sum(map(len, found.videos.values()))
-    assert segments == kept + kinds["empty segment"] + kinds["two files"] + kinds["overlap"]
+    assert segments == kept + kinds["time"] + kinds["repeated"]
 
 
 def test_the_csv_of_ucf_crime_v2_agrees_with_the_json(published: Path) -> None:
@@ -259,17 +249,15 @@ def test_the_csv_of_ucf_crime_v2_agrees_with_the_json(published: Path) -> None:
     differing = {video for video in shared if csv.videos[video] != both.videos[video]}
     assert differing == {"Abuse/Abuse028_x264", "Robbery/Robbery102_x264"}, "those that test.json has anew"
     kinds = _by_kind(csv)
-    assert kinds["no end"] == {"Arson008", "Stealing092", "Fighting073"}
-    assert len(kinds["folder completed"]) == 215
-    assert {name[:6] for name in kinds["folder completed"]} == {"banner", "moloto"}
-    assert "banner113" in kinds["extension"] and kinds["extension"] <= kinds["folder completed"]
-    assert (kinds["no segment"], kinds["empty segment"]) == (NONE, BACKWARDS)
+    assert kinds["time"] == {"Arson008", "Stealing092", "Fighting073"} | BACKWARDS
+    assert len(kinds["class"]) == 215 and {name[:6] for name in kinds["class"]} == {"banner", "moloto"}
+    assert kinds["missing"] == NONE | BACKWARDS
 
 
 def test_normal_videos_of_ucf_crime_are_dropped_by_name(published: Path) -> None:
     found = read_annotations([published / "TemporalAnnotations/normal_abnormal"])
     assert found.videos == read_annotations([published]).videos
-    assert sum(entry.kind == "normal video" and entry.dropped for entry in found.findings) == 948
+    assert sum(finding.kind == "class" and finding.dropped for finding in found.findings) == 948
 
 
 def test_the_protocol_states_what_is_published(published: Path) -> None:

@@ -3,17 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fsar_cli.data.checking.deviation import deviation
-from fsar_cli.data.checking.fit import Check, Seen, Shape, check
+from fsar_cli.data.checking.fit import Check, Shape, VideoFacts, check
+from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.naming import match_videos
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.data.splits.protocols import SPLITS, protocol
 from fsar_cli.data.splits.tree import Tree
 
 SHAPE = Shape(way=2, shot=3, queries=2)
-UNSEEN = Seen()
+UNKNOWN = VideoFacts()
 SIZES = {"train": {"run": 9, "walk": 8}, "test": {"fall, hard": 8, 'kick "it"': 7, "punch\nhim": 9}}
 
 
@@ -38,13 +39,10 @@ SPLIT_LIST = list_of(SIZES)
 IDS = [video.id for _, video in SPLIT_LIST.rows]
 
 
-def run(
-    splits: Splits, ids: list[str], shape: Shape = SHAPE, seen: Seen = UNSEEN, shots: tuple[int, ...] = ()
-) -> Check:
+def run(splits: Splits, ids: list[str], shape: Shape = SHAPE, facts: VideoFacts = UNKNOWN) -> Check:
     tree = tree_of(ids)
     matches = match_videos([video.id for _, video in splits.rows], tree.ids)
-    evaluations = [("test", Shape(shape.way, k, shape.queries, shape.group_disjoint)) for k in shots]
-    return check(splits, tree, matches, dict.fromkeys(SPLITS, shape), seen, evaluations)
+    return check(splits, tree, matches, dict.fromkeys(SPLITS, shape), facts)
 
 
 def told(report: Check) -> dict[str, list[tuple[str, str]]]:
@@ -56,7 +54,7 @@ def told(report: Check) -> dict[str, list[tuple[str, str]]]:
 
 
 def test_a_complete_tree_has_no_problem():
-    report = run(SPLIT_LIST, [*IDS, "run/another", "sit/1"], shots=(1, 3))
+    report = run(SPLIT_LIST, [*IDS, "run/another", "sit/1"])
     assert report.ok and not report.problems
     assert (report.listed, report.unlisted) == (len(IDS), 2)
     assert [(e.cls, e.wanted, e.found, e.usable, e.enough) for e in report.classes] == [
@@ -67,7 +65,7 @@ def test_a_complete_tree_has_no_problem():
         ("train", "", 0, 0, 17),
         ("test", "", 0, 0, 24),
     ]
-    assert [entry.deviation.share for entry in report.comparisons] == [0, 0]
+    assert [line.touched for line in report.splits] == [0, 0]
 
 
 def test_every_problem_is_told_apart():
@@ -75,7 +73,7 @@ def test_every_problem_is_told_apart():
     ids += ["run/V_000.mp4", "run/v002.avi", "run/v002.mp4"]
     frames = dict.fromkeys(ids, 30) | {"run/v004": 7, "run/V_000.mp4": 1, "run/v005": 8}
     bad = {"run/v003": "is empty (0 bytes)", "run/v004": "is cut off"}
-    report = run(SPLIT_LIST, ids, seen=Seen(8, frames, bad))
+    report = run(SPLIT_LIST, ids, facts=VideoFacts(8, frames, bad))
     assert told(report) == {
         "missing": [("run/v001", ""), ("walk/v005", "")],
         "ambiguous": [("run/v002", "run/v002.avi or run/v002.mp4")],
@@ -100,25 +98,24 @@ def test_another_clip_of_the_same_video_is_named():
 def test_one_problem_is_enough_not_to_be_ok(kind):
     ids = [video for video in IDS if video != "run/v000" or kind == "undecodable"]
     ids += {"ambiguous": ["run/v000.avi", "run/v000.mp4"], "spelling": ["run/V000"]}.get(kind, [])
-    report = run(SPLIT_LIST, ids, seen=Seen(8, {}, {"run/v000": "broken"} if kind == "undecodable" else {}))
+    report = run(SPLIT_LIST, ids, facts=VideoFacts(8, {}, {"run/v000": "broken"} if kind == "undecodable" else {}))
     assert set(told(report)) == {kind}
     assert not report.ok and not any(entry.problem for entry in report.splits)
 
 
 def test_short_videos_are_left_out_of_draws_and_fail_only_where_they_are_needed():
-    short = Seen(8, dict.fromkeys(IDS, 8) | {"run/v000": 7})
-    assert run(SPLIT_LIST, IDS, seen=short).ok
-    shorter = Seen(8, dict.fromkeys(IDS, 8) | {f"run/v{v:03d}": 7 for v in range(5)})
-    report = run(SPLIT_LIST, IDS, seen=shorter)
+    short = VideoFacts(8, dict.fromkeys(IDS, 8) | {"run/v000": 7})
+    assert run(SPLIT_LIST, IDS, facts=short).ok
+    shorter = VideoFacts(8, dict.fromkeys(IDS, 8) | {f"run/v{v:03d}": 7 for v in range(5)})
+    report = run(SPLIT_LIST, IDS, facts=shorter)
     assert not report.ok and "run (4)" in report.splits[0].problem
     assert report.splits[0].lacking == 5
 
 
 def test_a_class_that_is_gone_is_not_counted_among_those_one_can_draw():
     ids = [video for video in IDS if not video.startswith("punch")]
-    report = run(SPLIT_LIST, ids, shots=(3,))
+    report = run(SPLIT_LIST, ids)
     assert (report.splits[1].classes, report.splits[1].left, report.splits[1].problem) == (3, 2, "")
-    assert report.comparisons[0].deviation.share == pytest.approx(2 / 3)  # two of the three pairs of classes
     assert "split 'test' has 2" in run(SPLIT_LIST, ids, Shape(3, 1, 1)).splits[1].problem
 
 
@@ -137,43 +134,45 @@ def fewer(split: str, cls: str, number: int) -> int:
 def test_a_file_that_follows_a_protocol_is_compared_with_the_protocol():
     splits = published(fewer)
     ids = [video.id for _, video in splits.rows]
-    report = run(splits, [video for video in ids if video != "kick/v000"], Shape(5, 5, 1), shots=(1, 5))
+    report = run(splits, [video for video in ids if video != "kick/v000"], Shape(5, 5, 1))
     test = protocol("hmdb51-arn").classes["test"]
     (entry,) = [entry for entry in report.splits if entry.split == "test"]
     assert (entry.protocol, entry.whole) == ("hmdb51-arn", 1292)
     assert (entry.lacking, entry.extra) == (test["pick"] + 6 + ("kick" in test), 3)
     (gone,) = [e for e in report.classes if e.cls == "pick"]
     assert (gone.published, gone.wanted, gone.enough) == (test["pick"], 0, False)
-    sizes = [(number, fewer("test", cls, number) - (cls == "kick")) for cls, number in sorted(test.items())]
-    assert [c.deviation for c in report.comparisons] == [deviation(sizes, 5, shot, 1) for shot in (1, 5)]
+    assert entry.touched == pytest.approx(1 - (1 - (entry.lacking + 3) / (1292 + 3)) ** 30)
 
 
 def test_a_complete_protocol_lacks_nothing():
     splits = published()
-    report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1), shots=(5,))
-    assert report.ok and [(e.lacking, e.extra) for e in report.splits] == [(0, 0)] * 3
-    assert (report.comparisons[0].deviation.share, report.comparisons[0].deviation.at_random) == (0, 0)
+    report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1))
+    assert report.ok and [(e.lacking, e.extra, e.touched) for e in report.splits] == [(0, 0, 0)] * 3
 
 
 @pytest.mark.parametrize("header", [{"protocol": "none"}, {"protocol": "hmdb51-arn+mine"}, {}])
 def test_other_files_are_compared_with_themselves(header):
     splits = Splits(published(fewer).rows, header)
-    report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1), shots=(5,))
+    report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1))
     assert all((e.protocol, e.lacking, e.extra) == (None, 0, 0) for e in report.splits)
     assert all(entry.published is None for entry in report.classes)
-    assert report.comparisons[0].deviation.share == 0
 
 
 def test_counts_of_annotated_videos_are_not_those_of_their_segments(monkeypatch):
     annotated = replace(protocol("hmdb51-arn"), clips="annotated")
     monkeypatch.setattr("fsar_cli.data.checking.fit.protocols", lambda: {"hmdb51-arn": annotated})
     splits = published(fewer)
-    report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1), shots=(5,))
+    report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1))
     assert all((e.protocol, e.lacking, e.extra) == (None, 0, 0) for e in report.splits)
 
 
-def test_nothing_is_said_about_group_disjoint_episodes():
-    rows = tuple((split, Video(video.cls, video.id, video.id[-1])) for split, video in SPLIT_LIST.rows)
-    report = run(Splits(rows), IDS[:-1], Shape(2, 3, 2, group_disjoint=True), shots=(3,))
-    assert report.comparisons[0].deviation is None
-    assert report.splits[1].lacking == 1
+def test_the_share_of_touched_episodes_is_about_that_of_sampled_ones():
+    gone = {f"c{c}/v{v:03d}" for c in range(12) for v in range(c % 4)}
+    splits = list_of({"test": {f"c{c}": 40 for c in range(12)}})
+    ids = [video.id for _, video in splits.rows]
+    report = run(splits, [video for video in ids if video not in gone], Shape(5, 2, 1))
+    sampler = EpisodeSampler(splits, "test", way=5, shot=2, queries=1)
+    drawn = sampler.batch(0, 4000)
+    missing = np.array([video in gone for video in sampler.videos])
+    held = (missing[drawn.support].any(axis=(1, 2)) | missing[drawn.query].any(axis=(1, 2))).mean()
+    assert 0.3 < held < 0.6 and report.splits[0].touched == pytest.approx(held, abs=0.03)

@@ -95,7 +95,7 @@ def test_every_published_protocol_on_a_tree_with_gaps_counts_them(shared, monkey
     monkeypatch.undo()
     chosen = protocol("kinetics100-cmn")
     lists = find_lists(chosen, [shared / "reference/splits"])
-    clips = [f"{cls}/{video}" for split in SPLITS for cls, video in lists.entries[split]]
+    clips = [f"{cls}/{video}" for split in SPLITS for cls, video in lists.lines[split]]
     # Every tenth is gone; every seventh is there as another clip; the rest lose stamps and change spelling.
     there = [clip for i, clip in enumerate(clips) if i % 10]
     other = {clip: f"{clip[:-14]}_000990_000999" for i, clip in enumerate(there) if i % 7 == 0}

@@ -97,7 +97,7 @@ def server(monkeypatch, tmp_path) -> Iterator[Server]:
 
 def test_fetched_once_checked_and_kept(server, tmp_path):
     lists = find_lists(TOY)
-    assert lists.entries == {
+    assert lists.lines == {
         "train": [("run fast", "1"), ("run fast", "2")],
         "test": [("kick (it)", "3"), ("kick (it)", "4")],
     }
@@ -169,7 +169,7 @@ def test_given_files_are_known_by_their_hash_whatever_their_names_and_depth(tmp_
     write(tmp_path / "in" / "other", THEIRS)
     for given in ([tmp_path / "in"], [tmp_path / "in" / name for name in odd.values()]):
         lists = find_lists(TOY, given)
-        assert lists.entries["train"] == [("run fast", "1"), ("run fast", "2")] and not lists.variant
+        assert lists.lines["train"] == [("run fast", "1"), ("run fast", "2")] and not lists.variant
     assert not server.asked
 
 
@@ -185,7 +185,7 @@ def test_a_known_variant_is_named_and_taken_only_on_demand(tmp_path):
     assert "--accept-lists" in error.value.hint and "toy-cmn+theirs" in error.value.hint
     lists = find_lists(TOY, [folder], accept=True)
     assert lists.variant == "theirs" and lists.hashes["test"] == sha(THEIRS["test"])
-    assert lists.entries == {"train": [("run fast", "1"), ("run fast", "9")], "test": [("kick (it)", "3")]}
+    assert lists.lines == {"train": [("run fast", "1"), ("run fast", "9")], "test": [("kick (it)", "3")]}
 
 
 def test_a_mixture_is_no_protocol(tmp_path):
@@ -200,7 +200,7 @@ def test_unknown_lists_are_refused_by_split_name(tmp_path):
     with pytest.raises(DataError, match=r"not the lists of toy-cmn: .*trainlist03\.txt \(SHA-256 [0-9a-f]{16}\)$"):
         find_lists(TOY, [folder])
     lists = find_lists(TOY, [folder], accept=True)
-    assert lists.variant == OTHER and len(lists.entries["train"]) == 3
+    assert lists.variant == OTHER and len(lists.lines["train"]) == 3
 
 
 @pytest.mark.parametrize("accept", [False, True])
@@ -231,8 +231,8 @@ def test_hyrsm_is_recognised_and_refused_for_cmn(shared):
     with pytest.raises(DataError, match=r"these are HyRSM's lists: 277 of 10,000 clips differ"):
         find_lists(protocol("kinetics100-cmn"), [folder])
     lists = find_lists(protocol("kinetics100-cmn"), [folder], accept=True)
-    assert lists.variant == "hyrsm" and sum(map(len, lists.entries.values())) == 10_000
-    assert {cls for cls, _ in lists.entries["val"]} == set(protocol("kinetics100-cmn").classes["val"])
+    assert lists.variant == "hyrsm" and sum(map(len, lists.lines.values())) == 10_000
+    assert {cls for cls, _ in lists.lines["val"]} == set(protocol("kinetics100-cmn").classes["val"])
 
 
 def test_a_folder_with_every_published_list_gives_each_protocol_its_own(shared, tmp_path):
@@ -242,4 +242,4 @@ def test_a_folder_with_every_published_list_gives_each_protocol_its_own(shared, 
         shutil.copyfile(path, mixed / str(number % 3) / f"{number}.txt")
     for name in ("kinetics100-cmn", "ssv2-cmn", "ssv2-otam", "hmdb51-arn", "ucf101-arn"):
         lists = find_lists(protocol(name), [mixed])
-        assert {s: len(e) for s, e in lists.entries.items()} == {s: protocol(name).videos(s) for s in lists.entries}
+        assert {s: len(e) for s, e in lists.lines.items()} == {s: protocol(name).videos(s) for s in lists.lines}

@@ -1,6 +1,7 @@
 """The frame store: what extraction writes, what is read back, and every way a run may have ended."""
 
 import csv
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -8,22 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from videos import make_audio, make_video, read_counter, truncate
+from videos import frames_at, make_audio, make_video, read_counter, truncate
 
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.store import extraction
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.loose import LooseSink, frame_name
-from fsar_cli.data.store.records import Settings, read_manifest, write_manifest
+from fsar_cli.data.store.loose import LooseFrames, frame_name
+from fsar_cli.data.store.records import read_manifest, read_settings, write_manifest
 from fsar_cli.data.store.sources import find_videos
-from fsar_cli.data.video import read_frames
 from fsar_cli.errors import DataError, Interrupted, UsageError
 from fsar_cli.reporting import Silent
+from fsar_cli.settings import resolve
 
-SMALL = Settings(short_side=32)
+SMALL = ExtractConfig(short_side=32)
 
 
-def _extract(videos: Path, out: Path, settings: Settings = SMALL, **options):
+def _extract(videos: Path, out: Path, settings: ExtractConfig = SMALL, **options):
     return extract(find_videos([videos]).sources, out, settings, **options)
 
 
@@ -40,6 +42,9 @@ def test_store_on_disk(store: FrameStore, tree: Path) -> None:
     names = sorted(path.name for path in (store.root / "kick/kick_1").iterdir())
     assert names == [*(f"{i:08d}.jpg" for i in range(1, 15)), "seconds.txt"]
     assert sorted(p.name for p in store.root.iterdir() if not p.is_dir()) == [".lock", "extract.json", "manifest.csv"]
+    settings = {"schema": 1, "short_side": 32, "quality": 90, "fps": None, "every": 1, "max_frames": None}
+    text = json.dumps(settings | {"clips": "segment", "store": "files"}, indent=2) + "\n"
+    assert (store.root / "extract.json").read_text() == text
     rows = {row["video"]: row for row in csv.DictReader((store.root / "manifest.csv").open())}
     row = rows["kick/kick_1"]
     assert row["class"] == "kick"
@@ -73,7 +78,7 @@ def test_reading_at_another_size(store: FrameStore, short_side: int) -> None:
 
 def test_half_size_jpeg_decoding_agrees_with_exact_resizing(tmp_path: Path, shared: Path) -> None:
     video = next((shared / "data/ut_interaction/punch").glob("*.avi"))
-    _extract(video, tmp_path, Settings(short_side=256, every=50))
+    _extract(video, tmp_path, ExtractConfig(short_side=256, every=50))
     store = FrameStore(tmp_path)
     (video_id,) = store.ids
     exact = Image.open(tmp_path / video_id / frame_name(0))
@@ -130,13 +135,13 @@ def test_no_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "kept"),
     [
-        (Settings(32, fps=10), range(0, 60, 3)),
-        (Settings(32, every=25), range(0, 60, 25)),
-        (Settings(32, max_frames=8), range(0, 60, 8)),
-        (Settings(None), range(60)),
+        (ExtractConfig(short_side=32, fps=10), range(0, 60, 3)),
+        (ExtractConfig(short_side=32, every=25), range(0, 60, 25)),
+        (ExtractConfig(short_side=32, max_frames=8), range(0, 60, 8)),
+        (ExtractConfig(short_side=0), range(60)),
     ],
 )
-def test_thinned_frames_keep_their_times(tmp_path: Path, settings: Settings, kept: range) -> None:
+def test_thinned_frames_keep_their_times(tmp_path: Path, settings: ExtractConfig, kept: range) -> None:
     video = make_video(tmp_path / "v/wave/a.mp4", frames=60)
     _extract(video, tmp_path / "out", settings)
     store = FrameStore(tmp_path / "out")
@@ -211,10 +216,10 @@ def test_broken_videos_are_named_and_the_others_finish(tmp_path: Path) -> None:
 
 def test_other_settings_need_overwrite(tree: Path, tmp_path: Path) -> None:
     _extract(tree / "kick/kick_0.mp4", tmp_path)
-    with pytest.raises(UsageError, match=r"was made with short_side 32 \(now 24\), fps None \(now 5\)") as caught:
-        _extract(tree / "kick/kick_0.mp4", tmp_path, Settings(short_side=24, fps=5))
+    with pytest.raises(UsageError, match=r"was made with short_side 32 \(now 24\), fps None \(now 5.0\)") as caught:
+        _extract(tree / "kick/kick_0.mp4", tmp_path, ExtractConfig(short_side=24, fps=5))
     assert "--overwrite" in caught.value.hint
-    _extract(tree / "kick/kick_0.mp4", tmp_path, Settings(short_side=24, fps=5), overwrite=True)
+    _extract(tree / "kick/kick_0.mp4", tmp_path, ExtractConfig(short_side=24, fps=5), overwrite=True)
     assert FrameStore(tmp_path).record("kick/kick_0").height == 24
     assert len(list(tmp_path.glob("kick/kick_0/*.jpg"))) == 2
 
@@ -240,17 +245,33 @@ def test_a_foreign_folder_is_refused(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"short_side": 15}, "--short-side"),
-        ({"quality": 0}, "--quality"),
-        ({"fps": 0}, "--fps must be"),
-        ({"every": 0}, "--every must be"),
-        ({"fps": 5, "every": 2}, "exclude each other"),
-        ({"max_frames": 1}, "--max-frames"),
+        ({"short_side": 15}, "short_side.*must be at least 16, or 0 for the size of the video, not 15"),
+        ({"quality": 0}, "quality.* or equal to 1, not 0"),
+        ({"quality": 101}, "quality.* or equal to 100, not 101"),
+        ({"fps": 0}, "fps.*greater than 0, not 0"),
+        ({"every": 0}, "every.* or equal to 1, not 0"),
+        ({"fps": 5, "every": 2}, r"extract\.fps and extract\.every exclude each other"),
+        ({"max_frames": 1}, "max_frames.* or equal to 2, not 1"),
     ],
 )
 def test_impossible_settings(values: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Settings(**values)
+        resolve(flags={f"extract.{name}": value for name, value in values.items()}, environ={})
+
+
+def test_settings_of_a_store_from_before_clips_were_cut_are_read(tree: Path, tmp_path: Path) -> None:
+    _extract(tree / "kick/kick_0.mp4", tmp_path)
+    old = {"schema": 1, "short_side": None, "quality": 90, "fps": None, "every": 1, "max_frames": None}
+    (tmp_path / "extract.json").write_text(json.dumps(old))
+    assert read_settings(tmp_path) == ExtractConfig(short_side=0, clips="whole", store="files")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": 1}', '{"schema": 1, "short_side": "wide"}'])
+def test_damaged_settings_are_named(tree: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "extract.json").write_text(text)
+    with pytest.raises(DataError, match=r"extract\.json is damaged") as caught:
+        _extract(tree, tmp_path)
+    assert "--overwrite" in caught.value.hint
 
 
 def test_a_torn_manifest_is_repaired(tree: Path, tmp_path: Path) -> None:
@@ -306,7 +327,7 @@ def test_a_full_disk_stops_the_run(tree: Path, tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(LooseSink, "add", full)
+    monkeypatch.setattr(LooseFrames, "collect", full)
     with pytest.raises(DataError, match="takes no more: No space left") as caught:
         _extract(tree, tmp_path)
     assert "run the same again" in caught.value.hint
@@ -356,10 +377,10 @@ def test_real_clips(shared: Path, tmp_path: Path) -> None:
     root = shared / "data" / "ut_interaction"
     rows = list(csv.DictReader((root / "manifest.csv").open()))[::30]
     (tmp_path / "list.csv").write_text("path,class\n" + "".join(f"{root / r['path']},{r['class']}\n" for r in rows))
-    _extract(tmp_path / "list.csv", tmp_path / "out", Settings(short_side=112))
+    _extract(tmp_path / "list.csv", tmp_path / "out", ExtractConfig(short_side=112))
     store = FrameStore(tmp_path / "out")
     assert {i: store.count(i) for i in store.ids} == {r["path"].removesuffix(".avi"): int(r["frames"]) for r in rows}
     for row in rows:
         video_id, last = row["path"].removesuffix(".avi"), int(row["frames"]) - 1
         stored = store.read(video_id, [0, last]).astype(int)
-        assert np.abs(stored - read_frames(root / row["path"], [0, last], 112)).mean() < 4
+        assert np.abs(stored - frames_at(root / row["path"], [0, last], 112)).mean() < 4

@@ -15,14 +15,13 @@ import pytest
 import torch
 from videos import make_video, read_counter
 
-from fsar_cli.config import ClipConfig
+from fsar_cli.config import ClipConfig, ExtractConfig
 from fsar_cli.data.clips import ClipReader, EvaluationClips, TrainingEpisodes, clip_loader, episode_loader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import iter_frames
 from fsar_cli.errors import DataError, UsageError
@@ -32,7 +31,7 @@ KINDS = ("files", "packed", "videos")
 
 def stored(videos: Path, out: Path, kind: str, **settings) -> FrameStore:
     """The store of a kind, made by an extraction in this process; short side 32 unless told."""
-    result = extract(find_videos([videos]).sources, out, Settings(**{"short_side": 32, "store": kind} | settings))
+    result = extract(find_videos([videos]).sources, out, ExtractConfig(**{"short_side": 32, "store": kind} | settings))
     assert not result.failed
     return FrameStore(out)
 
@@ -222,12 +221,12 @@ def test_each_kind_scans_as_the_same_tree(stores: dict[str, FrameStore], tree: P
 def test_another_kind_needs_overwrite_and_leaves_nothing_of_the_old(tree: Path, tmp_path: Path, kind: str) -> None:
     kick, fall = find_videos([tree / "kick/kick_0.mp4"]).sources, find_videos([tree / "fall/fall_1.mp4"]).sources
     for other in [k for k in KINDS if k != kind]:
-        extract(kick, tmp_path / "out", Settings(32, store=kind), overwrite=True)
+        extract(kick, tmp_path / "out", ExtractConfig(short_side=32, store=kind), overwrite=True)
         with pytest.raises(UsageError, match=rf"was made with store {kind} \(now {other}\)") as caught:
-            extract(kick, tmp_path / "out", Settings(32, store=other))
+            extract(kick, tmp_path / "out", ExtractConfig(short_side=32, store=other))
         assert "--overwrite" in caught.value.hint
-        extract(fall, tmp_path / "out", Settings(32, store=other), overwrite=True)
-        extract(fall, tmp_path / f"new-{other}", Settings(32, store=other))
+        extract(fall, tmp_path / "out", ExtractConfig(short_side=32, store=other), overwrite=True)
+        extract(fall, tmp_path / f"new-{other}", ExtractConfig(short_side=32, store=other))
         assert snapshot(tmp_path / "out") == snapshot(tmp_path / f"new-{other}")
 
 
@@ -240,7 +239,9 @@ def test_awkward_names_in_shards(tmp_path: Path) -> None:
         (folder / f"{name}.mp4").write_bytes(plain.read_bytes())
     for kind in ("packed", "videos"):
         for done in (len(names), 0):
-            result = extract(find_videos([tmp_path / "v"]).sources, tmp_path / kind, Settings(32, store=kind))
+            result = extract(
+                find_videos([tmp_path / "v"]).sources, tmp_path / kind, ExtractConfig(short_side=32, store=kind)
+            )
             assert result.done == done
         store = FrameStore(tmp_path / kind)
         assert sorted(store.ids) == sorted(f"{folder.name}/{name}" for name in names)
@@ -262,11 +263,11 @@ def test_a_fingerprint_tells_of_frames_that_were_extracted_anew_from_something_e
     first = make_video(tmp_path / "v/kick/a.mp4", frames=12)
     make_video(tmp_path / "v/kick/b.mp4", frames=12)
     store, sources = tmp_path / "frames", find_videos([tmp_path / "v"]).sources
-    extract(sources, store, Settings(short_side=32, store=kind))
+    extract(sources, store, ExtractConfig(short_side=32, store=kind))
     before = {video: FrameStore(store).fingerprint(video) for video in FrameStore(store).ids}
-    extract(sources, store, Settings(short_side=32, store=kind))
+    extract(sources, store, ExtractConfig(short_side=32, store=kind))
     assert {video: FrameStore(store).fingerprint(video) for video in FrameStore(store).ids} == before
     make_video(first, frames=12, first=500, content="noise")
     os.utime(first, (1, 1))
-    extract(sources, store, Settings(short_side=32, store=kind), overwrite=True)
+    extract(sources, store, ExtractConfig(short_side=32, store=kind), overwrite=True)
     assert FrameStore(store).fingerprint("kick/a") != before["kick/a"]

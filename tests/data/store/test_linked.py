@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from videos import make_video, read_counter
 
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.store import linked
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.shards import read_index
 from fsar_cli.data.store.sources import Source, find_videos
 from fsar_cli.data.video import iter_frames, positions
 from fsar_cli.errors import DataError
 
-VIDEOS = Settings(32, store="videos")
+VIDEOS = ExtractConfig(short_side=32, store="videos")
 KINDS = {
     "bframes.mp4": {"bframes": 3},
     "bframes.mkv": {"bframes": 3},
@@ -53,7 +53,9 @@ SEEKABLE = {
 }
 
 
-def _index(path: Path, out: Path, settings: Settings = VIDEOS, span: tuple[float, float] | None = None) -> FrameStore:
+def _index(
+    path: Path, out: Path, settings: ExtractConfig = VIDEOS, span: tuple[float, float] | None = None
+) -> FrameStore:
     result = extract([Source("a/a", "a", path, span)], out, settings)
     assert not result.failed
     return FrameStore(out)
@@ -96,7 +98,7 @@ def test_every_frame_alone_and_together_is_the_sequential_one(tmp_path: Path, na
 
 def test_avi_with_packed_b_frames(shared: Path, tmp_path: Path) -> None:
     for number, path in enumerate(sorted((shared / "data/ut_interaction/kick").glob("*.avi"))[:3]):
-        store = _index(path, tmp_path / str(number), Settings(96, store="videos"))
+        store = _index(path, tmp_path / str(number), ExtractConfig(short_side=96, store="videos"))
         truth = np.stack([picture for _, picture in iter_frames(path, 96)])
         for indices in np.random.default_rng(number).integers(0, len(truth), (3, 8)):
             assert np.array_equal(store.read("a/a", indices), truth[indices])
@@ -175,7 +177,7 @@ def test_a_clip_late_in_a_video_is_not_decoded_from_the_start(
 
 def test_thinned_frames_are_found(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", frames=90, bframes=2)
-    store = _index(path, tmp_path / "out", Settings(32, every=7, store="videos"))
+    store = _index(path, tmp_path / "out", ExtractConfig(short_side=32, every=7, store="videos"))
     assert [read_counter(p) for p in store.read("a/a", range(13))] == list(range(0, 90, 7))
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from videos import make_video
 
-from fsar_cli.config import ClipConfig
+from fsar_cli.config import ClipConfig, ExtractConfig
 from fsar_cli.data.clips import ClipReader, TrainingEpisodes, episode_loader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.sampling import reachable_indices
@@ -21,7 +21,6 @@ from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.records import Settings
 from fsar_cli.data.store.shared import AVAILABLE, SharedFrames, bytes_of, lay_out
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.errors import DataError
@@ -46,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stored(root: Path, kind: str) -> FrameStore:
     place = root / f"frames-{kind}"
     if not place.exists():
-        extract(find_videos([root / "videos"]).sources, place, Settings(short_side=44, store=kind))
+        extract(find_videos([root / "videos"]).sources, place, ExtractConfig(short_side=44, store=kind))
     return FrameStore(place)
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from videos import make_video
 
-from fsar_cli.data.sizes import scaled_size
-from fsar_cli.data.video import iter_frames
-from fsar_cli.data.video.picture import Picture
+from fsar_cli.data.video import iter_frames, scaled_size
+from fsar_cli.data.video.picture import FrameScaler
 
 KINDS = {
     "plain": {},
@@ -93,7 +92,7 @@ def test_every_width_is_filled_to_its_edge(tmp_path: Path, width: int) -> None:
     path = make_video(tmp_path / "a.mkv", frames=2, width=160, height=120, content="motion", codec="ffv1")
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-    picture = Picture(path, None)
+    picture = FrameScaler(path, None)
     picture._size = (width, 60)
     exact = _exact(frame, width, 60, WEIGHTS["bt601"], False)
     assert np.abs(picture(frame)[:, -17:] - exact[:, -17:]).max() < 12

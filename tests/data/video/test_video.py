@@ -11,17 +11,13 @@ import numpy as np
 import pytest
 from videos import draw_counter, make_audio, make_video, read_counter, truncate
 
-from fsar_cli.data.sizes import scaled_size
 from fsar_cli.data.video import (
     VideoWriter,
     count_frames,
-    frame_times,
     iter_frames,
-    picture,
+    opening,
     probe,
-    read_frames,
-    read_times,
-    seeking,
+    scaled_size,
 )
 from fsar_cli.errors import DataError, UsageError
 
@@ -71,35 +67,6 @@ def test_variable_rate_and_late_start(tmp_path: Path, suffix: str) -> None:
     path = make_video(tmp_path / f"late.{suffix}", pts=pts)
     expected = (np.array(pts) - 700) / 1000
     assert np.allclose([seconds for seconds, _ in iter_frames(path)], expected, atol=1e-9)
-    assert np.allclose(frame_times(path), expected, atol=1e-9)
-    wanted = [0.0, 0.0229, 0.0231, expected[40], expected[79] + 100]
-    assert [read_counter(p) for p in read_times(path, wanted)] == [0, 0, 1, 40, 79]
-
-
-@pytest.mark.parametrize("name", ["h264.mp4", "bframes.mkv", "mpeg4.avi", "vp9.webm", "transport.ts"])
-def test_reading_by_index_gives_exactly_the_sequential_frames(tmp_path: Path, name: str) -> None:
-    path = make_video(tmp_path / name, frames=200, **KINDS[name])
-    everything = np.stack([picture for _, picture in iter_frames(path)])
-    indices = [199, 3, 100, 100, 0, 77, 143, 144]
-    assert np.array_equal(read_frames(path, indices), everything[indices])
-
-
-def test_seeking_decodes_a_part_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "long.mp4", frames=600)
-    monkeypatch.setattr(seeking, "iter_frames", lambda *_, **__: pytest.fail("decoded from the start"))
-    assert [read_counter(p) for p in read_frames(path, [70, 599, 301], short_side=24)] == [70, 599, 301]
-
-
-def test_falls_back_where_the_index_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "long.mp4", frames=100)
-    honest = seeking._timeline
-
-    def shifted(*arguments):
-        stamps, keys = honest(*arguments)
-        return [stamp + 1 for stamp in stamps], keys
-
-    monkeypatch.setattr(seeking, "_timeline", shifted)
-    assert [read_counter(p) for p in read_frames(path, [70, 99])] == [70, 99]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +121,7 @@ def test_refusals_name_file_and_reason(tmp_path: Path) -> None:
     assert "is a folder" in _refusal(tmp_path)
     assert "not a readable video" in _refusal(tmp_path / "text.mp4")
     assert "sound but no picture" in _refusal(tmp_path / "sound.m4a")
-    for call in (probe, count_frames, lambda path: read_frames(path, [0]), lambda path: read_times(path, [0.0])):
+    for call in (probe, count_frames):
         with pytest.raises(DataError, match="no such file"):
             call(tmp_path / "missing.mp4")
 
@@ -168,7 +135,7 @@ def test_permission_denied(tmp_path: Path) -> None:
 
 def test_huge_declared_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "a.mp4")
-    monkeypatch.setattr(picture, "MAX_SIDE", 60)
+    monkeypatch.setattr(opening, "MAX_SIDE", 60)
     assert "declares pictures of 64 x 48; at most 60 pixels a side" in _refusal(path)
 
 
@@ -221,18 +188,6 @@ def test_a_long_run_of_damage_ends_the_reading(tmp_path: Path) -> None:
     assert "30 frames in a row do not decode (after 20 good ones)" in _refusal(path)
 
 
-def test_index_beyond_the_end(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "a.mp4", frames=10)
-    for index in (10, 500):
-        with pytest.raises(DataError, match=f"frame {index} does not exist: the video has 10 frames"):
-            read_frames(path, [0, index])
-    for wrong in ([], [-1]):
-        with pytest.raises(UsageError, match="0 or more"):
-            read_frames(path, wrong)
-        with pytest.raises(UsageError, match="0 or more"):
-            read_times(path, wrong)
-
-
 @pytest.mark.parametrize(
     "name", ["a:b.mp4", "50% [x] (1) & 'q' !;.mp4", "%03d.mp4", "видео 视频.mp4", "n" * 240 + ".mp4"]
 )
@@ -242,7 +197,7 @@ def test_any_file_name(tmp_path: Path, name: str) -> None:
     assert count_frames(path) == 5
     with VideoWriter(path, 32, 24) as writer:
         writer.write(draw_counter(9, 32, 24))
-    assert read_counter(read_frames(path, [0])[0]) == 9
+    assert read_counter(next(iter_frames(path))[1]) == 9
 
 
 def test_libav_stays_silent(tmp_path: Path) -> None:
@@ -324,4 +279,7 @@ def test_packed_bframes_get_growing_times(shared: Path) -> None:
     with av.open(str(path)) as container:
         raw = [frame.pts for frame in container.decode(video=0)]
     assert raw != sorted(raw), "the clip hands its stamps out of order"
-    assert np.array_equal(np.round(np.array(frame_times(path)) * 30).astype(int), np.array(sorted(raw)) - min(raw))
+    assert np.array_equal(
+        np.round(np.array([seconds for seconds, _ in iter_frames(path)]) * 30).astype(int),
+        np.array(sorted(raw)) - min(raw),
+    )

@@ -33,8 +33,11 @@ def test_table_and_findings(fsar, annotated: Path) -> None:
         ["Banner", "1", "1", "2"],
         ["2 classes", "3", "3", "8"],
     ]
-    assert "empty segment: 1, dropped\n  my annotations [x].json: Banner/banner [1]: start 2, end 1\n" in done.out
-    assert "no segment: 1\n  my annotations [x].json: Abuse/Abuse002_x264: " in done.out
+    assert (
+        "time: 1, dropped\n  my annotations [x].json: Banner/banner [1]: start 2, end 1: it ends before it starts\n"
+        in done.out
+    )
+    assert "missing: 1\n  my annotations [x].json: Abuse/Abuse002_x264: " in done.out
 
 
 def test_json_holds_everything(fsar, annotated: Path) -> None:
@@ -43,12 +46,8 @@ def test_json_holds_everything(fsar, annotated: Path) -> None:
     assert document["total"] == {"videos": 3, "segments": 3, "seconds": 7.5}
     assert document["classes"]["Banner"] == {"videos": 1, "segments": 1, "seconds": 2.5}
     assert document["videos"]["Banner/banner [1]"] == [[5, 7.5]]
-    kinds = {(entry["kind"], entry["video"], entry["dropped"]) for entry in document["findings"]}
-    assert kinds == {
-        ("empty segment", "Banner/banner [1]", True),
-        ("extension", "Banner/banner [1]", False),
-        ("no segment", "Abuse/Abuse002_x264", False),
-    }
+    kinds = {(finding["kind"], finding["video"], finding["dropped"]) for finding in document["findings"]}
+    assert kinds == {("time", "Banner/banner [1]", True), ("missing", "Abuse/Abuse002_x264", False)}
 
 
 def test_many_findings_are_cut_on_the_screen_and_whole_in_the_csv(fsar, tmp_path: Path) -> None:
@@ -58,7 +57,7 @@ def test_many_findings_are_cut_on_the_screen_and_whole_in_the_csv(fsar, tmp_path
     assert "and 18 more, in all findings.csv" in done.out
     rows = list(csv.DictReader((tmp_path / "all findings.csv").open()))
     assert [row["video"] for row in rows] == [f"Abuse/a{n}" for n in range(30)]
-    assert {row["kind"] for row in rows} == {"no segment"}
+    assert {row["kind"] for row in rows} == {"missing"}
     assert "and 18 more, with --csv FILE or --json" in fsar("annotations", "a.json").out
 
 

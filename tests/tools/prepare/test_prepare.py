@@ -9,11 +9,10 @@ from archives import files, make_rar, make_zip
 from videos import make_video
 
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.tools.prepare import DATASETS, archives
 from fsar_cli.tools.prepare.arranging import arrange
-from fsar_cli.tools.prepare.rules import Place
-from fsar_cli.tools.prepare.searching import Entry, missing_parts, search
-from fsar_cli.tools.prepare.workshop import opened
+from fsar_cli.tools.prepare.datasets import DATASETS, TreePlace
+from fsar_cli.tools.prepare.searching import SourceFile, archive_stem, missing_parts, search
+from fsar_cli.tools.prepare.staging import opened
 
 NAME = "[Name]_(x)!_&_'quoted';_cartwheel_f_cm_np1_le_med_0.avi"
 
@@ -27,9 +26,9 @@ def test_search_finds_videos_archives_and_texts_at_any_depth_and_once(tmp_path: 
     (tmp_path / "a/lost.mp4").symlink_to("nowhere")
     os.mkfifo(tmp_path / "a/pipe.mp4")
     found = search([tmp_path / "a", tmp_path / "a/b", tmp_path / "a/b/x.MP4"])
-    assert [e.path.name for e in found.videos] == ["x.MP4"]
+    assert [f.path.name for f in found.videos] == ["x.MP4"]
     assert found.videos[0].parents[-2:] == ("a", "b")
-    assert ([e.name for e in found.archives], [e.name for e in found.texts]) == (["x.zip"], ["train.csv"])
+    assert ([f.name for f in found.archives], [f.name for f in found.texts]) == (["x.zip"], ["train.csv"])
     assert [reason for _, reason in found.problems] == ["is a link that leads nowhere", "is not a file"]
     assert found.others == 1
     with pytest.raises(DataError, match="absent does not exist"):
@@ -50,7 +49,7 @@ def test_of_a_rar_in_volumes_the_first_is_unpacked_and_a_gap_is_named(tmp_path: 
         make_rar(tmp_path / name, {})
     (tmp_path / "e.zip.001").touch()
     found = search([tmp_path])
-    assert [entry.name for entry in found.archives] == ["a.part1.rar", "c.rar"]
+    assert [archive.name for archive in found.archives] == ["a.part1.rar", "c.rar"]
     told = {Path(name).name: reason for name, reason in found.problems}
     assert "volume 2 of 'b.part' is missing" in told["b.part01.rar"]
     assert "volume 1 of 'd.part' is missing" in told["d.part2.rar"]
@@ -68,12 +67,12 @@ def test_missing_parts() -> None:
 
 def test_the_names_of_archives() -> None:
     for name in ("a.ZIP", "a.tar.gz", "a.tgz", "a.part3.rar", "a.tar.zst", "a.7z"):
-        assert archives.archive_stem(name) == "a"
-    assert [archives.archive_stem(name) for name in ("a.csv.gz", ".zip", "a.mp4", "zip")] == [None] * 4
+        assert archive_stem(name) == "a"
+    assert [archive_stem(name) for name in ("a.csv.gz", ".zip", "a.mp4", "zip")] == [None] * 4
 
 
-def entry(path: str) -> Entry:
-    return Entry(Path("/", path), Path(path).parts[:-1])
+def source(path: str) -> SourceFile:
+    return SourceFile(Path("/", path), Path(path).parts[:-1])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def entry(path: str) -> Entry:
     ],
 )
 def test_where_a_video_belongs(dataset: str, path: str, place: tuple[str, str | None] | None) -> None:
-    found = DATASETS[dataset]().place(entry(path))
+    found = DATASETS[dataset]().place(source(path))
     if place is None:
         assert isinstance(found, str) and found
     else:
@@ -111,7 +110,7 @@ def test_where_a_video_belongs(dataset: str, path: str, place: tuple[str, str | 
 def learnt(tmp_path: Path, text: str, name: str = "train.csv"):
     (tmp_path / name).write_text(text, encoding="utf-8")
     rules = DATASETS["kinetics"]()
-    rules.learn([Entry(tmp_path / name, ())])
+    rules.learn([SourceFile(tmp_path / name, ())])
     return rules
 
 
@@ -128,8 +127,8 @@ def test_kinetics_ids_decide_with_or_without_times(tmp_path: Path) -> None:
     rules = learnt(tmp_path, CSV)
 
     def label(path: str):
-        place = rules.place(entry(path))
-        return place.label if isinstance(place, Place) else place
+        place = rules.place(source(path))
+        return place.label if isinstance(place, TreePlace) else place
 
     assert label("train/part_0.tar.gz/---QUuC4vJs_000084_000094.mp4") == "hurling (sport)"
     assert label("train/---QUuC4vJs.mp4") == "hurling (sport)"
@@ -145,44 +144,44 @@ def test_kinetics_ids_decide_with_or_without_times(tmp_path: Path) -> None:
 def test_spellings_of_a_class_are_one(tmp_path: Path) -> None:
     rules = DATASETS["kinetics"]()
     paths = ("train/acting_in_play.tar.gz/a1b2c3d4e5f.mp4", "val/Acting in play/b1b2c3d4e5f.mp4")
-    assert [rules.place(entry(path)).label for path in paths] == ["acting_in_play"] * 2
-    assert rules.place(entry("val/hurling_(sport)/c1b2c3d4e5f.mp4")).label == "hurling (sport)"  # as CMN's list has it
+    assert [rules.place(source(path)).label for path in paths] == ["acting_in_play"] * 2
+    assert rules.place(source("val/hurling_(sport)/c1b2c3d4e5f.mp4")).label == "hurling (sport)"  # as CMN's list has it
     rules = learnt(tmp_path, "label,youtube_id\nAcrobatic Gym,a1b2c3d4e5f\nacrobatic gym,b1b2c3d4e5f\n")
-    assert len({rules.place(entry(f"x/{name}1b2c3d4e5f.mp4")).label for name in "ab"}) == 1
+    assert len({rules.place(source(f"x/{name}1b2c3d4e5f.mp4")).label for name in "ab"}) == 1
 
 
 def test_kinetics_reads_json_and_passes_over_other_tables(tmp_path: Path) -> None:
     rules = learnt(
         tmp_path, '{"---QUuC4vJs": {"annotations": {"label": "abseiling", "segment": [84.0, 94.0]}}}', "train.json"
     )
-    assert rules.place(entry("x/---QUuC4vJs_000084_000094.mp4")).label == "abseiling"
+    assert rules.place(source("x/---QUuC4vJs_000084_000094.mp4")).label == "abseiling"
     for text, name in (
         ("youtube_id,time_start\na,1\n", "test.csv"),
         ("[1, 2", "x.json"),
         ("[[]]", "y.json"),
         ("", "z.txt"),
     ):
-        assert not learnt(tmp_path, text, name).annotated
+        assert not learnt(tmp_path, text, name).labels
 
 
 def test_a_label_that_is_a_path_makes_no_folder_elsewhere(tmp_path: Path) -> None:
     video = tmp_path / "in/evilevilevi_000001_000011.mp4"
     video.parent.mkdir()
     video.touch()
-    found = Entry(video, ("in",))
+    found = SourceFile(video, ("in",))
     result = arrange([(found, learnt(tmp_path, CSV).place(found))], tmp_path / "a/b/videos")
     assert "cannot be the name of a class" in result.conflicts[0][1]
     assert not (tmp_path / "evil").exists() and not (tmp_path / "a").exists()
 
 
 def test_ucf_crime_takes_normal_videos_only_when_asked() -> None:
-    normal = entry("Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4")
+    normal = source("Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4")
     assert "--normal" in DATASETS["ucf-crime-v2"]().place(normal)
     assert DATASETS["ucf-crime-v2"](normal=True).place(normal).label == "Normal"
 
 
-def claim(path: Path, label: str = "kick", repaired: bool = False, staged: bool = False) -> tuple[Entry, Place]:
-    return Entry(path, path.parent.parts, staged), Place(label, path.name, repaired)
+def claim(path: Path, repaired: bool = False, staged: bool = False) -> tuple[SourceFile, TreePlace]:
+    return SourceFile(path, path.parent.parts, staged), TreePlace("kick", path.name, repaired)
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -194,7 +193,7 @@ def write(path: Path, content: bytes) -> Path:
 def test_users_files_are_linked_and_unpacked_ones_moved(tmp_path: Path) -> None:
     mine, ours = write(tmp_path / "in/a.mp4", b"a"), write(tmp_path / "work/b.mp4", b"b")
     result = arrange([claim(mine), claim(ours, staged=True)], tmp_path / "videos")
-    assert (result.linked, result.moved) == (1, 1)
+    assert result.counts == {"linked": 1, "moved": 1}
     assert files(tmp_path / "videos") == {"kick/a.mp4": b"a", "kick/b.mp4": b"b"}
     assert mine.samefile(tmp_path / "videos/kick/a.mp4") and not ours.exists()
 
@@ -202,9 +201,9 @@ def test_users_files_are_linked_and_unpacked_ones_moved(tmp_path: Path) -> None:
 def test_where_hard_links_fail_symbolic_ones_are_made_and_copies_only_when_asked(tmp_path: Path, monkeypatch) -> None:
     mine = write(tmp_path / "in/a.mp4", b"a")
     monkeypatch.setattr(os, "link", lambda *names: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk")))
-    assert arrange([claim(mine)], tmp_path / "videos").symlinked == 1
+    assert arrange([claim(mine)], tmp_path / "videos").counts == {"symlinked": 1}
     assert (tmp_path / "videos/kick/a.mp4").is_symlink()
-    assert arrange([claim(mine)], tmp_path / "copies", copy=True).copied == 1
+    assert arrange([claim(mine)], tmp_path / "copies", copy=True).counts == {"copied": 1}
     assert not (tmp_path / "copies/kick/a.mp4").is_symlink()
     assert files(tmp_path / "copies") == {"kick/a.mp4": b"a"}
 
@@ -213,7 +212,7 @@ def test_equal_files_are_one_and_different_ones_are_named(tmp_path: Path) -> Non
     one, same = write(tmp_path / "train/a.mp4", b"1"), write(tmp_path / "val/a.mp4", b"1")
     other = write(tmp_path / "test/a.mp4", b"2")
     result = arrange([claim(one), claim(same), claim(other)], tmp_path / "videos")
-    assert (result.linked, result.twice) == (1, 1)
+    assert result.counts == {"linked": 1, "twice": 1}
     assert [Path(name).parts[-2:] for name, _ in result.conflicts] == [("test", "a.mp4")]
     assert files(tmp_path / "videos") == {"kick/a.mp4": b"1"}
 
@@ -222,7 +221,7 @@ def test_nothing_in_place_is_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "videos/kick/a.mp4", b"old")
     new, same = write(tmp_path / "x/a.mp4", b"new"), write(tmp_path / "y/a.mp4", b"old")
     result = arrange([claim(new, staged=True), claim(same, staged=True)], tmp_path / "videos")
-    assert (result.there, len(result.conflicts)) == (1, 1)
+    assert (result.counts["there"], len(result.conflicts)) == (1, 1)
     assert (tmp_path / "videos/kick/a.mp4").read_bytes() == b"old"
     assert new.exists() and not same.exists()
 
@@ -236,34 +235,34 @@ def test_a_replacement_wins_over_a_broken_original_only(tmp_path: Path, broken: 
     result = arrange([claim(original), claim(repaired, repaired=True)], tmp_path / "videos")
     winner = original if broken == "no" else repaired
     assert files(tmp_path / "videos") == {"kick/a.mp4": winner.read_bytes()}
-    assert (result.replaced, len(result.conflicts)) == ((0, 1) if broken == "no" else (1, 0))
+    assert (result.counts["replaced"], len(result.conflicts)) == ((0, 1) if broken == "no" else (1, 0))
     assert original.exists()
 
 
 def test_a_half_unpacked_archive_is_removed_and_a_whole_one_remembered(tmp_path: Path) -> None:
-    archive = Entry(make_zip(tmp_path / "a.zip", {}), tmp_path.parts)
-    with opened(tmp_path, "x") as shop:
-        write(shop.folder(1) / "a.avi", b"1")
-        shop.add(archive, 1, 1, 1)
-        write(shop.folder(shop.free_number()) / "half.avi", b"1")
+    archive = SourceFile(make_zip(tmp_path / "a.zip", {}), tmp_path.parts)
+    with opened(tmp_path, "x") as staging:
+        write(staging.folder(1) / "a.avi", b"1")
+        staging.add(archive, 1, 1, 1)
+        write(staging.folder(staging.free_number()) / "half.avi", b"1")
     with (tmp_path / ".fsar-prepare/done.csv").open("a") as file:
         file.write("3,half a ro")
-    with opened(tmp_path, "x") as shop:
-        assert shop.is_done(archive) and shop.folder(1).is_dir() and not shop.folder(2).exists()
-    with opened(tmp_path, "other wish") as shop:
-        assert not shop.is_done(archive)
-        assert not shop.folder(1).exists()
+    with opened(tmp_path, "x") as staging:
+        assert staging.is_done(archive) and staging.folder(1).is_dir() and not staging.folder(2).exists()
+    with opened(tmp_path, "other wish") as staging:
+        assert not staging.is_done(archive)
+        assert not staging.folder(1).exists()
 
 
 def test_a_changed_archive_is_unpacked_anew_with_all_it_held(tmp_path: Path) -> None:
-    outer = Entry(make_zip(tmp_path / "a.zip", {}), tmp_path.parts)
-    with opened(tmp_path, "x") as shop:
-        shop.add(outer, 1, 1, 1)
-        inner = Entry(write(shop.folder(1) / "b.zip", b"1"), (*outer.parents, "a.zip"), staged=True)
-        shop.add(inner, 2, 1, 1)
-        write(shop.folder(2) / "x.avi", b"1")
+    outer = SourceFile(make_zip(tmp_path / "a.zip", {}), tmp_path.parts)
+    with opened(tmp_path, "x") as staging:
+        staging.add(outer, 1, 1, 1)
+        inner = SourceFile(write(staging.folder(1) / "b.zip", b"1"), (*outer.parents, "a.zip"), staged=True)
+        staging.add(inner, 2, 1, 1)
+        write(staging.folder(2) / "x.avi", b"1")
         write(tmp_path / "a.zip", b"longer than before" * 10)
-        assert not shop.is_done(outer) and shop.rows == {} and not shop.folder(2).exists()
+        assert not staging.is_done(outer) and staging.archives == {} and not staging.folder(2).exists()
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ def test_all_numbers_are_those_of_the_paper(shared):
     assert shown == [n for n in ablations if len(n) == 3]
 
 
-def test_every_compared_method_of_the_harness_is_in_table_1():
-    assert {row.method for row in TABLES["table1"].rows} >= set(METHODS)
+def test_every_method_of_table_1_is_in_the_harness():
+    assert {row.method for row in TABLES["table1"].rows} <= set(METHODS)
 
 
 def test_the_direction_of_a_difference_is_the_papers():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_project import lively, small
 
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.data.clips import ClipReader

@@ -12,6 +12,7 @@ import numpy as np
 from fsar_cli.tools.demo.scenes.canvas import Canvas, Colour
 from fsar_cli.tools.demo.scenes.people import Look
 
+TAU = 2 * np.pi
 Draw = Callable[[Canvas, float, float], None]
 """(canvas, u in [0,1] through the clip, seconds): draws one frame."""
 
@@ -61,8 +62,3 @@ def between(rng: np.random.Generator, low: float, high: float) -> float:
 def after(u: float, start: float, end: float) -> float:
     """Progress in [0,1] of something that lasts from `start` to `end`."""
     return min(1.0, max(0.0, (u - start) / (end - start)))
-
-
-def to_and_fro(u: float) -> float:
-    """Triangle wave 0 -> 1 -> 0 of period 1."""
-    return 1 - abs(2 * (u % 1.0) - 1)

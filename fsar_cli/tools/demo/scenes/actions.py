@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from fsar_cli.tools.demo.scenes import anomalies, effects, groups, handling, solo, things
+from fsar_cli.errors import UsageError, did_you_mean
+from fsar_cli.tools.demo.scenes import anomalies, everyday, things
 from fsar_cli.tools.demo.scenes.act import Act, Wardrobe
 
 Role = Literal["train", "val", "test"]
@@ -18,39 +19,35 @@ Role = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class ActionClass:
-    """One class of the demo set: its folder name, the split it belongs to, what one sees, and how it is made."""
+    """One class of the demo set: the split it belongs to, and how its acts are made."""
 
-    name: str
     role: Role
-    text: str
     make: Callable[[np.random.Generator, Wardrobe], Act]
 
 
-_TRAIN = (
-    solo.walk, solo.run, solo.sit_down, solo.wave, solo.jumping_jacks, solo.squat, solo.bow, solo.push_ups,
-    solo.cartwheel, solo.dance,
-    handling.push_cart, handling.cycle, handling.kick_ball, handling.juggle, handling.sweep, handling.umbrella,
-    handling.pick_up, handling.dig,
-    things.walk_dog, things.birds, things.car_drive, things.hazard_lights, things.flag, things.shutter,
-    effects.fountain, effects.leaves, effects.steam, effects.sparkler, effects.welding, effects.street_lamp,
-    groups.handshake, groups.hand_over, groups.dance_pair, groups.gather,
-)  # fmt: skip
-_VAL = (
-    handling.rope_skip, handling.skateboard, handling.balloons, effects.sprinkler, effects.bubbles,
-    things.traffic_light, things.dog_run, groups.hug,
-)  # fmt: skip
-_TEST = (
-    anomalies.fall, anomalies.fight, anomalies.fire, anomalies.smoke, anomalies.explosion, anomalies.dispersal,
-    anomalies.spray_paint, anomalies.banner, anomalies.snatch, anomalies.car_crash,
-)  # fmt: skip
+_MAKERS: dict[Role, tuple[Callable[[np.random.Generator, Wardrobe], Act], ...]] = {
+    "train": (
+        everyday.walk, everyday.run, everyday.wave, everyday.jumping_jacks, everyday.squat, everyday.push_ups,
+        everyday.dance, everyday.handshake, everyday.dance_pair, everyday.gather,
+        things.fountain, things.leaves, things.steam, things.flag, things.car_drive, things.hazard_lights,
+    ),
+    "val": (everyday.hug, everyday.skateboard, everyday.bubbles, things.sprinkler, things.traffic_light),
+    "test": (
+        anomalies.fall, anomalies.fight, anomalies.fire, anomalies.smoke, anomalies.explosion, anomalies.dispersal,
+        anomalies.spray_paint, anomalies.banner, anomalies.snatch, anomalies.car_crash,
+    ),
+}  # fmt: skip
+CLASSES = {make.__name__: ActionClass(role, make) for role, makes in _MAKERS.items() for make in makes}
+"""Class name -> class; the name is the maker's and the folder's."""
 
 
-def _entry(role: Role, make: Callable[[np.random.Generator, Wardrobe], Act]) -> ActionClass:
-    return ActionClass(make.__name__, role, (make.__doc__ or "").strip(), make)
+def action_class(name: str) -> ActionClass:
+    """The class of a name.
 
-
-CLASSES: dict[str, ActionClass] = {
-    make.__name__: _entry(role, make)
-    for role, makes in (("train", _TRAIN), ("val", _VAL), ("test", _TEST))
-    for make in makes
-}
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in CLASSES:
+        hint = did_you_mean(name, CLASSES) or f"classes: {', '.join(CLASSES)}"
+        raise UsageError(f"the demo set has no class '{name}'", hint)
+    return CLASSES[name]

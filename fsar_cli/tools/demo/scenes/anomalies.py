@@ -2,13 +2,10 @@
 
 import numpy as np
 
-from fsar_cli.tools.demo.scenes.act import Act, Wardrobe, after, between
+from fsar_cli.tools.demo.scenes.act import TAU, Act, Wardrobe, after, between
 from fsar_cli.tools.demo.scenes.canvas import Canvas
-from fsar_cli.tools.demo.scenes.effects import Stream, plume
-from fsar_cli.tools.demo.scenes.handling import STEEL
 from fsar_cli.tools.demo.scenes.people import LYING, STAND, ease, person, pose, running, stride, tween
-from fsar_cli.tools.demo.scenes.solo import TAU
-from fsar_cli.tools.demo.scenes.things import car_body
+from fsar_cli.tools.demo.scenes.things import STEEL, Stream, car_body, plume
 
 
 def fall(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:

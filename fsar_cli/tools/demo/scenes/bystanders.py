@@ -31,8 +31,18 @@ class Bystander:
         """Patch centre at second `t`."""
         return self.centre[0] + self.facing * self.speed * t, self.centre[1]
 
-    def draw(self, t: float, light: Colour) -> Canvas:
-        """The canvas [64,64] of second `t`."""
+    def onto(self, frame: np.ndarray, t: float, light: Colour) -> None:
+        """Draw second `t` into `frame`, float32 [H,W,3]; the patch may stick out of it."""
+        x, y = (round(c - SIDE / 2) for c in self.where(t))
+        left, top, right, bottom = max(0, x), max(0, y), min(frame.shape[1], x + SIDE), min(frame.shape[0], y + SIDE)
+        if left >= right or top >= bottom:
+            return
+        patch = np.zeros((SIDE, SIDE, 3), np.float32)
+        inner = np.s_[top - y : bottom - y, left - x : right - x]
+        patch[inner] = frame[top:bottom, left:right]
+        frame[top:bottom, left:right] = self._drawn(t, light).onto(patch)[0][inner]
+
+    def _drawn(self, t: float, light: Colour) -> Canvas:
         canvas = Canvas(self.scale, 1, light, SIDE)
         if self.speed:
             p = stride(2 * np.pi * 0.9 * t + self.phase, swing=22)

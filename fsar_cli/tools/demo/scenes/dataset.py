@@ -1,6 +1,5 @@
 """The demo set on disk: `videos/CLASS/CLASS_0001.mp4`, and `boxes.csv`: where the action is in every frame."""
 
-import csv
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -8,19 +7,20 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from fsar_cli.data.video import VideoWriter
-from fsar_cli.errors import DataError, UsageError, did_you_mean
+from fsar_cli.errors import DataError, UsageError
 from fsar_cli.files import write_rows
 from fsar_cli.reporting import SILENT, Reporter
-from fsar_cli.tools.demo.scenes.actions import CLASSES
+from fsar_cli.tools.demo.scenes.actions import action_class
 from fsar_cli.tools.demo.scenes.render import render_clip
 from fsar_cli.tools.demo.scenes.scene import HEIGHT, WIDTH
 
 BOXES = "boxes.csv"
 QUALITY = 23  # x264 crf: sensor noise makes lower values twice as large and slow, to no visible gain
-COLUMNS = ("video", "frame", "x0", "y0", "x1", "y1")
-Job = tuple[str, int]
+CORNERS = ["x0", "y0", "x1", "y1"]
+COLUMNS = ["video", "frame", *CORNERS]
 
 
 def render_set(
@@ -48,20 +48,18 @@ def render_set(
             boxes[video] = found
             task.advance()
     write_boxes(root / BOXES, boxes)
-    return [video_path(root, video) for video in boxes]
+    return [root / "videos" / f"{video}.mp4" for video in boxes]
 
 
-def _jobs(clips: Mapping[str, int]) -> list[Job]:
+def _jobs(clips: Mapping[str, int]) -> list[tuple[str, int]]:
     for name, count in clips.items():
-        if name not in CLASSES:
-            hint = did_you_mean(name, CLASSES) or f"classes: {', '.join(CLASSES)}"
-            raise UsageError(f"the demo set has no class '{name}'", hint)
+        action_class(name)
         if count < 0:
             raise UsageError(f"cannot render {count} clips of '{name}'; the number must not be negative")
     return [(name, number) for name, count in clips.items() for number in range(1, count + 1)]
 
 
-def _run(write, jobs: list[Job], workers: int) -> Iterator[tuple[str, np.ndarray]]:
+def _run(write, jobs: list[tuple[str, int]], workers: int) -> Iterator[tuple[str, np.ndarray]]:
     """Results in the order of `jobs`."""
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -75,19 +73,14 @@ def _run(write, jobs: list[Job], workers: int) -> Iterator[tuple[str, np.ndarray
         pool.shutdown(cancel_futures=True)
 
 
-def _write_clip(root: Path, seed: int, job: Job) -> tuple[str, np.ndarray]:
+def _write_clip(root: Path, seed: int, job: tuple[str, int]) -> tuple[str, np.ndarray]:
     name, number = job
     video = f"{name}/{name}_{number:04d}"
     clip = render_clip(name, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
-    with VideoWriter(video_path(root, video), WIDTH, HEIGHT, clip.fps, crf=QUALITY) as writer:
+    with VideoWriter(root / "videos" / f"{video}.mp4", WIDTH, HEIGHT, clip.fps, crf=QUALITY) as writer:
         for frame in clip.frames:
             writer.write(frame)
     return video, clip.boxes
-
-
-def video_path(root: Path, video: str) -> Path:
-    """The file of video id `CLASS/CLASS_0001` in the set at `root`."""
-    return root / "videos" / f"{video}.mp4"
 
 
 def write_boxes(path: Path, boxes: Mapping[str, np.ndarray]) -> None:
@@ -102,19 +95,17 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     Raises:
         DataError: missing or unreadable file, other columns, frames not counted from 0 without gaps.
     """
-    rows: dict[str, list[list[float]]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            table = csv.reader(file)
-            if tuple(next(table, ())) != COLUMNS:
-                raise DataError(f"{path}: the first line must be {','.join(COLUMNS)}")
-            for line, (video, frame, *box) in enumerate(table, 2):
-                found = rows.setdefault(video, [])
-                if int(frame) != len(found) or len(box) != 4:
-                    raise DataError(f"{path}, line {line}: frame {frame} of {video} is out of order or incomplete")
-                found.append([float(v) for v in box])
+        table = pd.read_csv(path)
+        if list(table) != COLUMNS:
+            raise DataError(f"{path}: the first line must be {','.join(COLUMNS)}")
+        wrong = table.frame != table.groupby("video").cumcount()
+        if wrong.any():
+            row = wrong.idxmax()
+            raise DataError(f"{path}, line {row + 2}: frame {table.frame[row]} of {table.video[row]} is out of order")
+        videos = table.groupby("video", sort=False)[CORNERS]
+        return {str(video): rows.to_numpy(np.float32) for video, rows in videos}
     except OSError as error:
         raise DataError(f"cannot read the boxes {path}: {error.strerror}", "`fsar demo` renders the set") from error
     except ValueError as error:
         raise DataError(f"{path} is not a table of boxes: {error}") from error
-    return {video: np.array(boxes, np.float32) for video, boxes in rows.items()}

@@ -39,7 +39,6 @@ def pose(
 
 STAND = pose()
 FRONT = pose(near_arm=(12, 8), far_arm=(-12, -8), near_leg=(9, 4), far_leg=(-9, -4))
-SIT = pose(lean=-4, near_arm=(30, 60), far_arm=(20, 50), near_leg=(85, 2), far_leg=(78, -6), lift=0)
 CROUCH = pose(lean=38, near_arm=(40, 60), far_arm=(30, 55), near_leg=(80, -42), far_leg=(60, -50))
 LYING = pose(lean=90, near_arm=(120, 100), far_arm=(60, 85), near_leg=(-88, -92), far_leg=(-78, -95), head=92)
 

@@ -11,12 +11,10 @@ from zlib import crc32
 
 import numpy as np
 
-from fsar_cli.errors import UsageError, did_you_mean
 from fsar_cli.tools.demo.scenes.act import Act, Wardrobe
-from fsar_cli.tools.demo.scenes.actions import CLASSES
-from fsar_cli.tools.demo.scenes.bystanders import SIDE as BYSTANDER_SIDE
+from fsar_cli.tools.demo.scenes.actions import action_class
 from fsar_cli.tools.demo.scenes.bystanders import Bystander, make_bystanders
-from fsar_cli.tools.demo.scenes.canvas import SIDE, Canvas, Colour, bounds
+from fsar_cli.tools.demo.scenes.canvas import SIDE, Canvas, bounds
 from fsar_cli.tools.demo.scenes.scene import HEIGHT, WIDTH, Scene, make_scene
 
 FPS = 12.0
@@ -47,6 +45,10 @@ class Setting:
     count: int
     noise: float
     flicker: np.ndarray
+
+    def canvas(self) -> Canvas:
+        """An empty stage patch."""
+        return Canvas(self.scale, self.mirror, self.scene.light)
 
 
 def make_setting(rng: np.random.Generator) -> Setting:
@@ -86,9 +88,7 @@ def render_clip(name: str, seed: int) -> Clip:
     Raises:
         UsageError: `name` is not in CLASSES.
     """
-    if name not in CLASSES:
-        hint = did_you_mean(name, CLASSES) or f"classes: {', '.join(CLASSES)}"
-        raise UsageError(f"the demo set has no class '{name}'", hint)
+    action = action_class(name)
     # One seed must not give all classes the same scene, and no class a scene of its own: mix the name in.
     rng = np.random.default_rng([seed, crc32(name.encode())])
     setting = make_setting(rng)
@@ -96,19 +96,14 @@ def render_clip(name: str, seed: int) -> Clip:
     ground = setting.scene.picture[y : y + SIDE, x : x + SIDE].mean((0, 1)) / 255
     wardrobe = Wardrobe(rng, ground, setting.scene.light)
     people = make_bystanders(rng, wardrobe, setting.centre, setting.count / FPS)
-    act = CLASSES[name].make(rng, wardrobe)
-    return _film(setting, act, people, rng, (x, y))
-
-
-def _canvas(setting: Setting) -> Canvas:
-    return Canvas(setting.scale, setting.mirror, setting.scene.light)
+    return _film(setting, action.make(rng, wardrobe), people, rng, (x, y))
 
 
 def _with_props(setting: Setting, act: Act, spot: tuple[slice, slice]) -> np.ndarray:
     """The scene with what stands on the stage but does not act."""
     plate = setting.scene.picture.copy()
     if act.props:
-        props = _canvas(setting)
+        props = setting.canvas()
         act.props(props)
         plate[spot] = props.onto(plate[spot])[0]
     return plate
@@ -128,8 +123,8 @@ def _film(
         t = i / FPS
         frame = plate.copy()
         for someone in people:
-            _add_bystander(frame, someone, t, setting.scene.light)
-        canvas = _canvas(setting)
+            someone.onto(frame, t, setting.scene.light)
+        canvas = setting.canvas()
         act.draw(canvas, i / (setting.count - 1), t)
         frame[spot], acting = canvas.onto(frame[spot])
         boxes[i] = _box(acting, boxes[i - 1] if i else None, x, y)
@@ -142,19 +137,6 @@ def _box(acting: np.ndarray, before: np.ndarray | None, x: int, y: int) -> np.nd
     if found is None:  # nothing to be seen for a moment: where it was, or where it will be
         return before if before is not None else np.array([x + 40, y + 40, x + 56, y + 56], np.float32)
     return np.array([found[0] + x, found[1] + y, found[2] + x, found[3] + y], np.float32)
-
-
-def _add_bystander(frame: np.ndarray, someone: Bystander, t: float, light: Colour) -> None:
-    """Composite a bystander into `frame`, whose patch may stick out of it."""
-    cx, cy = someone.where(t)
-    x, y, side = round(cx - BYSTANDER_SIDE / 2), round(cy - BYSTANDER_SIDE / 2), BYSTANDER_SIDE
-    left, top, right, bottom = max(0, x), max(0, y), min(WIDTH, x + side), min(HEIGHT, y + side)
-    if left >= right or top >= bottom:
-        return
-    patch = np.zeros((side, side, 3), np.float32)
-    inner = np.s_[top - y : bottom - y, left - x : right - x]
-    patch[inner] = frame[top:bottom, left:right]
-    frame[top:bottom, left:right] = someone.draw(t, light).onto(patch)[0][inner]
 
 
 def _sense(frame: np.ndarray, setting: Setting, i: int, shift: np.ndarray) -> np.ndarray:

@@ -1,14 +1,132 @@
-"""Animals, vehicles, cloth and lamps: rigid movers, flocks, colours that change."""
+"""Water, wind, steam, cloth, cars and lamps."""
 
 import numpy as np
 
-from fsar_cli.tools.demo.scenes.act import Act, Wardrobe, after, between, to_and_fro
+from fsar_cli.tools.demo.scenes.act import TAU, Act, Wardrobe, between
 from fsar_cli.tools.demo.scenes.canvas import Canvas, Colour
-from fsar_cli.tools.demo.scenes.handling import RUBBER, STEEL
-from fsar_cli.tools.demo.scenes.people import ease, person, stride
-from fsar_cli.tools.demo.scenes.solo import TAU
 
 AMBER = (1.0, 0.62, 0.1)
+STEEL = (0.62, 0.64, 0.66)
+RUBBER = (0.07, 0.07, 0.08)
+
+
+class Stream:
+    """Particles born again and again at regular, staggered moments.
+
+    Args:
+        count: particles alive at a time.
+        life: seconds from birth to rebirth.
+    """
+
+    def __init__(self, rng: np.random.Generator, count: int, life: float) -> None:
+        self.life = life
+        self.offset = (np.arange(count) + rng.uniform(0, 1, count)) / count
+        self.random = rng.uniform(-1, 1, (count, 4))
+        """Four numbers in [-1,1] per particle, for whatever varies."""
+
+    def ages(self, t: float) -> np.ndarray:
+        """Share of its life each particle has behind it, [N] in [0,1)."""
+        return (t / self.life + self.offset) % 1.0
+
+
+def plume(stream: Stream, t: float, rise: float, drift: float, spread: float) -> tuple[np.ndarray, ...]:
+    """Ages, x and y [N] of puffs that rise from the origin, slow down and spread."""
+    age, r = stream.ages(t), stream.random
+    x = drift * age**1.5 + r[:, 0] * spread * (0.15 + age) + 0.05 * np.sin(5 * age * (1 + 0.3 * r[:, 1]) + 4 * t)
+    return age, x, rise * age**0.75
+
+
+def fountain(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
+    """Water rises from a basin and falls back in arcs."""
+    stream, high = Stream(rng, 90, between(rng, 0.9, 1.2)), between(rng, 0.75, 1.0)
+    spread, rate = between(rng, 0.3, 0.4), between(rng, 0.4, 0.8)
+    rim = wardrobe.colour()
+
+    def draw(canvas: Canvas, u: float, t: float) -> None:
+        age, r = stream.ages(t), stream.random
+        tall = high * (0.8 + 0.2 * np.sin(TAU * rate * t))
+        x = r[:, 0] * spread * age
+        y = 0.18 + 4 * tall * (1 + 0.15 * r[:, 1]) * age * (1 - age)
+        canvas.puff(x, y, 0.022 + 0.02 * age, (0.9, 0.96, 1.0), 0.9)
+        canvas.puff([0.0], [0.17], [0.2], (0.8, 0.9, 1.0), [0.35 + 0.1 * np.sin(9 * t)])
+
+    def basin(canvas: Canvas) -> None:
+        canvas.shadow(0, 1.0)
+        canvas.poly([(-0.42, 0.17), (0.42, 0.17), (0.34, 0), (-0.34, 0)], rim)
+        canvas.oval(0, 0.17, 0.42, 0.06, (0.4, 0.55, 0.65))
+
+    return Act(draw, basin)
+
+
+def sprinkler(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
+    """A lawn sprinkler throws a turning jet low over the ground."""
+    stream, pace = Stream(rng, 70, 0.7), between(rng, 0.5, 0.9)
+    phase = between(rng, 0, TAU)
+
+    def draw(canvas: Canvas, u: float, t: float) -> None:
+        age, r = stream.ages(t), stream.random
+        heading = np.sin(TAU * pace * (t - 0.7 * age) + phase)
+        x = (heading + 0.12 * r[:, 0]) * 0.62 * age
+        y = 0.16 + 1.1 * age * (1 - age) + 0.05 * r[:, 1] * age - 0.12 * age
+        canvas.puff(x, y, 0.022 + 0.03 * age, (0.92, 0.97, 1.0), 0.95 - 0.5 * age)
+        canvas.rect(-0.035, 0, 0.035, 0.16, STEEL)
+        canvas.line([(-0.09 * heading[0], 0.18), (0.09 * heading[0], 0.2)], 0.05, (0.8, 0.2, 0.15))
+
+    return Act(draw)
+
+
+def leaves(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
+    """The wind whirls up a handful of leaves."""
+    count = int(rng.integers(22, 34))
+    colours = np.array([wardrobe.colour() for _ in range(4)])
+    orbit, height = rng.uniform(0.06, 0.4, count), rng.uniform(0, 1, count)
+    phase, pace, climb = rng.uniform(0, TAU, count), between(rng, 0.5, 0.8), between(rng, 0.25, 0.4)
+
+    def draw(canvas: Canvas, u: float, t: float) -> None:
+        y = (height + climb * t) % 1.0
+        turn = phase + TAU * pace * t * (1.4 - orbit)
+        x = orbit * (0.5 + 0.6 * y) * np.cos(turn)
+        for i in range(count):
+            flat = 0.3 + 0.7 * abs(np.sin(3 * turn[i]))
+            lift = 0.05 + 1.0 * y[i] + 0.05 * np.sin(turn[i])
+            canvas.oval(x[i], lift, 0.045, 0.045 * flat, tuple(colours[i % 4]))
+
+    return Act(draw)
+
+
+def steam(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
+    """White steam comes in gusts from a grate."""
+    stream, drift = Stream(rng, 30, 1.3), between(rng, -0.15, 0.25)
+    gust, phase, rise = between(rng, 0.5, 0.9), between(rng, 0, TAU), between(rng, 0.8, 1.05)
+
+    def draw(canvas: Canvas, u: float, t: float) -> None:
+        age, x, y = plume(stream, t, rise, drift, 0.14)
+        breath = 0.65 + 0.35 * np.sin(TAU * gust * (t - age) + phase)
+        canvas.puff(x, y + 0.05, 0.05 + 0.07 * age, (0.98, 0.98, 1.0), 0.75 * breath * (1 - age) ** 0.8)
+
+    def grate(canvas: Canvas) -> None:
+        canvas.oval(0, 0.02, 0.24, 0.07, (0.2, 0.2, 0.21))
+        for x in np.linspace(-0.15, 0.15, 5):
+            canvas.line([(x, -0.02), (x, 0.06)], 0.02, (0.45, 0.45, 0.45))
+
+    return Act(draw, grate)
+
+
+def flag(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
+    """A striped flag flies from a pole."""
+    paints = [wardrobe.colour() for _ in range(3)]
+    beat, high = between(rng, 0.9, 1.5), between(rng, 0.4, 0.55)
+
+    def draw(canvas: Canvas, u: float, t: float) -> None:
+        x = np.linspace(0, 0.72, 13)
+        sag = 0.09 * (x / 0.72) * np.sin(9 * x - TAU * beat * t)
+        for i, paint in enumerate(paints):
+            top, low = 1.22 - high * i / 3, 1.22 - high * (i + 1) / 3
+            upper = [(a - 0.36, top + b) for a, b in zip(x, sag, strict=True)]
+            lower = [(a - 0.36, low + b) for a, b in zip(x, sag, strict=True)]
+            canvas.poly(upper + lower[::-1], paint)
+
+    return Act(draw, lambda canvas: canvas.line([(-0.37, 0), (-0.37, 1.28)], 0.04, STEEL))
 
 
 def car_body(canvas: Canvas, x: float, paint: Colour, facing: int = 1, turn: float = 0.0, tilt: float = 0.0) -> None:
@@ -77,124 +195,3 @@ def traffic_light(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
                 canvas.glow(0, y, 0.16, lamp, 0.7)
 
     return Act(draw, lambda canvas: canvas.rect(-0.03, 0, 0.03, 0.42, (0.3, 0.31, 0.3)))
-
-
-def flag(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
-    """A striped flag flies from a pole."""
-    paints = [wardrobe.colour() for _ in range(3)]
-    beat, high = between(rng, 0.9, 1.5), between(rng, 0.4, 0.55)
-
-    def draw(canvas: Canvas, u: float, t: float) -> None:
-        x = np.linspace(0, 0.72, 13)
-        sag = 0.09 * (x / 0.72) * np.sin(9 * x - TAU * beat * t)
-        for i, paint in enumerate(paints):
-            top, low = 1.22 - high * i / 3, 1.22 - high * (i + 1) / 3
-            upper = [(a - 0.36, top + b) for a, b in zip(x, sag, strict=True)]
-            lower = [(a - 0.36, low + b) for a, b in zip(x, sag, strict=True)]
-            canvas.poly(upper + lower[::-1], paint)
-
-    return Act(draw, lambda canvas: canvas.line([(-0.37, 0), (-0.37, 1.28)], 0.04, STEEL))
-
-
-def _dog(canvas: Canvas, x: float, phase: float, paint: Colour, stretch: float) -> None:
-    canvas.shadow(x, 0.4)
-    for off, lag in ((-0.13, 0.0), (-0.1, np.pi), (0.11, 0.6 + np.pi), (0.14, 0.6)):
-        foot = x + off + stretch * np.sin(phase + lag), 0.02 + 0.05 * max(0.0, np.cos(phase + lag))
-        canvas.line([(x + off, 0.2), foot], 0.045, tuple(0.75 * c for c in paint))
-    canvas.line([(x - 0.14, 0.22), (x + 0.14, 0.23)], 0.125, paint)
-    canvas.line([(x + 0.14, 0.26), (x + 0.22, 0.34)], 0.08, paint)
-    canvas.oval(x + 0.25, 0.35, 0.075, 0.055, paint)
-    canvas.line([(x - 0.18, 0.27), (x - 0.27, 0.36 + 0.04 * np.sin(3 * phase))], 0.035, paint)
-
-
-def walk_dog(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
-    """A person walks a dog on a lead."""
-    look, fur, pace = wardrobe.look(), wardrobe.colour(), between(rng, 0.85, 1.15)
-
-    def draw(canvas: Canvas, u: float, t: float) -> None:
-        x = 0.44 * u - 0.42
-        p = stride(TAU * pace * t)
-        p[2:4] = 30, 60
-        at = person(canvas, x, p, look)
-        canvas.line([at["near_hand"], (x + 0.5, 0.3)], 0.018, RUBBER)
-        _dog(canvas, x + 0.38, 2.4 * TAU * pace * t, fur, 0.07)
-
-    return Act(draw)
-
-
-def dog_run(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
-    """A dog runs round after a ball, to and fro."""
-    fur, ball, laps, phase = wardrobe.colour(), wardrobe.colour(), between(rng, 1.0, 1.5), between(rng, 0, 1)
-
-    def draw(canvas: Canvas, u: float, t: float) -> None:
-        lap = laps * u + phase
-        x, right = 0.64 * to_and_fro(lap) - 0.32, lap % 1 < 0.5
-        flipped = Mirrored(canvas, right)
-        _dog(flipped, x if right else -x, TAU * 2.4 * t, fur, 0.13)
-        lead = 0.64 * to_and_fro(lap + 0.12) - 0.32
-        canvas.disc(lead * 1.4, 0.07 + 0.18 * abs(np.sin(TAU * 1.5 * t)), 0.06, ball)
-
-    return Act(draw)
-
-
-class Mirrored:
-    """A canvas seen in a mirror at x = 0 unless `plain`: for things drawn facing right that run left."""
-
-    def __init__(self, canvas: Canvas, plain: bool) -> None:
-        self._canvas, self._sign = canvas, 1 if plain else -1
-
-    def shadow(self, x: float, width: float) -> None:
-        """As Canvas.shadow."""
-        self._canvas.shadow(self._sign * x, width)
-
-    def line(self, points: list[tuple[float, float]], width: float, colour: Colour) -> None:
-        """As Canvas.line."""
-        self._canvas.line([(self._sign * x, y) for x, y in points], width, colour)
-
-    def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-        """As Canvas.oval."""
-        self._canvas.oval(self._sign * x, y, rx, ry, colour)
-
-
-def birds(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
-    """Birds peck on the ground, then take off in all directions."""
-    count, start = int(rng.integers(6, 10)), between(rng, 0.25, 0.45)
-    paint = wardrobe.colour()
-    home = np.stack([rng.uniform(-0.34, 0.34, count), rng.uniform(0.0, 0.25, count)], 1)
-    away = np.stack([home[:, 0] * 0.9 + rng.uniform(-0.12, 0.12, count), rng.uniform(0.5, 1.0, count)], 1)
-    lag, beat = rng.uniform(0, 0.2, count), between(rng, 3.0, 4.0)
-
-    def draw(canvas: Canvas, u: float, t: float) -> None:
-        for i in range(count):
-            k = after(u, start + lag[i], start + lag[i] + 0.6)
-            x, y = home[i] + away[i] * k
-            if k == 0:
-                nod = 0.03 * np.sin(TAU * t + i)
-                canvas.oval(x, y + 0.05, 0.07, 0.045, paint)
-                canvas.disc(x + 0.07, y + 0.09 + nod, 0.033, paint)
-                continue
-            flap = 0.1 * np.sin(TAU * beat * t + i)
-            canvas.line([(x - 0.12, y + flap), (x, y), (x + 0.12, y + flap)], 0.05, paint)
-            canvas.oval(x, y, 0.05, 0.05, tuple(0.8 * c for c in paint))
-
-    return Act(draw)
-
-
-def shutter(rng: np.random.Generator, wardrobe: Wardrobe) -> Act:
-    """A roller shutter goes up and uncovers a lit doorway."""
-    slat, start, lasts = wardrobe.colour(), between(rng, 0.05, 0.25), between(rng, 0.5, 0.7)
-    closing = rng.random() < 0.3
-    wide = between(rng, 0.36, 0.44)
-
-    def draw(canvas: Canvas, u: float, t: float) -> None:
-        k = ease(after(u, start, start + lasts))
-        low = 0.95 * (1 - k if closing else k)
-        if low > 0.02:
-            canvas.rect(-wide, 0, wide, low, (1.0, 0.9, 0.66), shines=True)
-            canvas.rect(-0.5 * wide, 0, 0.1, min(low, 0.4), (0.45, 0.34, 0.22))
-        canvas.rect(-wide, low, wide, 1.08, slat)
-        for y in np.arange(low + 0.05, 1.05, 0.12):
-            canvas.line([(-wide, y), (wide, y)], 0.028, tuple(0.6 * c for c in slat))
-        canvas.rect(-wide - 0.06, 1.02, wide + 0.06, 1.18, tuple(0.8 * c for c in slat))
-
-    return Act(draw)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fsar_cli.data.splits.protocols import protocol
-from fsar_cli.data.store.selecting import cut, listed
+from fsar_cli.data.store.choosing import cut, listed
 from fsar_cli.data.store.sources import Source
 
 SEGMENTS = {

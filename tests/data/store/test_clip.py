@@ -4,17 +4,14 @@ import math
 
 import pytest
 
-from fsar_cli.data.store.thinning import Thinning
+from fsar_cli.data.store.clip import Thinning
 
 
 def _stored(thinning: Thinning, times: list[float]) -> list[int]:
-    kept: list[int] = []
-    for index, seconds in enumerate(times):
-        keep = thinning(index, seconds)
-        for position in reversed(thinning.given_up):
-            del kept[position]
-        thinning.given_up = []
-        kept += [index] if keep else []
+    taken = [index for index, seconds in enumerate(times) if thinning(index, seconds)]
+    kept = [taken[place] for place in thinning.kept]
+    assert thinning.times == [times[index] - times[0] for index in kept]
+    assert (thinning.count, thinning.taken, thinning.last) == (len(times), len(taken), times[-1] - times[0])
     return kept
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fsar_cli.core.encoded import Encoded
+from fsar_cli.core.method import Encoded
 
 
 def make_bank() -> Encoded:

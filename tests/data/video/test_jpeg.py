@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 from videos import make_video
 
-from fsar_cli.data.store import jpeg
 from fsar_cli.data.video import iter_frames
-from fsar_cli.data.video.picture import Planes
+from fsar_cli.data.video.picture import Planes, from_jpeg, to_jpeg
 
 
 def opened(data: bytes) -> np.ndarray:
@@ -32,7 +31,7 @@ def test_planes_make_the_jpeg_of_the_picture(
     for (_, picture), (_, planes) in zip(iter_frames(path, side), iter_frames(path, side, planes=True), strict=True):
         assert isinstance(planes, Planes)
         assert planes.y.shape == picture.shape[:2]
-        found = opened(jpeg.encode(planes, 95))
+        found = opened(to_jpeg(planes, 95))
         assert found.shape == picture.shape
         assert psnr(found, picture) > 30
         assert abs(found.mean() - picture.mean()) < 1
@@ -52,7 +51,7 @@ def test_the_same_planes_make_the_same_bytes_whatever_lies_behind_them() -> None
         for room, plane in zip(wide, (u, v), strict=True):
             room[:, :24] = plane
         padded = np.pad(y, ((0, 1), (0, 1)), mode="edge")[:33, :47]
-        backed.append(jpeg.encode(Planes(padded, *(room[:, :24] for room in wide)), 90))
+        backed.append(to_jpeg(Planes(padded, *(room[:, :24] for room in wide)), 90))
     assert backed[0] == backed[1]
 
 
@@ -67,9 +66,9 @@ def test_what_has_no_such_planes_comes_as_rgb(tmp_path: Path, how: dict) -> None
 def test_rgb_keeps_its_quality_and_every_way_of_reading_agrees_with_pillow(quality: int) -> None:
     y, x = np.mgrid[:70, :91]
     picture = np.stack([2 * x, 3 * y, 255 - x - y], -1).astype(np.uint8)
-    data = jpeg.encode(picture, quality)
-    assert np.array_equal(jpeg.decode(data, (91, 70)), opened(data))
-    assert jpeg.decode(data, (45, 35)).shape == (35, 45, 3)
+    data = to_jpeg(picture, quality)
+    assert np.array_equal(from_jpeg(data, (91, 70)), opened(data))
+    assert from_jpeg(data, (45, 35)).shape == (35, 45, 3)
     reference = BytesIO()
     Image.fromarray(picture).save(reference, "JPEG", quality=quality)
     assert psnr(opened(data), picture) == pytest.approx(psnr(opened(reference.getvalue()), picture), abs=0.5)
@@ -77,14 +76,14 @@ def test_rgb_keeps_its_quality_and_every_way_of_reading_agrees_with_pillow(quali
 
 @pytest.mark.parametrize("damage", [b"", b"text", "half"])
 def test_damaged_files_are_refused(damage: bytes | str) -> None:
-    data = jpeg.encode(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 90)
+    data = to_jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 90)
     broken = data[: len(data) // 2] if damage == "half" else damage
     for size in ((64, 64), (32, 32)):
         with pytest.raises((ValueError, OSError)):
-            jpeg.decode(broken, size)
+            from_jpeg(broken, size)
 
 
 def test_grey_jpegs_of_others_are_read(tmp_path: Path) -> None:
     data = BytesIO()
     Image.fromarray(np.full((20, 30), 77, np.uint8)).save(data, "JPEG")
-    assert (jpeg.decode(data.getvalue(), (30, 20)) == 77).all()
+    assert (from_jpeg(data.getvalue(), (30, 20)) == 77).all()

@@ -1,0 +1,121 @@
+"""Stages of a backbone: whose maps they are, and what finding them leaves alone."""
+
+import copy
+
+import pytest
+import torch
+from core_parts import four_stages, random_clips, relative_error, tiny_backbone
+from torch import Tensor, nn
+
+from fsar_cli.core.backbones.image import Backbone, build_backbone
+from fsar_cli.errors import UsageError
+
+SIDE = 64
+FAMILIES = {  # one of every way torchvision writes a network: channels and side of the last four stages at 64 pixels
+    "resnet18": [(64, 16), (128, 8), (256, 4), (512, 2)],
+    "mobilenet_v2": [(24, 16), (32, 8), (96, 4), (1280, 2)],
+    "mobilenet_v3_small": [(16, 16), (24, 8), (48, 4), (576, 2)],
+    "efficientnet_b0": [(24, 16), (40, 8), (112, 4), (1280, 2)],
+    "mnasnet0_5": [(16, 16), (24, 8), (48, 4), (1280, 2)],
+    "shufflenet_v2_x0_5": [(24, 16), (48, 8), (96, 4), (1024, 2)],
+    "regnet_y_400mf": [(48, 16), (104, 8), (208, 4), (440, 2)],
+    "densenet121": [(128, 16), (256, 8), (512, 4), (1024, 2)],
+    "convnext_tiny": [(96, 16), (192, 8), (384, 4), (768, 2)],
+    "swin_t": [(96, 16), (192, 8), (384, 4), (768, 2)],
+    "squeezenet1_1": [(64, 31), (128, 15), (256, 7), (512, 3)],
+    "vgg11_bn": [(256, 16), (512, 8), (512, 4), (512, 2)],
+}
+
+
+def slow(name: str) -> object:
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
+def frames(count: int = 2, side: int = SIDE) -> Tensor:
+    return random_clips(1, count, side).squeeze(0)
+
+
+@pytest.mark.parametrize("name", [slow(n) if n in ("vgg11_bn", "densenet121") else n for n in FAMILIES])
+def test_a_stage_is_the_last_map_of_its_resolution_and_the_last_one_the_backbones_own(name: str) -> None:
+    backbone = build_backbone(name, "none").eval()
+    stages = backbone.stages(SIDE)
+    assert [(stage.channels, stage.side) for stage in stages] == FAMILIES[name]
+    with torch.no_grad():
+        maps = backbone.maps(frames(), stages)
+        assert [m.shape for m in maps] == [(2, c, side, side) for c, side in FAMILIES[name]]
+        assert torch.equal(maps[-1], backbone(frames()))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "channels_last"),
+    [("resnet18", ["4", "5", "6", "7"], False), ("swin_t", ["0.1", "0.3", "0.5"], True)],
+)
+def test_maps_are_what_the_layers_of_the_network_give(name: str, layers: list[str], channels_last: bool) -> None:
+    backbone = build_backbone(name, "none").eval()
+    seen: list[Tensor] = []
+    for layer in layers:
+        backbone.trunk.get_submodule(layer).register_forward_hook(lambda module, args, out: seen.append(out.clone()))
+    with torch.no_grad():
+        backbone(frames())
+    expected = [m.permute(0, 3, 1, 2) if channels_last else m for m in seen]
+    with torch.no_grad():
+        found = backbone.maps(frames(), backbone.stages(SIDE))
+    assert len(expected) == len(layers)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=False))
+
+
+def test_stages_found_with_one_side_serve_another() -> None:
+    backbone = build_backbone("resnet18", "none").eval()
+    with torch.no_grad():
+        maps = backbone.maps(frames(1, 96), backbone.stages(64))
+    assert [m.shape[1:] for m in maps] == [(64, 24, 24), (128, 12, 12), (256, 6, 6), (512, 3, 3)]
+
+
+def test_convolutions_without_padding_end_no_stage() -> None:
+    """Sides 32, 30, 15, 13 are two stages."""
+    widths, strides = [3, 4, 5, 6, 7], [2, 1, 2, 1]
+    layers = [
+        nn.Conv2d(a, b, 3, stride, padding=stride - 1)
+        for a, b, stride in zip(widths, widths[1:], strides, strict=False)
+    ]
+    stages = Backbone(nn.Sequential(*layers), 7).stages(SIDE)
+    assert [(stage.end, stage.channels, stage.side) for stage in stages] == [(2, 5, 30), (4, 7, 13)]
+
+
+def test_a_trunk_with_few_resolutions_has_few_stages_and_fewer_may_be_asked_for() -> None:
+    assert [(s.channels, s.side) for s in tiny_backbone().stages(32)] == [(8, 8), (10, 4)]
+    assert [s.channels for s in four_stages().stages(SIDE, 2)] == [16, 20]
+
+
+def test_looking_for_stages_leaves_the_network_as_it_was() -> None:
+    backbone = four_stages()
+    backbone.trunk[1].eval()
+    before = [(m.training, {n: b.clone() for n, b in m.named_buffers(recurse=False)}) for m in backbone.modules()]
+    backbone.stages(SIDE)
+    for module, (training, buffers) in zip(backbone.modules(), before, strict=True):
+        assert module.training is training
+        assert all(torch.equal(buffers[n], b) for n, b in module.named_buffers(recurse=False))
+
+
+def test_an_input_too_small_for_stages_is_refused() -> None:
+    with pytest.raises(UsageError, match="16 x 16 pixels are too few for the backbone 'squeezenet1_1'"):
+        build_backbone("squeezenet1_1", "none").stages(16)
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v2"])
+def test_checkpointing_gives_the_same_maps_gradients_and_statistics(name: str) -> None:
+    plain = build_backbone(name, "none").train()
+    thrifty = copy.deepcopy(plain)
+    thrifty.checkpointing = True
+    stages = plain.stages(SIDE)
+    results = []
+    for backbone in (plain, thrifty):
+        maps = backbone.maps(frames(4), stages)
+        sum(m.square().mean() for m in maps).backward()
+        results.append([m.detach() for m in maps])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    for (key, a), (_, b) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
+        if a.grad.abs().max() > 1e-12:
+            assert relative_error(b.grad, a.grad) < 1e-4, key
+    for a, b in zip(plain.buffers(), thrifty.buffers(), strict=True):
+        assert torch.equal(a, b)
