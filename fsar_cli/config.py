@@ -4,7 +4,7 @@ Defaults are those of the paper; where it is silent, see the README's "differenc
 among presets, files, environment and flags is the matter of `settings`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -265,7 +265,7 @@ class TrainConfig(Section):
     """Episodes to train on."""
     loss_reduction: Literal["sum", "mean"] = "sum"
     """Cross-entropy over the queries of an episode (TRX sums)."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     amp: Annotated[Literal["auto", "off", "bf16"], Off] = "auto"
     """What is trained in: `bf16` (pays on a CPU with AMX, too), or float32; `auto`: bf16 on CUDA, float32 on a CPU.
     Clips to evaluate are encoded in float16 on CUDA unless this is `off`, and in float32 on a CPU."""
@@ -296,7 +296,7 @@ class EvalConfig(Section):
     shots: tuple[Positive, ...] = (1, 5)
     queries: Positive = 1
     episodes: Annotated[int, Field(ge=2)] = 10_000
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     group_disjoint: bool = False
 
 
@@ -348,17 +348,32 @@ def validate(tree: Mapping[str, Any], origins: Mapping[str, str] | None = None) 
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
-            known = next((k for k in KEYS if key == k or key.startswith(k)), key)
-            origin = f" ({origins[known]})" if origins and known in origins else ""
-            value = "" if isinstance(item["input"], dict) else f", not {item['input']!r}"
-            text = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{known}{origin}: {text}{value}" if known else text)
-        raise UsageError(
-            "; ".join(dict.fromkeys(lines)), "`fsar config show` prints every value with its origin"
-        ) from error
+        raise _refusal([text for _, text in _sentences(error, origins)]) from error
+
+
+def check_values(tree: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
+    """Judge each value of a tree by itself, as the others that it must fit are not known yet. Raises UsageError."""
+    try:
+        Config.model_validate(tree)
+    except ValidationError as error:
+        lines = [text for key, text in _sentences(error, origins) if key in KEYS]
+        if lines:
+            raise _refusal(lines) from error
+
+
+def _sentences(error: ValidationError, origins: Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong); where several values do not fit one another, the key is a section or empty."""
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
+        known = next((k for k in KEYS if key == k or key.startswith(k)), key)
+        origin = f" ({origins[known]})" if origins and known in origins else ""
+        value = "" if isinstance(item["input"], dict) else f", not {item['input']!r}"
+        text = item["msg"].removeprefix("Value error, ")
+        yield known, f"{known}{origin}: {text}{value}" if known else text
+
+
+def _refusal(lines: list[str]) -> UsageError:
+    return UsageError("; ".join(dict.fromkeys(lines)), "`fsar config show` prints every value with its origin")
 
 
 def dump(config: Config) -> str:

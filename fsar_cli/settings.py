@@ -5,14 +5,14 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fsar_cli.config import KEYS, Config, flatten, validate
+from fsar_cli.config import KEYS, Config, check_values, flatten, validate
 from fsar_cli.errors import UsageError, did_you_mean
 
 PRESETS = Path(__file__).parent / "presets"
@@ -153,14 +153,43 @@ def resolve(
     """
     layers = [(dict(base), "run")] if base is not None else _layers(preset, path)
     layers += [over] if over else []
+    values, origins = _merged([*layers, *_given(flags, assignments, environ)])
+    return Resolved(validate(_nest(values), origins), origins)
+
+
+def check_usage(
+    flags: Mapping[str, Any] | None = None, assignments: list[str] | None = None, preset: str | None = None
+) -> dict[str, Any]:
+    """Refuse what is wrong in any folder, before a file is read: unknown keys and presets, values out of range.
+
+    Returns:
+        what is given, as dotted keys.
+
+    Raises:
+        UsageError: in the words of `resolve`.
+    """
+    layers = [(read_preset(preset), f"preset {preset}")] if preset else []
+    values, origins = _merged([*layers, *_given(flags, assignments)])
+    check_values(_nest(values), origins)
+    return values
+
+
+def _given(
+    flags: Mapping[str, Any] | None, assignments: list[str] | None, environ: Mapping[str, str] | None = None
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """What the user says now: environment, flags, --set."""
     for key, (value, name) in _from_environment(os.environ if environ is None else environ).items():
-        layers.append(({key: value}, f"environment {name}"))
-    layers.append(({k: v for k, v in (flags or {}).items() if v is not None}, "flag"))
-    layers.append((parse_assignments(assignments or []), "--set"))
+        yield {key: value}, f"environment {name}"
+    yield {key: value for key, value in (flags or {}).items() if value is not None}, "flag"
+    yield parse_assignments(assignments or []), "--set"
+
+
+def _merged(layers: Iterable[tuple[Mapping[str, Any], str]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """(values, origins) of layers, the later over the earlier."""
     values: dict[str, Any] = {}
     origins = dict.fromkeys(KEYS, "default")
     for layer, origin in layers:
         _check_keys(layer, origin)
         values.update(layer)
         origins.update(dict.fromkeys(layer, origin))
-    return Resolved(validate(_nest(values), origins), origins)
+    return values, origins

@@ -52,7 +52,8 @@ def evaluate(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Evaluate by random episodes: every test video is encoded once, then all episodes are matched in batches.
+    """Evaluate by random episodes: every test video is encoded once, then all episodes are matched in batches. What was
+    evaluated before in the same way is not evaluated again.
 
     With --dataset a run is tested on data it was not trained on: frames, splits and evaluation settings are those of
     that project, everything else the run's; results go to RUN/eval-NAME.
@@ -76,24 +77,24 @@ def evaluate(
         "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
         "data.splits": splits, "model.region.enabled": region,
     }  # fmt: skip
-    source = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
     target = resolve_device(device, reporter)
-    name = f"eval-{source.config.data.name}" if dataset else "eval"
-    folder = out or (source.run.path / name if source.run else Path(name))
+    model = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
+    name = f"eval-{model.config.data.name}" if dataset else "eval"
+    folder = out or (model.run.path / name if model.run else Path(name))
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
     caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
-    result, _ = evaluate_method(source.load(), source.config, target, reporter=reporter, **caches)
-    write_results(result, source.config, folder)
-    _show(result, source, folder, as_json)
+    result = evaluate_method(model.load(), model.config, target, reporter=reporter, **caches)
+    write_results(result, model.config, folder)
+    _show(result, model, folder, as_json)
 
 
-def _show(result, source, folder: Path, as_json: bool) -> None:
+def _show(result, model, folder: Path, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout
     from fsar_cli.engine.evaluate import document
 
     if as_json:
-        run = str(source.run.path) if source.run else None
-        print_json({"command": "eval", "run": run, "files": str(folder), **document(result, source.config)})
+        run = str(model.run.path) if model.run else None
+        print_json({"command": "eval", "run": run, "files": str(folder), **document(result, model.config)})
         return
     stdout.print(_accuracy_table(result))
     stdout.print(_class_table(result))
@@ -119,8 +120,8 @@ def _accuracy_table(result):
             len(shot.accuracies), alone or "-", f"{shot.seconds:.1f} s", shot.digest,
         ])  # fmt: skip
     columns = ["task", "accuracy (95 % CI)", "chance", "episodes", "parts alone", "matching", "episode digest"]
-    how = "read from the cache" if result.cached else "encoded"
-    title = f"{result.videos} videos {how} in {result.encode_seconds:.1f} s"
+    how = f"{'read from the cache' if result.cached else 'encoded'} in {result.encode_seconds:.1f} s"
+    title = f"{result.videos} videos {how if result.bank else 'evaluated before'}"
     return table(title, columns, rows, right=("accuracy (95 % CI)", "chance", "episodes", "matching"))
 
 

@@ -32,7 +32,5 @@ GroupDisjoint = Annotated[
     bool | None, typer.Option("--group-disjoint/--any-group", help="Support and queries from different groups.")
 ]
 Untrained = Annotated[bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")]
-NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Neither read nor keep the features of the videos (FSAR_CACHE).")
-]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep features and results (FSAR_CACHE).")]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Start from a shipped preset.")]

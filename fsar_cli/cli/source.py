@@ -1,31 +1,13 @@
 """Which method a command works with: that of a run, or the configured one with its initial weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fsar_cli.config import Config
-    from fsar_cli.core.method import FewShotMethod
-    from fsar_cli.engine.runs import Run
+    from fsar_cli.engine.model import Model
 
-
-@dataclass
-class MethodSource:
-    """A configuration and the run its weights come from, if any."""
-
-    config: "Config"
-    run: "Run | None"
-
-    def load(self) -> "FewShotMethod":
-        """The method in evaluation mode on the CPU."""
-        from fsar_cli.core.build import build_method
-        from fsar_cli.engine.checkpoint import load_method
-
-        if self.run is not None:
-            return load_method(self.run, self.config)
-        return build_method(self.config, seed=self.config.train.seed).eval()
+Layer = tuple[Mapping[str, Any], str]
 
 
 def resolve_method(
@@ -37,32 +19,51 @@ def resolve_method(
     assignments: list[str] | None,
     reporter,
     dataset: str | None = None,
-) -> MethodSource:
+) -> "Model":
     """Find the run (the newest by default, which is said) or, with `untrained`, the configuration.
 
     Args:
         dataset: name or folder of another project, whose data and evaluation settings take the place of the run's.
 
     Raises:
-        UsageError: options that exclude each other. DataError: no run, or no such data set.
+        UsageError: wrong values, options that exclude each other. DataError: no run, or no such data set.
     """
-    from fsar_cli.engine.dataset import find_dataset
+    from fsar_cli.engine.model import Model
     from fsar_cli.engine.runs import find_run
     from fsar_cli.errors import UsageError
     from fsar_cli.settings import resolve
 
-    other = find_dataset(dataset) if dataset else None
-    over = (other.values, f"data set {other.name}") if other else None
-    if other:
-        reporter.log(f"data set: {other.name} ({other.file})")
-    if untrained:
-        if run is not None:
-            raise UsageError("--untrained takes no run folder", "leave one of the two out")
-        return MethodSource(resolve(preset, config, flags, assignments, over=over).config, None)
-    if preset or config:
+    if untrained and run is not None:
+        raise UsageError("--untrained takes no run folder", "leave one of the two out")
+    if not untrained and (preset or config):
         raise UsageError("a run brings its own configuration", "change single values with --set KEY=VALUE")
+    check_given(flags, assignments, preset)
+    over = data_of(dataset, reporter)
+    if untrained:
+        return Model(resolve(preset, config, flags, assignments, over=over).config)
     found = find_run(run)
     if run is None:
         reporter.log(f"run: {found.path} (the newest)")
-    values = resolve(flags=flags, assignments=assignments, base=found.values(), over=over)
-    return MethodSource(values.config, found)
+    return Model(resolve(flags=flags, assignments=assignments, base=found.values(), over=over).config, found)
+
+
+def check_given(flags: Mapping[str, Any], assignments: list[str] | None, preset: str | None = None) -> None:
+    """Judge what the user says before any file is read. Raises UsageError: a key, value or name that can never do."""
+    from fsar_cli.core.methods import METHODS
+    from fsar_cli.errors import UsageError, did_you_mean
+    from fsar_cli.settings import check_usage
+
+    method = check_usage(flags, assignments, preset).get("model.method", "keyregion")
+    if method not in METHODS:
+        raise UsageError(f"unknown method '{method}'", did_you_mean(method, METHODS) or "`fsar methods` lists them")
+
+
+def data_of(dataset: str | None, reporter) -> Layer | None:
+    """The settings of `--dataset`, and what they come from. Raises DataError: there is none of that name."""
+    from fsar_cli.engine.dataset import find_dataset
+
+    if not dataset:
+        return None
+    found = find_dataset(dataset)
+    reporter.log(f"data set: {found.name} ({found.file})")
+    return found.part("data.", "eval."), f"data set {found.name}"

@@ -51,6 +51,8 @@ def train(
     Ctrl-C saves; `fsar train --resume RUN` goes on exactly where it stopped.
     """
     from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.cli.source import check_given
+    from fsar_cli.engine.device import resolve_device
     from fsar_cli.settings import resolve
 
     flags = {
@@ -65,6 +67,8 @@ def train(
     if compiled:
         flags["train.compile"] = True
     reporter = ConsoleReporter(quiet or as_json, verbose)
+    check_given(flags, assignments, preset)
+    target = resolve_device(device, reporter)
     base = _run_values(resume, out, preset, config)
     resolved = resolve(preset, config, flags, assignments, base=base)
     if freeze_backbone and not resolved.config.train.views:
@@ -73,9 +77,9 @@ def train(
         if origin != "run":
             reporter.log(f"{key} comes from {origin} and not from the run")
     if dry_run:
-        _show_plan(resolved.config, device, reporter, as_json)
+        _show_plan(resolved.config, target, as_json)
     else:
-        _train(resolved.config, resume, out, device, reporter, as_json)
+        _train(resolved.config, resume, out, target, reporter, as_json)
 
 
 def _run_values(resume: Path | None, out: Path | None, preset: str | None, config: Path | None) -> dict | None:
@@ -90,14 +94,12 @@ def _run_values(resume: Path | None, out: Path | None, preset: str | None, confi
     return find_run(resume).values()
 
 
-def _train(config, resume: Path | None, out: Path | None, device: str, reporter, as_json: bool) -> None:
+def _train(config, resume: Path | None, out: Path | None, target, reporter, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout
     from fsar_cli.engine.bank import feature_cache
-    from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.runs import create_run, find_run
     from fsar_cli.engine.train import Trainer
 
-    target = resolve_device(device, reporter)
     if resume is not None:
         run = find_run(resume)
         trainer = Trainer(config, run, target, reporter=reporter, pretrained=False, cache=feature_cache())
@@ -117,12 +119,11 @@ def _train(config, resume: Path | None, out: Path | None, device: str, reporter,
     reporter.log(f"next: fsar eval '{result.run}' --shots 5")
 
 
-def _show_plan(config, device: str, reporter, as_json: bool) -> None:
+def _show_plan(config, target, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
-    from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.memory import plan
 
-    found = plan(config, resolve_device(device, reporter))
+    found = plan(config, target)
     if as_json:
         print_json({"command": "train", "dry_run": True, **found})
         return

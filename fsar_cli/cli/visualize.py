@@ -25,15 +25,19 @@ def visualize_regions(
 ) -> None:
     """Draw the key regions of VIDEO: overlay.mp4, contact-sheet.png, heat-maps.png and regions.json."""
     from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
-    from fsar_cli.cli.source import resolve_method
+    from fsar_cli.cli.source import check_given, resolve_method
     from fsar_cli.data.video import probe
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.visualize import visualize
+    from fsar_cli.errors import UsageError
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
+    check_given({}, assignments, preset)
+    if not window > 0:
+        raise UsageError(f"--window must be longer than 0 seconds, not {window}")
+    target = resolve_device(device, reporter)
     probe(video)  # a bad file is named before a model is loaded
     source = resolve_method(run, untrained, preset, config, {}, assignments, reporter)
-    target = resolve_device(device, reporter)
     result = visualize(
         source.load(), source.config, video, out or Path("regions") / video.stem, target, window=window, sheets=sheets,
         title=video.name, reporter=reporter,

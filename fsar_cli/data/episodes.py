@@ -11,8 +11,9 @@ procedure of `groupwise`.
 
 import hashlib
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
@@ -158,31 +159,43 @@ class EpisodeSampler:
         return chosen
 
     def digest(self, count: int) -> str:
-        """16 hex digits of the SHA-256 over the video ids of the first `count` episodes.
-
-        Two evaluations with the same digest saw the same episodes.
-        """
-        total = EpisodeDigest(self)
-        for start in range(0, count, _CHUNK):
-            total.add(self.batch(start, min(_CHUNK, count - start)))
-        return total.text()
+        """The digest of the first `count` episodes: two evaluations with the same saw the same episodes."""
+        return EpisodeList(self, count).digest
 
 
-class EpisodeDigest:
-    """`EpisodeSampler.digest` of episodes as they are drawn: added in order, in parts of any size."""
+class EpisodeList:
+    """The first `count` episodes of a sampler, drawn once for all that is tested on them.
 
-    def __init__(self, sampler: EpisodeSampler) -> None:
-        self._total = hashlib.sha256(f"{sampler.way}/{sampler.shot}/{sampler.queries}".encode())
-        self._names = [f"\0{video}".encode() for video in sampler.videos]
+    Args:
+        sampler: an `EpisodeSampler`, or what has its `batch`, `videos` and numbers.
+    """
 
-    def add(self, part: Episodes) -> None:
-        """Take the next episodes."""
-        ids = np.concatenate([part.support, part.query], axis=-1).ravel().tolist()
-        self._total.update(b"".join(map(self._names.__getitem__, ids)))
+    def __init__(self, sampler: EpisodeSampler, count: int) -> None:
+        self.sampler, self.count = sampler, count
 
-    def text(self) -> str:
-        """16 hex digits."""
-        return self._total.hexdigest()[:16]
+    @cached_property
+    def drawn(self) -> Episodes:
+        """All of them. Raises DataError as `EpisodeSampler.batch` does."""
+        starts = range(0, max(self.count, 1), _CHUNK)
+        parts = [self.sampler.batch(start, min(_CHUNK, self.count - start)) for start in starts]
+        return Episodes(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Episodes)))
+
+    def parts(self, size: int) -> Iterator[Episodes]:
+        """All of them, `size` at a time."""
+        whole = self.drawn
+        for start in range(0, self.count, size):
+            part = slice(start, start + size)
+            yield Episodes(whole.classes[part], whole.support[part], whole.query[part])
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of the SHA-256 over the shape and the video ids of the episodes."""
+        sampler = self.sampler
+        total = hashlib.sha256(f"{sampler.way}/{sampler.shot}/{sampler.queries}".encode())
+        names = [f"\0{video}".encode() for video in sampler.videos]
+        ids = np.concatenate([self.drawn.support, self.drawn.query], axis=-1).ravel()
+        total.update(b"".join(map(names.__getitem__, ids.tolist())))
+        return total.hexdigest()[:16]
 
 
 def distinct(uniform: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -12,13 +12,14 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache as remembered
 from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fsar_cli import __version__
+import fsar_cli
 from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
 from fsar_cli.core.method import BOXES, SATURATED, Encoded, FewShotMethod
@@ -26,7 +27,7 @@ from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, cli
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
 from fsar_cli.engine.folding import folded
-from fsar_cli.engine.motion import RegionStatistics, region_statistics
+from fsar_cli.engine.motion import RegionMeter, RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest, read_tensors, write_tensors
 from fsar_cli.files import Cache, cache_folder
 from fsar_cli.reporting import SILENT, Reporter
@@ -36,6 +37,8 @@ FRAMES_PER_BATCH = {"cpu": 16, "cuda": 512}
 # Share of the free memory that a bank may take; the rest is for matching and for others.
 SHARE_OF_MEMORY = 0.5
 VIDEOS_PER_EMBEDDING = 64
+# What the encoding and matching of videos can depend on, of the package; commands and tools change nothing of it.
+CODE = ("config.py", "core/**/*.py", "data/**/*.py", "engine/**/*.py")
 REGIONS = "regions.json"
 
 
@@ -94,7 +97,7 @@ def encode_videos(
 
 
 @dataclass
-class Features:
+class Described:
     """What the backbones say of clips: on the CPU, memory-mapped, read only."""
 
     encoded: Encoded
@@ -111,23 +114,32 @@ def describe_clips(
     config: Config,
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
-) -> Features:
+) -> Described:
     """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before."""
     place(method, device, config.train.channels_last).eval()
-    statistics: list[RegionStatistics] = []
+    meter = RegionMeter()
     if cache is None:
-        parts = _described(method, clips, device, config, reporter, statistics)
+        parts = _described(method, clips, device, config, reporter, meter)
         encoded = _gathered(len(clips), parts, torch.device("cpu"), reporter)
-        return Features(encoded, RegionStatistics.mean(statistics) if statistics else None, cached=False)
+        return Described(encoded, meter.result(), cached=False)
     cached = True
 
     def make(folder: Path) -> None:
         nonlocal cached
         cached = False
-        _write(folder, len(clips), _described(method, clips, device, config, reporter, statistics), statistics)
+        _write(folder, len(clips), _described(method, clips, device, config, reporter, meter), meter)
 
     entry = cache.get(features_key(method, clips, device, config), make)
-    return _read_features(entry, cached)
+    return _read_described(entry, cached)
+
+
+@remembered
+def code_digest(root: Path = Path(fsar_cli.__file__).parent) -> str:
+    """SHA-256 (hex) of the source files that results depend on: a version stands still while the code is worked on."""
+    digest = hashlib.sha256()
+    for path in sorted(file for pattern in CODE for file in root.glob(pattern)):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def features_key(
@@ -136,7 +148,7 @@ def features_key(
     """Digest of everything that what `describe` says depends on."""
     model, clip = config.model, clips.reader.clip
     plain = {
-        "fsar": __version__, "files": "npy", "torch": torch.__version__, "device": device.type,
+        "code": code_digest(), "torch": torch.__version__, "device": device.type,
         "precision": str(encoding_type(device, config.train.amp)),
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
@@ -152,9 +164,9 @@ def features_key(
 
 
 def _described(
-    method, clips, device: torch.device, config: Config, reporter: Reporter, statistics: list[RegionStatistics]
+    method, clips, device: torch.device, config: Config, reporter: Reporter, meter: RegionMeter
 ) -> Iterator[Encoded]:
-    """What the backbones say of all clips, group by group, on the CPU; the groups' regions go to `statistics`."""
+    """What the backbones say of all clips, group by group, on the CPU; their regions go to `meter`."""
     normalize = normalizes(config.model)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device)
@@ -163,7 +175,7 @@ def _described(
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)
             if BOXES in described:
-                statistics.append(region_statistics(pixels, described[BOXES], described[SATURATED]))
+                meter.add(pixels, described[BOXES], described[SATURATED])
             yield described.to("cpu")
             task.advance(len(some))
 
@@ -177,17 +189,17 @@ def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:
     return described
 
 
-def _write(folder: Path, rows: int, parts: Iterator[Encoded], statistics: list[RegionStatistics]) -> None:
+def _write(folder: Path, rows: int, parts: Iterator[Encoded], meter: RegionMeter) -> None:
     write_tensors(folder, rows, (part.tensors for part in parts))
-    if statistics:
-        (folder / REGIONS).write_text(json.dumps(asdict(RegionStatistics.mean(statistics))), encoding="utf-8")
+    if regions := meter.result():
+        (folder / REGIONS).write_text(json.dumps(asdict(regions)), encoding="utf-8")
 
 
-def _read_features(folder: Path, cached: bool) -> Features:
+def _read_described(folder: Path, cached: bool) -> Described:
     regions = None
     if (folder / REGIONS).exists():
         regions = RegionStatistics(**json.loads((folder / REGIONS).read_text(encoding="utf-8")))
-    return Features(Encoded(read_tensors(folder)), regions, cached)
+    return Described(Encoded(read_tensors(folder)), regions, cached)
 
 
 def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:

@@ -1,8 +1,14 @@
-"""Evaluation: episodes drawn by (seed, split, index), matched in batches against a bank, mean accuracy with 95 % CI."""
+"""Evaluation: episodes drawn by (seed, split, index), matched in batches against a bank, mean accuracy with 95 % CI.
+
+`evaluate` is the one that keeps features and results and finds them again; every command that tests a method calls it.
+`evaluate_bank` is its inner half, for whoever has videos encoded already: validation, checks of a support set.
+"""
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +18,13 @@ import torch
 from fsar_cli.config import Config, EvalConfig
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader, EvaluationClips
-from fsar_cli.data.episodes import EpisodeDigest, EpisodeSampler
+from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos, features_key
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import RegionStatistics
-from fsar_cli.engine.results import ShotResult, keep_result, result_key
+from fsar_cli.engine.results import ShotResult, kept_result, result_key
 from fsar_cli.files import Cache, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -28,14 +34,24 @@ class Evaluation:
     """All of an `fsar eval`."""
 
     shots: list[ShotResult]
-    regions: RegionStatistics | None
     videos: int
-    encode_seconds: float
-    cached: bool = False
-    """Whether the backbones' features were read back from disk."""
+    known: tuple[int, ...] = ()
+    """The numbers of shots whose result was known: nothing was matched for them."""
+    bank: Bank | None = None
+    """What the others were matched in; None: all were known, and nothing was encoded."""
+    encode_seconds: float = 0.0
+
+    @property
+    def regions(self) -> RegionStatistics | None:
+        """Of the videos, where the method selects key regions."""
+        return self.shots[0].regions
+
+    @property
+    def cached(self) -> bool:
+        """Whether the backbones' features were read back from disk, or not even needed."""
+        return self.bank is None or self.bank.cached
 
 
-@torch.inference_mode()
 def evaluate_bank(
     method: FewShotMethod,
     bank: Bank,
@@ -52,24 +68,35 @@ def evaluate_bank(
         batch: episodes a call; None: as many as the memory allows. The result does not depend on it.
         device: where episodes are matched; None: where the bank is.
     """
-    started, matcher = time.monotonic(), Matcher(method, bank, sampler, episodes, device)
-    batch = batch or matcher.batch
-    right, parts, digest = [], {}, EpisodeDigest(sampler)
+    return _matched(method, bank, EpisodeList(sampler, episodes), batch, device, reporter)
+
+
+@torch.inference_mode()
+def _matched(
+    method: FewShotMethod,
+    bank: Bank,
+    episodes: EpisodeList,
+    batch: int | None,
+    device: torch.device | None,
+    reporter: Reporter,
+) -> ShotResult:
+    started, sampler, count = time.monotonic(), episodes.sampler, episodes.count
+    matcher = Matcher(method, bank, sampler, count, device)
+    right, parts = [], {}
     confusion = np.zeros((len(sampler.classes), len(sampler.classes)), dtype=np.int64)
-    label, truth, done = f"{sampler.way}-way {sampler.shot}-shot", np.repeat(np.arange(sampler.way), sampler.queries), 0
-    with reporter.track(label, episodes, "episodes") as task:
-        for start in range(0, episodes, batch):
-            drawn = sampler.batch(start, min(batch, episodes - start))
-            digest.add(drawn)
-            scores = matcher(drawn)
+    label, truth = f"{sampler.way}-way {sampler.shot}-shot", np.repeat(np.arange(sampler.way), sampler.queries)
+    correct = done = 0
+    with reporter.track(label, count, "episodes") as task:
+        for some in episodes.parts(batch or matcher.batch):
+            scores = matcher(some)
             predicted = {name: part.argmax(-1).cpu().numpy() for name, part in scores.everything().items()}
             answers = predicted.pop("logits")
             right.append(answers == truth)
-            _count(confusion, drawn.classes, truth, answers)
+            _count(confusion, some.classes, truth, answers)
             for name, prediction in predicted.items():
                 parts.setdefault(name, []).append((prediction == truth).mean(1))
-            done += int(right[-1].sum())
-            task.advance(len(drawn.classes), accuracy=done / (len(truth) * (start + len(drawn.classes))))
+            correct, done = correct + int(right[-1].sum()), done + right[-1].size
+            task.advance(len(some.classes), accuracy=correct / done)
     return ShotResult(
         sampler.way,
         sampler.shot,
@@ -78,8 +105,9 @@ def evaluate_bank(
         {name: float(np.concatenate(values).mean()) for name, values in parts.items()},
         sampler.classes,
         confusion,
-        digest.text(),
+        episodes.digest,
         time.monotonic() - started,
+        bank.regions,
     )
 
 
@@ -94,54 +122,68 @@ def evaluate(
     config: Config,
     device: torch.device,
     *,
+    lists: Sequence[EpisodeList] | None = None,
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
     results: Cache | None = None,
-) -> tuple[Evaluation, Bank]:
+    name: str = "",
+) -> Evaluation:
     """Encode the videos of `eval.split` once, then evaluate every number of shots of `eval.shots` on them.
 
     Args:
+        lists: the episodes, of one split, where they are drawn already.
         cache: where the backbones' features are kept between evaluations; None: nowhere.
-        results: where what was right is kept for comparisons (`engine.results`); None: nowhere.
-
-    Returns:
-        the results, and the bank they were matched in.
+        results: where results are kept and looked for; None: nowhere. Where all are known nothing is encoded.
+        name: what is evaluated, for the log.
 
     Raises:
         DataError: missing split, too few classes or videos, unreadable frames.
     """
-    draws = samplers(config.eval, Splits.read(config.data.splits))
-    reader = ClipReader(FrameStore(config.data.frames), config.clip)
-    started = time.monotonic()
-    bank = encode_videos(method, reader, draws[0].videos, device, config, reporter, cache)
-    seconds = time.monotonic() - started
-    found = []
-    key = features_key(method, EvaluationClips(reader, draws[0].videos), device, config) if results is not None else ""
-    for sampler in draws:
-        found.append(evaluate_bank(method, bank, sampler, config.eval.episodes, device=device, reporter=reporter))
-        if results is not None:
-            keep_result(results, result_key(method, key, sampler, config, found[-1].digest), found[-1])
-    return Evaluation(found, bank.regions, len(bank.videos), seconds, bank.cached), bank
+    lists = lists or episode_lists(config.eval, Splits.read(config.data.splits))
+    reader, videos = ClipReader(FrameStore(config.data.frames), config.clip), lists[0].sampler.videos
+    made = Evaluation([], len(videos))
+
+    def matched(episodes: EpisodeList) -> ShotResult:
+        if made.bank is None:
+            started = time.monotonic()
+            made.bank = encode_videos(method, reader, videos, device, config, reporter, cache)
+            made.encode_seconds = time.monotonic() - started
+        return _matched(method, made.bank, episodes, None, device, reporter)
+
+    if results is None:
+        _say(name, (), len(lists), reporter)
+        made.shots = [matched(episodes) for episodes in lists]
+        return made
+    features = features_key(method, EvaluationClips(reader, videos), device, config)
+    keys = [result_key(method, features, episodes, config) for episodes in lists]
+    made.known = tuple(e.sampler.shot for e, key in zip(lists, keys, strict=True) if results.find(key))
+    _say(name, made.known, len(lists), reporter)
+    for episodes, key in zip(lists, keys, strict=True):
+        made.shots.append(kept_result(results, key, episodes.sampler, partial(matched, episodes)))
+    return made
 
 
-def samplers(settings: EvalConfig, splits: Splits) -> list[EpisodeSampler]:
+def _say(name: str, known: Sequence[int], count: int, reporter: Reporter) -> None:
+    text = "evaluating"
+    if known:
+        before = ", ".join(f"{shot}-shot" for shot in known)
+        text = f"{before} evaluated before" + ("" if len(known) == count else ", the rest now")
+    if name or known:
+        reporter.log(f"{name}: {text}" if name else text)
+
+
+def episode_lists(settings: EvalConfig, splits: Splits) -> list[EpisodeList]:
     """The episodes of each number of shots.
 
     Raises:
         DataError: missing split, too few classes or videos.
     """
-    return [
-        EpisodeSampler(
-            splits,
-            settings.split,
-            way=settings.way,
-            shot=shot,
-            queries=settings.queries,
-            seed=settings.seed,
-            group_disjoint=settings.group_disjoint,
-        )
+    shape = {"way": settings.way, "queries": settings.queries, "seed": settings.seed}
+    samplers = [
+        EpisodeSampler(splits, settings.split, shot=shot, group_disjoint=settings.group_disjoint, **shape)
         for shot in settings.shots
     ]
+    return [EpisodeList(sampler, settings.episodes) for sampler in samplers]
 
 
 def document(result: Evaluation, config: Config) -> dict[str, object]:
@@ -155,6 +197,7 @@ def document(result: Evaluation, config: Config) -> dict[str, object]:
         "videos": result.videos,
         "encode_seconds": round(result.encode_seconds, 3),
         "features_cached": result.cached,
+        "evaluated_before": list(result.known),
         "results": [shot.summary() for shot in result.shots],
         "regions": asdict(result.regions) if result.regions else None,
     }

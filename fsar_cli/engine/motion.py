@@ -5,7 +5,7 @@ range, so that sensor noise does not count. Shares are compared with a centre cr
 region centred on the motion's centroid) of the same size.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,9 +47,10 @@ def energy_inside(energy: Tensor, boxes: Tensor) -> Tensor:
     return inside / energy.sum((1, 2, 3))
 
 
-def boxes_around(centres: Tensor, share: float) -> Tensor:
-    """Boxes [...,4] of side `share` around centres [...,2] in [0,1], moved inside the frame."""
-    centres = centres.clamp(share / 2, 1 - share / 2)
+def boxes_around(centres: Tensor, share: float | Tensor) -> Tensor:
+    """Boxes [...,4] of side `share` (a number or [...,1]) around centres [...,2] in [0,1], moved inside the frame."""
+    half = torch.as_tensor(share / 2, device=centres.device)
+    centres = centres.clamp(half, 1 - half)
     return torch.cat([centres - share / 2, centres + share / 2], -1)
 
 
@@ -64,7 +65,8 @@ def motion_centroid(energy: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RegionStatistics:
-    """Means over videos; shares in [0,1]."""
+    """Means over videos, each of which counts the same; the shares of motion over the videos in which anything moves
+    (0 where none does)."""
 
     saturated: float
     """Share of frames whose centre was clamped."""
@@ -76,34 +78,48 @@ class RegionStatistics:
     motion_oracle: float
     videos: int
 
-    @classmethod
-    def mean(cls, parts: "list[RegionStatistics]") -> "RegionStatistics":
-        """Pool statistics of several groups of videos."""
-        total = sum(p.videos for p in parts)
-        names = [f.name for f in fields(cls) if f.name != "videos"]
-        return cls(**{n: sum(getattr(p, n) * p.videos for p in parts) / max(total, 1) for n in names}, videos=total)
+
+class RegionMeter:
+    """Statistics of videos that come in groups; how they are grouped changes nothing."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[Tensor]] = {}  # of a value for each video
+        self._generator = torch.Generator().manual_seed(0)
+
+    def add(self, clips: Tensor, boxes: Tensor, saturated: Tensor) -> None:
+        """Measure the next videos.
+
+        Args:
+            clips: uint8 [B,T,S,S,3].
+            boxes: [B,T,4] key regions.
+            saturated: bool [B,T].
+        """
+        energy, boxes = motion_energy(clips), boxes.float()
+        share = (boxes[..., 2:3] - boxes[..., 0:1]).mean(1, keepdim=True)  # [B,1,1]
+        centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+        uniform = torch.rand(*centres.shape, generator=self._generator).to(centres.device)
+        candidates = {
+            "motion_region": boxes,
+            "motion_centre": boxes_around(torch.full_like(centres, 0.5), share),
+            "motion_random": boxes_around(share / 2 + (1 - share) * uniform, share),
+            "motion_oracle": boxes_around(motion_centroid(energy), share),
+        }
+        values = {name: energy_inside(energy, some) for name, some in candidates.items()}
+        values |= {"saturated": saturated.float().mean(1), "offset": (centres - 0.5).norm(dim=-1).mean(1)}
+        for name, column in values.items():
+            self._columns.setdefault(name, []).append(column.cpu())
+
+    def result(self) -> RegionStatistics | None:
+        """The means; None where nothing was added."""
+        if not self._columns:
+            return None
+        columns = {name: torch.cat(parts).double() for name, parts in self._columns.items()}
+        means = {name: float(column.nanmean().nan_to_num()) for name, column in columns.items()}  # NaN: nothing moves
+        return RegionStatistics(**means, videos=len(columns["offset"]))
 
 
 def region_statistics(clips: Tensor, boxes: Tensor, saturated: Tensor) -> RegionStatistics:
-    """Statistics of a group of videos.
-
-    Args:
-        clips: uint8 [B,T,S,S,3].
-        boxes: [B,T,4] key regions.
-        saturated: bool [B,T].
-    """
-    energy, boxes = motion_energy(clips), boxes.float()
-    share = float((boxes[..., 2] - boxes[..., 0]).mean())
-    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
-    generator = torch.Generator().manual_seed(0)
-    anywhere = share / 2 + (1 - share) * torch.rand(*centres.shape, generator=generator).to(centres.device)
-    candidates = {
-        "motion_region": boxes,
-        "motion_centre": boxes_around(torch.full_like(centres, 0.5), share),
-        "motion_random": boxes_around(anywhere, share),
-        "motion_oracle": boxes_around(motion_centroid(energy), share),
-    }
-    moving = energy.sum((1, 2, 3)) > 0
-    shares = {n: float(energy_inside(energy, b)[moving].mean()) if moving.any() else 0.0 for n, b in candidates.items()}
-    offset = float((centres - 0.5).norm(dim=-1).mean())
-    return RegionStatistics(float(saturated.float().mean()), offset, **shares, videos=len(clips))
+    """The statistics of one group of videos; arguments as those of `RegionMeter.add`."""
+    meter = RegionMeter()
+    meter.add(clips, boxes, saturated)
+    return meter.result()

@@ -1,23 +1,24 @@
-"""What an evaluation at one number of shots found, and the folder where it is kept for comparisons.
+"""What an evaluation at one number of shots found, and the folder where it is kept.
 
 A result is kept under the digest of everything it depends on (weights, preprocessing, videos, episodes, settings, the
-version of the code), so a comparison takes it as it is or does not find it. A kept result is a few hundred kilobytes.
+code), so whoever looks for it finds it as it is or not at all. A kept result is a few hundred kilobytes.
 """
 
 import hashlib
 import json
 import math
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-import fsar_cli
 from fsar_cli.config import Config
 from fsar_cli.core.method import FewShotMethod
-from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
+from fsar_cli.engine.bank import code_digest
+from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest
 from fsar_cli.files import Cache, cache_folder
 
@@ -47,6 +48,9 @@ class ShotResult:
     digest: str
     """Of the list of episodes: equal digests mean equal episodes."""
     seconds: float
+    """That the matching took."""
+    regions: RegionStatistics | None = None
+    """Of the videos, where the method selects key regions."""
 
     @cached_property
     def accuracies(self) -> np.ndarray:
@@ -100,15 +104,15 @@ def result_cache() -> Cache:
     return Cache(cache_folder("results"), LIMIT_BYTES)
 
 
-def result_key(method: FewShotMethod, features: str, sampler: EpisodeSampler, config: Config, episodes: str) -> str:
+def result_key(method: FewShotMethod, features: str, episodes: EpisodeList, config: Config) -> str:
     """Digest of everything a result depends on.
 
     Args:
         features: key of the features of its videos (`bank.features_key`), the same for all numbers of shots.
-        episodes: digest of the list of episodes.
     """
+    sampler = episodes.sampler
     plain = {
-        "features": features, "code": _code(), "model": config.model.model_dump(), "episodes": episodes,
+        "features": features, "code": code_digest(), "model": config.model.model_dump(), "episodes": episodes.digest,
         "shape": [sampler.way, sampler.shot, sampler.queries], "classes": sampler.classes,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
@@ -117,40 +121,37 @@ def result_key(method: FewShotMethod, features: str, sampler: EpisodeSampler, co
     return digest.hexdigest()
 
 
-@cache
-def _code() -> str:
-    # A version number stands still while the code is worked on; results of other code must not be taken.
-    digest, root = hashlib.sha256(), Path(fsar_cli.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+def kept_result(results: Cache, key: str, sampler: EpisodeSampler, make: Callable[[], ShotResult]) -> ShotResult:
+    """The result of a key, as it was kept or as `make` finds it, in one of all processes that ask."""
+    made: list[ShotResult] = []
+
+    def fill(folder: Path) -> None:
+        made.append(make())
+        _write(folder, made[0])
+
+    entry = results.get(key, fill)
+    try:
+        return made[0] if made else _read(entry, sampler)
+    except (OSError, ValueError, KeyError):  # damaged
+        results.drop(key)
+        entry = results.get(key, fill)
+        return made[0] if made else _read(entry, sampler)
 
 
-def keep_result(results: Cache, key: str, result: ShotResult) -> None:
-    """Keep a result under its key."""
+def _write(folder: Path, result: ShotResult) -> None:
+    regions = result.regions and asdict(result.regions)
     figures = {"parts": result.parts, "digest": result.digest, "seconds": result.seconds, "right": result.right.shape}
-
-    def make(folder: Path) -> None:
-        np.savez(folder / ARRAYS, right=np.packbits(result.right), confusion=result.confusion)
-        (folder / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
-
-    results.get(key, make)
+    np.savez(folder / ARRAYS, right=np.packbits(result.right), confusion=result.confusion)
+    (folder / FIGURES).write_text(json.dumps(figures | {"regions": regions}), encoding="utf-8")
 
 
-def find_result(results: Cache, key: str, sampler: EpisodeSampler) -> ShotResult | None:
-    """The result kept under a key; None where there is none. One that cannot be read is dropped."""
-    entry = results.find(key)
-    if entry is None:
-        return None
-    with suppress(OSError, ValueError, KeyError):
-        figures = json.loads((entry / FIGURES).read_text(encoding="utf-8"))
-        with np.load(entry / ARRAYS, allow_pickle=False) as arrays:
-            bits, confusion = arrays["right"], arrays["confusion"]
-        shape = figures["right"]
-        right = np.unpackbits(bits, count=math.prod(shape)).reshape(shape).astype(bool)
-        return ShotResult(
-            sampler.way, sampler.shot, sampler.queries, right, figures["parts"], sampler.classes, confusion,
-            figures["digest"], figures["seconds"],
-        )  # fmt: skip
-    results.drop(key)
-    return None
+def _read(folder: Path, sampler: EpisodeSampler) -> ShotResult:
+    figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+    with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+        bits, confusion = arrays["right"], arrays["confusion"]
+    shape, regions = figures["right"], figures["regions"]
+    right = np.unpackbits(bits, count=math.prod(shape)).reshape(shape).astype(bool)
+    return ShotResult(
+        sampler.way, sampler.shot, sampler.queries, right, figures["parts"], sampler.classes, confusion,
+        figures["digest"], figures["seconds"], regions and RegionStatistics(**regions),
+    )  # fmt: skip

@@ -262,3 +262,19 @@ def test_freeze_backbone_trains_the_heads_on_views_encoded_once(folder, fsar, tm
     assert fsar("eval", "run", "--shots", 1, "--json").json["features_cached"] is False
     assert fsar("eval", "run", "--shots", 2, "--json").json["features_cached"] is True, "another number of shots"
     assert fsar("eval", "run", "--shots", 2, "--json", "--no-cache").json["features_cached"] is False
+
+
+def test_a_repeated_evaluation_matches_nothing_and_says_so(folder, fsar, tmp_path, monkeypatch):
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "cache of its own"))
+    untrained = ("eval", "--untrained", "--shots", 1)
+    alone = fsar(*untrained, "--json", "--no-cache").json
+    assert not (tmp_path / "cache of its own").exists()
+    first = fsar(*untrained, "--json").json
+    again = fsar(*untrained, "--json").json
+    assert (alone["evaluated_before"], first["evaluated_before"], again["evaluated_before"]) == ([], [], [1])
+    for name in ("accuracy", "per_class", "episode_digest", "parts"):
+        assert alone["results"][0][name] == first["results"][0][name] == again["results"][0][name]
+    assert alone["regions"] == first["regions"] == again["regions"]
+    shown = fsar(*untrained)
+    assert "1-shot evaluated before" in shown.err and "12 videos evaluated before" in shown.out
+    assert fsar(*untrained, "--json", "--no-cache").json["evaluated_before"] == []

@@ -40,9 +40,9 @@ def test_it_trains_its_run_loads_and_evaluates(project, tmp_path, method, region
     assert any(name.startswith("features.local_backbone") for name in moved) == bool(region)
     run = Run(tmp_path / "run")
     assert run.config() == trainer.folder.config() and run.config().model.region.enabled is region
-    result, bank = evaluate(load_method(run), run.config(), CPU)
+    result = evaluate(load_method(run), run.config(), CPU)
     assert [shot.shot for shot in result.shots] == [1, 2]
-    assert (bank.boxes is not None) == (result.regions is not None) == bool(region)
+    assert (result.bank.boxes is not None) == (result.regions is not None) == bool(region)
 
 
 @pytest.mark.parametrize("method", ["otam", "bimhm"])
@@ -68,7 +68,7 @@ def test_methods_with_regions_share_what_their_backbones_said(project, tmp_path,
     cached = []
     for method, region in (("keyregion", None), ("trx", True), ("otam", True), ("otam", None), ("trx", False)):
         config = config_of(project, method, region, **{"eval.episodes": 5})
-        cached.append(evaluate(build_method(config).eval(), config, CPU, cache=cache)[0].cached)
+        cached.append(evaluate(build_method(config).eval(), config, CPU, cache=cache).cached)
     assert cached == [False, True, True, False, True]
 
 

@@ -1,12 +1,15 @@
 """The bank: what is kept on disk, what makes it another entry, and that neither changes a result."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small_project import lively, small
 
+import fsar_cli
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import Encoded
 from fsar_cli.data.clips import ClipReader, EvaluationClips
@@ -14,7 +17,7 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import bank as bank_module
 from fsar_cli.engine import device as device_module
-from fsar_cli.engine.bank import describe_clips, encode_videos, features_key
+from fsar_cli.engine.bank import code_digest, describe_clips, encode_videos, features_key
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.files import Cache
 
@@ -85,6 +88,22 @@ def test_heads_shots_and_seeds_share_features_and_all_else_makes_another_entry(c
         os.utime(folder)
 
 
+def test_features_are_those_of_the_code_that_made_them(case, tmp_path, monkeypatch):
+    method, reader, videos, device, config = case
+    package = shutil.copytree(Path(fsar_cli.__file__).parent, tmp_path / "fsar_cli")
+    files = ("core/relation.py", "engine/bank.py", "cli/app.py", "tools/__init__.py")
+    edited = [shutil.copytree(package, tmp_path / str(i)) for i in range(len(files))]
+    for root, file in zip(edited, files, strict=True):
+        (root / file).write_text((root / file).read_text() + "\n# edited\n")
+    digests = [code_digest(root) for root in edited]
+    assert code_digest() == code_digest(package) == digests[2] == digests[3], "commands make no features"
+    assert len({code_digest(), *digests[:2]}) == 3
+    clips = EvaluationClips(reader, videos)
+    before = features_key(method, clips, device, config)
+    monkeypatch.setattr(bank_module, "code_digest", lambda: digests[0])
+    assert features_key(method, clips, device, config) != before
+
+
 def test_a_bank_larger_than_the_memory_lies_on_disk_and_changes_nothing(case, monkeypatch, tmp_path):
     monkeypatch.setenv("FSAR_CACHE", str(tmp_path))
     plain = encode_videos(*case)
@@ -134,7 +153,7 @@ def test_what_float16_does_not_hold_is_encoded_in_float32(case, monkeypatch):
 def test_evaluation_with_and_without_cache_agree_to_the_bit(case, tmp_path):
     method, *_, config = case
     cache = Cache(tmp_path / "cache")
-    results = [evaluate(method, config, CPU, cache=c)[0] for c in (None, cache, cache)]
+    results = [evaluate(method, config, CPU, cache=c) for c in (None, cache, cache)]
     assert [r.cached for r in results] == [False, False, True]
     for other in results[1:]:
         for a, b in zip(results[0].shots, other.shots, strict=True):

@@ -49,7 +49,7 @@ def test_the_classifier_is_trained_saved_and_loaded_again(project, tmp_path, nam
     trainer.run()
     assert not torch.equal(trainer.method.classifier.weight, before)
     assert run.config().model.classes == len(CLASSES["train"]) and config.model.classes is None
-    result, _ = evaluate(load_method(Run(run.path)), run.config(), CPU)
+    result = evaluate(load_method(Run(run.path)), run.config(), CPU)
     assert [shot.shot for shot in result.shots] == [1, 2]
 
 
@@ -121,7 +121,7 @@ def test_it_evaluates_untrained_without_knowing_any_classes(project, name):
     config = config_of(project, name)
     method = build_method(config).eval()
     assert method.classifier is None
-    assert len(evaluate(method, config, CPU)[0].shots) == 2
+    assert len(evaluate(method, config, CPU).shots) == 2
 
 
 def test_another_number_of_classes_is_refused(project, tmp_path):

@@ -27,7 +27,7 @@ def test_only_data_and_evaluation_settings_count_and_paths_are_those_of_the_proj
     other = project(here / "o", "data: {name: cams, splits: lists/s.csv}\nmodel: {method: trx}\neval: {way: 3}\n")
     found = find_dataset("o")
     assert found.name == "cams" and found.values["eval.way"] == 3
-    assert {key.split(".")[0] for key in found.values} == {"data", "eval"}
+    assert {key.split(".")[0] for key in found.part("data.", "eval.")} == {"data", "eval"}
     assert found.values["data.splits"] == other / "lists" / "s.csv"
     assert found.values["data.frames"] == other / "frames"
     assert found.values["data.annotations"] is None
@@ -38,7 +38,7 @@ def test_the_settings_of_a_preset_count_as_the_project_s(here):
     project(here / "u", "preset: ucf-crime-v2\n")
     found = find_dataset("u")
     assert found.name == "ucf-crime-v2" and found.values["eval.way"] == 5
-    assert not any(key.startswith("train.") for key in found.values)
+    assert not any(key.startswith("train.") for key in found.part("data.", "eval."))
 
 
 @pytest.mark.parametrize("place", ["here/UCF Crime [v2]", "UCF Crime [v2]", "far/UCF Crime [v2]"])

@@ -22,6 +22,7 @@ from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.engine.evaluate import evaluate, evaluate_bank, write_results
 from fsar_cli.engine.results import mean_and_ci
 from fsar_cli.errors import DataError
+from fsar_cli.files import Cache
 from fsar_cli.reporting import Silent
 
 CPU = torch.device("cpu")
@@ -134,7 +135,7 @@ def test_mean_and_ci_of_a_constant_has_no_width():
 
 def test_results_are_written_as_json_and_csv(project, tmp_path):
     config = small(project)
-    result, bank = evaluate(build_method(config).eval(), config, CPU)
+    result = evaluate(build_method(config).eval(), config, CPU)
     write_results(result, config, tmp_path / "eval")
     document = json.loads((tmp_path / "eval" / "result.json").read_text())
     assert document["schema"] == 1
@@ -145,18 +146,42 @@ def test_results_are_written_as_json_and_csv(project, tmp_path):
     assert set(one["parts"]) == {"spatial", "temporal"}
     confusion = pd.read_csv(tmp_path / "eval" / "confusion-3w2s.csv", index_col=0)
     assert confusion.to_numpy().sum() == 40 * 3
-    assert bank.boxes.shape == (12, 4, 4)
+    assert result.bank.boxes.shape == (12, 4, 4)
     assert 0 <= document["regions"]["saturated"] <= 1
 
 
 def test_the_digest_depends_on_the_episodes_alone(project):
     config = small(project)
     results = [
-        evaluate(build_method(c).eval(), c, CPU)[0].shots for c in (config, small(project, **{"model.method": "trx"}))
+        evaluate(build_method(c).eval(), c, CPU).shots for c in (config, small(project, **{"model.method": "trx"}))
     ]
-    other = evaluate(build_method(config).eval(), small(project, **{"eval.seed": 1}), CPU)[0].shots
+    other = evaluate(build_method(config).eval(), small(project, **{"eval.seed": 1}), CPU).shots
     assert [s.digest for s in results[0]] == [s.digest for s in results[1]]
     assert results[0][0].digest != other[0].digest
+
+
+def test_what_was_evaluated_before_is_neither_encoded_nor_matched_again(project, tmp_path, monkeypatch):
+    config = small(project)
+    method, cache, results = lively(config), Cache(tmp_path / "features"), Cache(tmp_path / "results")
+
+    def again(**changes):
+        changed = small(project, **changes)
+        return evaluate(method, changed, CPU, cache=cache, results=results)
+
+    first = again()
+    assert first.known == () and first.bank is not None
+    more = again(**{"eval.shots": (2, 3)})
+    assert more.known == (2,) and more.shots[0].seconds == first.shots[1].seconds
+    monkeypatch.setattr(type(method), "match", None)
+    monkeypatch.setattr("fsar_cli.engine.evaluate.encode_videos", None)
+    second = again()
+    assert (second.known, second.bank, second.videos) == ((1, 2), None, first.videos)
+    assert second.regions == first.regions
+    for one, other in zip(first.shots, second.shots, strict=True):
+        assert one.summary() == other.summary()
+        np.testing.assert_array_equal(one.right, other.right)
+    with pytest.raises(TypeError):
+        again(**{"eval.seed": 1})
 
 
 def test_more_ways_than_classes_is_named(project):

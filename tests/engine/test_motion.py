@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fsar_cli.engine.motion import (
-    RegionStatistics,
+    RegionMeter,
     boxes_around,
     energy_inside,
     motion_centroid,
@@ -58,9 +58,34 @@ def test_statistics_rank_oracle_region_and_centre_on_a_corner_square():
     assert found.motion_centre == 0
     assert found.saturated == pytest.approx(1 / 3)
     assert found.offset == pytest.approx(0.35 * 2**0.5, abs=1e-6)
-    pooled = RegionStatistics.mean([found, RegionStatistics(0, 0, 0, 0, 0, 0, videos=3)])
-    assert pooled.videos == 4
-    assert pooled.motion_region == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("group", [1, 3, 8])
+def test_statistics_do_not_depend_on_how_videos_are_grouped(group):
+    """Half of them stand still: their regions count, their motion, of which there is none, does not."""
+    still = torch.full((1, 3, 40, 40, 3), 100, dtype=torch.uint8)
+    clips = torch.cat([still, still, blinking(0, 0), still, blinking(8, 0), blinking(30, 30), still, blinking(0, 4)])
+    boxes = boxes_around(torch.rand(8, 3, 2, generator=torch.Generator().manual_seed(1)), 0.3)
+    saturated = torch.arange(24).reshape(8, 3) % 5 == 0
+    boxes[2], boxes[4], boxes[5] = (torch.tensor(box) for box in ([0, 0, 0.3, 0.3], [0, 0, 0.3, 0.3], [0, 0, 0.3, 0.3]))
+    boxes[7] = torch.tensor([0.0, 0.1, 0.3, 0.2])
+    meter = RegionMeter()
+    for start in range(0, 8, group):
+        part = slice(start, start + group)
+        meter.add(clips[part], boxes[part], saturated[part])
+    found, whole = meter.result(), region_statistics(clips, boxes, saturated)
+    assert vars(found) == pytest.approx(vars(whole), abs=1e-6)
+    one_by_one = [region_statistics(clips[i : i + 1], boxes[i : i + 1], saturated[i : i + 1]) for i in range(8)]
+    assert found.motion_region == pytest.approx(sum(one_by_one[i].motion_region for i in (2, 4, 5, 7)) / 4)
+    assert found.offset == pytest.approx(sum(one.offset for one in one_by_one) / 8)
+    assert found.videos == 8
+
+
+def test_without_motion_its_shares_are_zero_and_without_videos_there_is_nothing():
+    assert RegionMeter().result() is None
+    still, boxes = torch.zeros(2, 3, 8, 8, 3, dtype=torch.uint8), torch.tensor([0.0, 0, 0.5, 0.5]).expand(2, 3, 4)
+    found = region_statistics(still, boxes, torch.ones(2, 3, dtype=torch.bool))
+    assert (found.motion_region, found.motion_oracle, found.saturated) == (0, 0, 1)
 
 
 def test_hits_and_overlap_of_known_boxes():

@@ -41,10 +41,10 @@ def config(shared, tmp_path_factory):
 
 
 def test_regions_from_differences_hold_more_motion_than_the_centre_and_less_than_the_oracle(config):
-    result, bank = evaluate(build_method(config).eval(), config, CPU)
+    result = evaluate(build_method(config).eval(), config, CPU)
     found = result.regions
     assert found.motion_oracle > found.motion_region > found.motion_centre
-    assert len(bank.videos) == len(FrameStore(config.data.frames)) == 12
+    assert result.videos == len(FrameStore(config.data.frames)) == 12
     assert 0 <= result.shots[0].accuracy[0] <= 1
 
 

@@ -34,7 +34,7 @@ def _run(project: Path, kind: str, out: Path, workers: int = 0) -> tuple[dict, d
     config = small(project, **changes)
     trainer = Trainer(config, create_run(config, out / f"run-{kind}-{workers}"), CPU)
     trainer.run()
-    result, _ = evaluate(trainer.method.eval(), config, CPU)
+    result = evaluate(trainer.method.eval(), config, CPU)
     write_results(result, config, out)
     document = json.loads((out / "result.json").read_text())
     for shot in document["results"]:

@@ -13,6 +13,7 @@ from fsar_cli.cli.options import (
     Episodes,
     GroupDisjoint,
     Json,
+    NoCache,
     Preset,
     Queries,
     Quiet,
@@ -25,8 +26,8 @@ from fsar_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from fsar_cli.tools.compare.comparison import Comparison
-    from fsar_cli.tools.compare.entries import Entry
+    from fsar_cli.engine.model import Model
+    from fsar_cli.tools.compare.comparison import MethodComparison
 
 # Where one setting ends and the next begins; values may hold commas (a list), keys have a dot.
 _NEXT_SETTING = re.compile(r",(?=[a-z_]+(?:\.[a-z_]+)+=)")
@@ -58,9 +59,7 @@ def compare(
     splits: Annotated[Path | None, typer.Option(help="Split file (default: the runs', which must agree).")] = None,
     group_disjoint: GroupDisjoint = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("compare"),
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither read nor keep features and results (FSAR_CACHE).")
-    ] = False,
+    no_cache: NoCache = False,
     device: Device = "auto",
     preset: Preset = None,
     config: ConfigFile = None,
@@ -83,7 +82,8 @@ def compare(
     from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.results import result_cache
-    from fsar_cli.tools.compare.comparison import compare as compare_entries
+    from fsar_cli.errors import UsageError
+    from fsar_cli.tools.compare.comparison import compare as compare_models
     from fsar_cli.tools.compare.report import write_report
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
@@ -92,16 +92,18 @@ def compare(
         "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
         "data.splits": splits,
     }  # fmt: skip
-    found = _entries(runs or [], untrained or [], preset, config, flags, assignments or [], dataset, reporter)
+    if group not in (None, "method", "name"):
+        raise UsageError(f"--group takes method or name, not '{group}'")
     target = resolve_device(device, reporter)
+    models = _models(runs or [], untrained or [], preset, config, flags, assignments or [], dataset, reporter)
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
     caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
-    comparison = compare_entries(found, target, against=against, group=group, reporter=reporter, **caches)
+    comparison = compare_models(models, target, against=against, group=group, reporter=reporter, **caches)
     files = write_report(comparison, out)
     _show(comparison, out, files, as_json)
 
 
-def _entries(
+def _models(
     runs: list[str],
     untrained: list[str],
     preset: str | None,
@@ -110,33 +112,35 @@ def _entries(
     assignments: list[str],
     dataset: str | None,
     reporter,
-) -> "list[Entry]":
+) -> "list[Model]":
     """What the arguments name, in their order, the runs first."""
-    from fsar_cli.engine.dataset import find_dataset
+    from fsar_cli.cli.source import check_given, data_of
+    from fsar_cli.engine.model import Model
     from fsar_cli.engine.runs import find_run
     from fsar_cli.errors import UsageError
     from fsar_cli.settings import resolve
-    from fsar_cli.tools.compare.entries import Entry
 
     if runs and (preset or config):
         raise UsageError("runs bring their own configuration", "change single values with --set KEY=VALUE")
-    other = find_dataset(dataset) if dataset else None
-    over = (other.values, f"data set {other.name}") if other else None
-    if other:
-        reporter.log(f"data set: {other.name} ({other.file})")
-    found = []
-    for text in runs:
-        name, path, changes = _parts(text)
-        run = find_run(Path(path))
-        settings = resolve(flags=flags, assignments=[*assignments, *changes], base=run.values(), over=over)
-        found.append(Entry(settings.config, run, name, tuple(changes)))
-    base = found[0].run.values() if found else None
-    for text in untrained:
-        name, method, changes = _parts(text)
-        wanted = [*assignments, f"model.method={method}", *changes]
-        settings = resolve(preset, config, flags, wanted, base=base, over=over)
-        found.append(Entry(settings.config, None, name, tuple(changes)))
-    return found
+    if len(runs) + len(untrained) < 2:
+        raise UsageError(
+            f"a comparison needs two or more, not {len(runs) + len(untrained)}",
+            "fsar compare RUN RUN ...; --untrained METHOD adds one with its initial weights",
+        )
+    parts = [_parts(text) for text in [*runs, *untrained]]
+    changes = [[*assignments, *own] for _, _, own in parts]
+    for i, (_, method, own) in enumerate(parts[len(runs) :], len(runs)):
+        changes[i] = [*assignments, f"model.method={method}", *own]
+    for some in changes:
+        check_given(flags, some, preset)
+    over, models, base = data_of(dataset, reporter), [], None
+    for i, (name, what, own) in enumerate(parts):
+        run = find_run(Path(what)) if i < len(runs) else None
+        start = run.values() if run else base
+        settings = resolve(preset, config, flags, changes[i], base=start, over=over)
+        models.append(Model(settings.config, run, name, tuple(own)))
+        base = base or start  # the first run's, for what is untrained
+    return models
 
 
 def _parts(text: str) -> tuple[str, str, list[str]]:
@@ -148,7 +152,7 @@ def _parts(text: str) -> tuple[str, str, list[str]]:
     return (named[1].strip(), named[2], changes) if named else ("", what, changes)
 
 
-def _show(comparison: "Comparison", out: Path, files: list[str], as_json: bool) -> None:
+def _show(comparison: "MethodComparison", out: Path, files: list[str], as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
     from fsar_cli.tools.compare.report import document, tables
     from fsar_cli.tools.compare.words import notes, sentence

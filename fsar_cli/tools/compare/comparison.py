@@ -1,61 +1,61 @@
-"""All entries on the same episodes: accuracies, paired differences, and what each interval is about."""
+"""All models on the same episodes: accuracies, paired differences, and what each interval is about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 import torch
 
 from fsar_cli.config import EvalConfig
-from fsar_cli.data.episodes import EpisodeDigest, Episodes, EpisodeSampler
-from fsar_cli.engine.evaluate import samplers as samplers_of
+from fsar_cli.data.episodes import EpisodeList
+from fsar_cli.engine.evaluate import episode_lists, evaluate
+from fsar_cli.engine.model import Model
 from fsar_cli.engine.results import ShotResult
-from fsar_cli.engine.statistics.estimates import Difference, Estimate, Means
+from fsar_cli.engine.statistics.estimates import Estimate, Means, PairedDifference, adjusted
 from fsar_cli.engine.statistics.jackknife import video_units
-from fsar_cli.engine.statistics.paired import holm
 from fsar_cli.errors import Interrupted, UsageError, did_you_mean
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
-from fsar_cli.tools.compare.entries import Entry, check, common_splits, evaluate_entry, named
+from fsar_cli.tools.compare.naming import check, common_splits, named
 
 
 @dataclass(frozen=True)
-class Side:
-    """What is compared: one entry, or the training runs of a group."""
+class ModelGroup:
+    """What is compared as one: a model, or the training runs of a method."""
 
     name: str
     members: tuple[int, ...]
-    """Indices into `Comparison.entries`."""
+    """Indices into `MethodComparison.results`."""
     trained: bool
 
 
 @dataclass
-class Comparison:
+class MethodComparison:
     """All of an `fsar compare`."""
 
-    entries: list[Entry]
-    sides: list[Side]
+    groups: list[ModelGroup]
     settings: EvalConfig
     units: str
     """What the interval of the videos leaves out: videos or groups of videos."""
     videos: int
     classes: tuple[str, ...]
     results: list[list[ShotResult]]
-    """[entries][shots]"""
+    """[models][shots]"""
     scores: dict[int, list[Estimate]]
-    """{shot: [sides]}"""
-    differences: list[Difference]
+    """{shot: [groups]}"""
+    differences: list[PairedDifference]
+    models: list[Model] = field(default_factory=list)
 
-    def class_accuracies(self, shot: int) -> np.ndarray:
-        """float64 [classes, sides] share of right predictions, the mean over the runs of a side; NaN: never asked."""
-        column = self.settings.shots.index(shot)
-        rows = np.array([list(results[column].per_class().values()) for results in self.results])  # [entries, C]
-        return np.array([rows[list(side.members)].mean(0) for side in self.sides]).T
+    def class_accuracies(self, column: int) -> np.ndarray:
+        """float64 [classes, groups] share of right predictions at a position of the shots, the mean over the runs of a
+        group; NaN: never asked."""
+        shares = np.array([list(results[column].per_class().values()) for results in self.results])  # [models, C]
+        return np.array([shares[list(group.members)].mean(0) for group in self.groups]).T
 
 
 def compare(
-    entries: Sequence[Entry],
+    models: Sequence[Model],
     device: torch.device,
     *,
     against: str | None = None,
@@ -63,11 +63,11 @@ def compare(
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
     results: Cache | None = None,
-) -> Comparison:
-    """Evaluate all entries with the evaluation settings of the first, and compare them.
+) -> MethodComparison:
+    """Evaluate all models with the evaluation settings of the first, and compare them.
 
     Args:
-        against: name of the side that every other is compared with; None: every pair.
+        against: name of the group that every other is compared with; None: every pair.
         group: `method` or `name`: take the runs that share it together.
         cache, results: where features and results are kept and looked for; None: nowhere.
 
@@ -75,51 +75,74 @@ def compare(
         UsageError: what cannot be compared. DataError: different test videos, unreadable data.
         Interrupted: Ctrl-C; what is finished is kept.
     """
-    check(entries)
-    entries = named(entries, shared=group == "name")
-    settings = entries[0].config.eval
+    check(models)
+    models = named(models, shared=group == "name")
+    settings = models[0].config.eval
     settings = settings.model_copy(update={"shots": tuple(dict.fromkeys(settings.shots))})
-    entries = [replace(e, config=e.config.model_copy(update={"eval": settings})) for e in entries]
-    sides = _sides(entries, group)
-    pairs = _pairs([side.name for side in sides], against)
-    splits = common_splits(entries, settings.split)
-    _say_stores(entries, reporter)
-    samplers = samplers_of(settings, splits)
-    drawn = [sampler.batch(0, settings.episodes) for sampler in samplers]
-    found = _evaluated(entries, samplers, drawn, device, reporter, cache, results)
-    groups = [video.group for video in splits.videos(settings.split)]
-    units = video_units(samplers[0].labels, groups)
+    groups = _groups(models, group)
+    pairs = _pairs([one.name for one in groups], against)
+    splits = common_splits(models, settings.split)
+    _say_stores(models, reporter)
+    lists = episode_lists(settings, splits)
+    evaluated: list[list[ShotResult]] = []
+    options = {"lists": lists, "reporter": reporter, "cache": cache, "results": results}
+    try:
+        for model in models:
+            evaluated.append(evaluate(model.load(), model.config, device, name=model.name, **options).shots)
+    except KeyboardInterrupt as stop:
+        hint = "the same command goes on from there" if results else "without --no-cache it would go on from there"
+        raise Interrupted(f"interrupted; {len(evaluated)} of {len(models)} are evaluated", hint) from stop
+    video_groups = [video.group for video in splits.videos(settings.split)]
+    return replace(compared(groups, evaluated, lists, settings, video_groups, pairs), models=models)
+
+
+def compared(
+    groups: list[ModelGroup],
+    results: list[list[ShotResult]],
+    lists: Sequence[EpisodeList],
+    settings: EvalConfig,
+    video_groups: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+) -> MethodComparison:
+    """The comparison of what is evaluated.
+
+    Args:
+        results: [models][lists]
+        video_groups: [V] group of each test video.
+        pairs: positions of the groups to compare; all differences together are adjusted for their number.
+    """
+    names, sampler = [group.name for group in groups], lists[0].sampler
+    units = video_units(sampler.labels, video_groups)
     scores, differences = {}, []
-    for i, sampler in enumerate(samplers):
-        right = [np.array([found[m][i].right.sum(1) for m in side.members]) for side in sides]
-        asked, trained = sampler.way * sampler.queries, [side.trained for side in sides]
-        means = Means(right, asked, trained, drawn[i], sampler.labels, units)
-        scores[sampler.shot] = means.scores()
-        differences += means.differences(pairs, [side.name for side in sides], sampler.shot)
-    return Comparison(
-        entries, sides, settings, units.name, len(groups), samplers[0].classes, found, scores, _adjusted(differences)
+    for i, episodes in enumerate(lists):
+        if any(shots[i].digest != episodes.digest for shots in results):
+            raise RuntimeError("evaluated on other episodes")
+        right = [np.array([results[m][i].right.sum(1) for m in group.members]) for group in groups]
+        means = Means(right, [group.trained for group in groups], episodes, units)
+        scores[episodes.sampler.shot] = means.scores()
+        differences += means.differences(pairs, names)
+    return MethodComparison(
+        groups, settings, units.name, len(video_groups), sampler.classes, results, scores, adjusted(differences)
     )
 
 
-def _sides(entries: Sequence[Entry], group: str | None) -> list[Side]:
-    if group not in (None, "method", "name"):
-        raise UsageError(f"--group takes method or name, not '{group}'")
+def _groups(models: Sequence[Model], group: str | None) -> list[ModelGroup]:
     members: dict[str, list[int]] = {}
-    for i, entry in enumerate(entries):
-        members.setdefault(entry.method if group == "method" else entry.name, []).append(i)
-    sides = [
-        Side(name, tuple(found), any(entries[i].run is not None for i in found)) for name, found in members.items()
+    for i, model in enumerate(models):
+        members.setdefault(model.method if group == "method" else model.name, []).append(i)
+    groups = [
+        ModelGroup(name, tuple(some), any(models[i].run is not None for i in some)) for name, some in members.items()
     ]
-    if len(sides) < 2:
+    if len(groups) < 2:
         raise UsageError(
-            f"all {len(entries)} belong to one group, '{sides[0].name}': there is nothing to compare it with",
+            f"all {len(models)} belong to one group, '{groups[0].name}': there is nothing to compare it with",
             "add runs of another, or leave --group out",
         )
-    return sides
+    return groups
 
 
 def _pairs(names: list[str], against: str | None) -> list[tuple[int, int]]:
-    """Positions of the sides to compare, the better known one (`against`, the earlier) second."""
+    """Positions of the groups to compare, the better known one (`against`, the earlier) second."""
     if against is None:
         return [(b, a) for a, b in combinations(range(len(names)), 2)]
     if against not in names:
@@ -130,40 +153,8 @@ def _pairs(names: list[str], against: str | None) -> list[tuple[int, int]]:
     return [(i, base) for i in range(len(names)) if i != base]
 
 
-def _say_stores(entries: Sequence[Entry], reporter: Reporter) -> None:
-    stores = {entry.config.data.frames.resolve(): entry.name for entry in reversed(entries)}
+def _say_stores(models: Sequence[Model], reporter: Reporter) -> None:
+    stores = {model.config.data.frames.resolve(): model.name for model in reversed(models)}
     if len(stores) > 1:
         listed = "; ".join(f"{name} {store}" for store, name in stores.items())
         reporter.warn(f"frames are read from {len(stores)} stores, which may hold other pictures: {listed}")
-
-
-def _evaluated(
-    entries: Sequence[Entry],
-    samplers: Sequence[EpisodeSampler],
-    drawn: Sequence[Episodes],
-    device: torch.device,
-    reporter: Reporter,
-    cache: Cache | None,
-    results: Cache | None,
-) -> list[list[ShotResult]]:
-    digests, found = [], []
-    for sampler, some in zip(samplers, drawn, strict=True):
-        digest = EpisodeDigest(sampler)
-        digest.add(some)
-        digests.append(digest.text())
-    try:
-        for entry in entries:
-            options = {"reporter": reporter, "cache": cache, "results": results}
-            found.append(evaluate_entry(entry, samplers, digests, device, **options))
-    except KeyboardInterrupt as stop:
-        hint = "the same command goes on from there" if results else "without --no-cache it would go on from there"
-        raise Interrupted(f"interrupted; {len(found)} of {len(entries)} are evaluated", hint) from stop
-    for entry, results_of in zip(entries, found, strict=True):
-        if [result.digest for result in results_of] != digests:
-            raise RuntimeError(f"{entry.name} was evaluated on other episodes")
-    return found
-
-
-def _adjusted(differences: list[Difference]) -> list[Difference]:
-    adjusted = holm([difference.p for difference in differences])
-    return [replace(d, p_holm=p, tests=len(differences)) for d, p in zip(differences, adjusted, strict=True)]

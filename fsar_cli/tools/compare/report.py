@@ -8,32 +8,34 @@ from pathlib import Path
 import numpy as np
 
 from fsar_cli.engine.statistics.estimates import Estimate
+from fsar_cli.engine.statistics.words import p_value, plus_minus, points, signed
 from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.figures import save_png
 from fsar_cli.render.forest import Mark, Panel, forest
-from fsar_cli.tools.compare.comparison import Comparison
-from fsar_cli.tools.compare.words import notes, p_value, plus_minus, points, sentence, signed, verdict
+from fsar_cli.render.page import Bullets, Grid, Heading, as_markdown
+from fsar_cli.tools.compare.comparison import MethodComparison
+from fsar_cli.tools.compare.words import notes, sentence, verdict
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns, rows."""
 SPARE = 60  # differences a picture has room for
 
 
-def accuracy_table(comparison: Comparison) -> Table:
-    """A row for each number of shots and side."""
+def accuracy_table(comparison: MethodComparison) -> Table:
+    """A row for each number of shots and group."""
     columns = ["task", "method", "accuracy %", "± episodes", "± videos", "± classes"]
     columns += ["± training"] if _grouped(comparison) else []
     rows = []
     for shot, estimates in comparison.scores.items():
-        for side, estimate in zip(comparison.sides, estimates, strict=True):
-            name = side.name if len(side.members) == 1 else f"{side.name}, {len(side.members)} runs"
+        for group, estimate in zip(comparison.groups, estimates, strict=True):
+            name = group.name if len(group.members) == 1 else f"{group.name}, {len(group.members)} runs"
             rows.append([_task(comparison, shot), name, points(estimate.mean), *_widths(comparison, estimate)])
     settings = comparison.settings
     title = f"{settings.episodes:,} episodes of {comparison.videos} videos in {len(comparison.classes)} classes"
     return f"accuracy, the same {title}", columns, rows
 
 
-def difference_table(comparison: Comparison) -> Table:
+def difference_table(comparison: MethodComparison) -> Table:
     """A row for each number of shots and pair."""
     columns = ["task", "difference", "points", "± episodes", "± videos", "± classes"]
     columns += ["± training"] if _grouped(comparison) else []
@@ -48,10 +50,10 @@ def difference_table(comparison: Comparison) -> Table:
     return "paired differences", columns, rows
 
 
-def class_table(comparison: Comparison, shot: int) -> Table:
+def class_table(comparison: MethodComparison, column: int) -> Table:
     """A row for each class, those that differ most first."""
-    shares = comparison.class_accuracies(shot)  # [C, sides]
-    names = [side.name for side in comparison.sides]
+    shares = comparison.class_accuracies(column)  # [C, groups]
+    names = [group.name for group in comparison.groups]
     with np.errstate(invalid="ignore"):
         spans = np.ptp(shares, axis=1)
     rows = []
@@ -59,23 +61,24 @@ def class_table(comparison: Comparison, shot: int) -> Table:
         cells = ["-" if math.isnan(share) else points(share, 1) for share in shares[c]]
         best = "-" if not spans[c] > 0 else f"{points(spans[c], 1)} ({names[int(shares[c].argmax())]})"
         rows.append([comparison.classes[c], *cells, best])
-    return f"{_task(comparison, shot)}: accuracy by class, %", ["class", *names, "largest difference (best)"], rows
+    task = _task(comparison, comparison.settings.shots[column])
+    return f"{task}: accuracy by class, %", ["class", *names, "largest difference (best)"], rows
 
 
-def _task(comparison: Comparison, shot: int) -> str:
+def _task(comparison: MethodComparison, shot: int) -> str:
     return f"{comparison.settings.way}-way {shot}-shot"
 
 
-def _grouped(comparison: Comparison) -> bool:
-    return any(len(side.members) > 1 for side in comparison.sides)
+def _grouped(comparison: MethodComparison) -> bool:
+    return any(len(group.members) > 1 for group in comparison.groups)
 
 
-def _widths(comparison: Comparison, estimate: Estimate) -> list[str]:
+def _widths(comparison: MethodComparison, estimate: Estimate) -> list[str]:
     widths = [estimate.episodes, estimate.videos, estimate.classes]
     return [plus_minus(width) for width in [*widths, *([estimate.training] if _grouped(comparison) else [])]]
 
 
-def document(comparison: Comparison) -> dict[str, object]:
+def document(comparison: MethodComparison) -> dict[str, object]:
     """The comparison as plain values for JSON; shares of 1, half widths of 95 % intervals."""
     settings = comparison.settings
     return {
@@ -84,15 +87,15 @@ def document(comparison: Comparison) -> dict[str, object]:
         "classes": list(comparison.classes), "units": comparison.units,
         "episode_digests": {result.shot: result.digest for result in comparison.results[0]},
         "compared": [
-            {"name": entry.name, "method": entry.config.model.label, "run": str(entry.run.path) if entry.run else None,
-             "changes": list(entry.changes),
+            {"name": model.name, "method": model.config.model.label, "run": str(model.run.path) if model.run else None,
+             "changes": list(model.changes),
              "accuracy": {result.shot: float(result.accuracies.mean()) for result in results}}
-            for entry, results in zip(comparison.entries, comparison.results, strict=True)
+            for model, results in zip(comparison.models, comparison.results, strict=True)
         ],
         "results": [
-            {"shot": shot, "name": side.name, "runs": len(side.members), **_plain(estimate)}
+            {"shot": shot, "name": group.name, "runs": len(group.members), **_plain(estimate)}
             for shot, estimates in comparison.scores.items()
-            for side, estimate in zip(comparison.sides, estimates, strict=True)
+            for group, estimate in zip(comparison.groups, estimates, strict=True)
         ],
         "differences": [
             {"shot": d.shot, "first": d.first, "second": d.second, **_plain(d.estimate), "p": d.p,
@@ -102,11 +105,11 @@ def document(comparison: Comparison) -> dict[str, object]:
         ],
         "per_class": {
             shot: {
-                name: {side.name: None if math.isnan(v) else float(v)
-                       for side, v in zip(comparison.sides, row, strict=True)}
-                for name, row in zip(comparison.classes, comparison.class_accuracies(shot), strict=True)
+                name: {group.name: None if math.isnan(v) else float(v)
+                       for group, v in zip(comparison.groups, row, strict=True)}
+                for name, row in zip(comparison.classes, comparison.class_accuracies(i), strict=True)
             }
-            for shot in comparison.scores
+            for i, shot in enumerate(comparison.scores)
         },
         "notes": list(notes(comparison)),
     }  # fmt: skip
@@ -116,65 +119,60 @@ def _plain(estimate: Estimate) -> dict[str, float | None]:
     return {name if name == "mean" else f"ci95_{name}": value for name, value in asdict(estimate).items()}
 
 
-def tables(comparison: Comparison) -> list[Table]:
+def tables(comparison: MethodComparison) -> list[Table]:
     """All of them, in the order of reading."""
-    by_class = [class_table(comparison, shot) for shot in comparison.scores]
+    by_class = [class_table(comparison, column) for column in range(len(comparison.scores))]
     return [accuracy_table(comparison), difference_table(comparison), *by_class]
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: MethodComparison) -> str:
     """Tables, sentences and notes."""
-    parts = ["# Comparison"]
-    parts += [f"- {sentence(difference, comparison)}" for difference in comparison.differences]
+    blocks = [Bullets([sentence(difference, comparison) for difference in comparison.differences])]
     for title, columns, rows in tables(comparison):
-        lines = [columns, ["---"] * len(columns), *rows]
-        cells = [
-            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
-        ]
-        parts.append(f"\n## {title[0].upper()}{title[1:]}\n\n" + "\n".join(cells))
-    parts.append("\n## What this means\n\n" + "\n".join(f"- {note}" for note in notes(comparison)))
-    return "\n".join(parts).replace("# Comparison\n", "# Comparison\n\n") + "\n"
+        left = columns.index("points" if "points" in columns else "accuracy %") if "task" in columns else 1
+        blocks += [Heading(title[0].upper() + title[1:]), Grid(columns, rows, left=left)]
+    return as_markdown("Comparison", [*blocks, Heading("What this means"), Bullets(list(notes(comparison)))])
 
 
-def write_report(comparison: Comparison, folder: Path) -> list[str]:
+def write_report(comparison: MethodComparison, folder: Path) -> list[str]:
     """Write compare.json, compare.md, compare.png, accuracies.csv, differences.csv, classes.csv and, for each number of
-    shots, episodes-<N>w<K>s.csv with the accuracy of each entry in each episode; returns their names.
+    shots, episodes-<N>w<K>s.csv with the accuracy of each model in each episode; returns their names.
 
     Raises:
         DataError: the picture cannot be written. OSError: another file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = document(comparison)
-    text = json.dumps({"schema": 1, **found}, indent=2) + "\n"
+    plain = document(comparison)
+    text = json.dumps({"schema": 1, **plain}, indent=2) + "\n"
     write_whole(folder / "compare.json", text)
     write_whole(folder / "compare.md", markdown(comparison))
     save_png(picture(comparison), folder / "compare.png")
     for name in ("results", "differences"):
-        rows = found[name]
+        rows = plain[name]
         file = folder / ("accuracies.csv" if name == "results" else "differences.csv")
         write_rows(file, rows[0], [["" if v is None else v for v in row.values()] for row in rows])
     by_class = [
-        [shot, name, side, "" if share is None else share]
-        for shot, classes in found["per_class"].items()
-        for name, sides in classes.items()
-        for side, share in sides.items()
+        [shot, name, group, "" if share is None else share]
+        for shot, classes in plain["per_class"].items()
+        for name, shares in classes.items()
+        for group, share in shares.items()
     ]
     write_rows(folder / "classes.csv", ["shot", "class", "name", "accuracy"], by_class)
     names = ["compare.json", "compare.md", "compare.png", "accuracies.csv", "differences.csv", "classes.csv"]
     for i, shot in enumerate(comparison.scores):
         names.append(f"episodes-{comparison.settings.way}w{shot}s.csv")
         columns = [results[i].accuracies.tolist() for results in comparison.results]
-        heading = ["episode", *[entry.name for entry in comparison.entries]]
+        heading = ["episode", *[model.name for model in comparison.models]]
         write_rows(folder / names[-1], heading, zip(range(comparison.settings.episodes), *columns, strict=True))
     return names
 
 
-def picture(comparison: Comparison) -> np.ndarray:
+def picture(comparison: MethodComparison) -> np.ndarray:
     """Accuracies at the left, differences at the right, uint8 RGB [H, W, 3]."""
     accuracies = [
-        Mark(side.name, shot, estimate.mean, estimate.episodes, estimate.videos)
+        Mark(group.name, shot, estimate.mean, estimate.episodes, estimate.videos)
         for shot, estimates in comparison.scores.items()
-        for side, estimate in zip(comparison.sides, estimates, strict=True)
+        for group, estimate in zip(comparison.groups, estimates, strict=True)
     ]
     differences = [
         Mark(f"{d.first} − {d.second}", d.shot, d.estimate.mean, d.estimate.episodes, d.estimate.videos, d.real)

@@ -2,46 +2,24 @@
 
 from collections.abc import Iterator
 
-from fsar_cli.engine.statistics.estimates import Difference
-from fsar_cli.tools.compare.comparison import Comparison
-
-SMALLEST_SHOWN = 1e-4
-
-
-def points(share: float, digits: int = 2) -> str:
-    """A share as points without sign: 0.0287 -> 2.87."""
-    return f"{abs(100 * share):.{digits}f}"
+from fsar_cli.engine.statistics.estimates import PairedDifference
+from fsar_cli.engine.statistics.words import SMALLEST_SHOWN, p_value, plus_minus, points
+from fsar_cli.tools.compare.comparison import MethodComparison
 
 
-def signed(share: float) -> str:
-    """A difference as points: +2.87, −0.40 (a true minus sign), 0.00."""
-    text = points(share)
-    return text if float(text) == 0 else ("+" if share > 0 else "−") + text
-
-
-def plus_minus(width: float | None) -> str:
-    """Half an interval: ± 0.41; a hyphen where it is not known."""
-    return "-" if width is None else f"± {points(width)}"
-
-
-def p_value(p: float) -> str:
-    """A p value as it is printed: < 0.0001, 0.0312."""
-    return f"< {SMALLEST_SHOWN:.4f}" if p < SMALLEST_SHOWN else f"{p:.4f}"
-
-
-def verdict(difference: Difference) -> str:
+def verdict(difference: PairedDifference) -> str:
     """One or two words for a table."""
     if difference.real:
         return "real"
     return "no difference" if difference.spread == 0 else "cannot tell"
 
 
-def sentence(difference: Difference, comparison: Comparison) -> str:
+def sentence(difference: PairedDifference, comparison: MethodComparison) -> str:
     """What one difference says."""
     return f"{difference.shot}-shot: {_on_these(difference, comparison)}{_on_others(difference, comparison)}"
 
 
-def _on_these(difference: Difference, comparison: Comparison) -> str:
+def _on_these(difference: PairedDifference, comparison: MethodComparison) -> str:
     """Whether the episodes tell the two apart."""
     mean, episodes = difference.estimate.mean, comparison.settings.episodes
     first, second = difference.first, difference.second
@@ -59,7 +37,7 @@ def _on_these(difference: Difference, comparison: Comparison) -> str:
     return f"{told}; about {_round(difference.needed):,} episodes would be needed to find a difference of this size"
 
 
-def _on_others(difference: Difference, comparison: Comparison) -> str:
+def _on_others(difference: PairedDifference, comparison: MethodComparison) -> str:
     """Whether that holds for other videos, and over training runs."""
     estimate, text = difference.estimate, ""
     size = abs(estimate.mean)
@@ -73,8 +51,8 @@ def _on_others(difference: Difference, comparison: Comparison) -> str:
         else:
             text = f"; with {other} of these classes ± {points(estimate.videos)}: for them it is not sure"
     if estimate.training is not None:
-        found = "more" if size > estimate.training else "no more"
-        text += f"; between training runs ± {points(estimate.training)}: {found} than seeds explain"
+        more = "more" if size > estimate.training else "no more"
+        text += f"; between training runs ± {points(estimate.training)}: {more} than seeds explain"
     return text
 
 
@@ -84,7 +62,7 @@ def _round(number: int) -> int:
     return -(-number // unit) * unit
 
 
-def notes(comparison: Comparison) -> Iterator[str]:
+def notes(comparison: MethodComparison) -> Iterator[str]:
     """What the intervals mean and what none of them covers."""
     tests, settings = len(comparison.differences), comparison.settings
     yield (
@@ -99,11 +77,11 @@ def notes(comparison: Comparison) -> Iterator[str]:
         yield f"± classes: not to be told, as each episode holds all {settings.way} classes."
     else:
         yield "± classes: other classes, too (jackknife over classes)."
-    if all(len(side.members) == 1 or not side.trained for side in comparison.sides):
+    if all(len(group.members) == 1 or not group.trained for group in comparison.groups):
         yield (
             "Each was trained once: nothing here says how much another training seed would change. Train several seeds,"
             " give all runs and --group method."
         )
     else:
-        runs = ", ".join(f"{side.name} {len(side.members)}" for side in comparison.sides if side.trained)
+        runs = ", ".join(f"{group.name} {len(group.members)}" for group in comparison.groups if group.trained)
         yield f"± training: other training seeds (t interval over the runs: {runs}); -: a single run."

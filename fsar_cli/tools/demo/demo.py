@@ -98,14 +98,14 @@ def run_demo(
         trainer.run()
         method = load_method(trainer.folder, config)
     with steps.step("eval", "fsar eval --shots 1 --shots 5"):
-        trained, bank = evaluate(method, config, device, reporter=reporter)
+        trained = evaluate(method, config, device, reporter=reporter)
         write_results(trained, config, trainer.folder.path / "eval")
         plain = config.model_copy(update={"model": config.model.model_copy(update={"method": "prototype"})})
-        untrained, _ = evaluate(build_method(plain).eval(), plain, device, reporter=reporter)
+        untrained = evaluate(build_method(plain).eval(), plain, device, reporter=reporter)
     videos = [config.data.videos / name / f"{name}_0001.mp4" for name in DRAWN]
     with steps.step("visualize-regions", f"fsar visualize-regions {videos[0]}"):
         pictures = [visualize(method, config, v, out / "regions" / v.stem, device, title=v.stem) for v in videos]
-    hits = compare_regions(bank.boxes, actor_boxes(config, out, bank.videos))
+    hits = compare_regions(trained.bank.boxes, actor_boxes(config, out, trained.bank.videos))
     return DemoResult(out, trainer.folder.path, trained, untrained, hits, pictures, steps.seconds)
 
 

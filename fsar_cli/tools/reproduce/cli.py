@@ -8,8 +8,8 @@ import typer
 from fsar_cli.cli.options import Device, Json, Quiet, Set, Verbose
 
 if TYPE_CHECKING:
-    from fsar_cli.tools.reproduce.cost import Estimate
-    from fsar_cli.tools.reproduce.plan import Plan
+    from fsar_cli.tools.reproduce.plan import TablePlan
+    from fsar_cli.tools.reproduce.work import Reproduction, RunResults
 
 
 def reproduce(
@@ -27,7 +27,7 @@ def reproduce(
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Training runs of each row, with seeds of their own.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of runs and results; the same for all tables.")] = Path("reproduce"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and what they will take.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and what is left to do.")] = False,
     assignments: Set = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -44,21 +44,34 @@ def reproduce(
     """
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.engine.device import resolve_device
-    from fsar_cli.tools.reproduce.grounds import find_grounds
-    from fsar_cli.tools.reproduce.tables import FIGURES, check_name
-    from fsar_cli.tools.reproduce.work import Team, Workshop
+    from fsar_cli.errors import UsageError
+    from fsar_cli.tools.reproduce.data import find_data
+    from fsar_cli.tools.reproduce.pictures import figure_plan
+    from fsar_cli.tools.reproduce.plan import make_plan
+    from fsar_cli.tools.reproduce.recipes import RECIPES
+    from fsar_cli.tools.reproduce.tables import FIGURES, TABLES, check_name
+    from fsar_cli.tools.reproduce.work import Reproduction, device_of, ranks
 
     check_name(name)
-    team = Team.from_environment()
-    reporter = ConsoleReporter(quiet or as_json or team.rank > 0, verbose)
-    target = resolve_device(team.device(device), reporter)
+    if name in FIGURES and seeds > 1:
+        raise UsageError(f"--seeds {seeds} has no meaning for a figure", "figures are drawn with one training run")
+    changes, follows = changes_of(assignments), ranks()[0] > 0
+    reporter = ConsoleReporter(quiet or as_json or follows, verbose)
+    target = resolve_device(device_of(device), reporter)
     out.mkdir(parents=True, exist_ok=True)
-    grounds = find_grounds(tuple(datasets or ()), quick, out, reporter)
-    shop = Workshop(out, target, reporter, team)
+    data = find_data(tuple(datasets or ()), quick, out, reporter)
     if name in FIGURES:
-        _figure(name, grounds, quick, seeds, assignments, shop, dry_run, as_json)
+        plan = figure_plan(name, data, quick, changes)
     else:
-        _table(name, grounds, quick, seeds, assignments, shop, dry_run, as_json)
+        plan = make_plan(TABLES[name], RECIPES[TABLES[name].quick if quick else "paper"], data, seeds, changes)
+    place = Reproduction(out, target, reporter)
+    _announce(plan, place)
+    if dry_run:
+        _show_plan(plan, place, as_json)
+        return
+    made = place.make(plan)
+    if not follows:  # one process writes the table
+        (_write_figure if name in FIGURES else _write_table)(name, plan, place, made, as_json)
 
 
 def changes_of(assignments: list[str] | None) -> dict[str, object]:
@@ -66,29 +79,53 @@ def changes_of(assignments: list[str] | None) -> dict[str, object]:
     from fsar_cli.config import flatten
     from fsar_cli.settings import resolve
 
-    found = resolve(base={}, assignments=assignments)
-    values = flatten(found.config.model_dump())
-    return {key: values[key] for key, origin in found.origins.items() if origin.startswith(("environment", "--set"))}
+    given = resolve(base={}, assignments=assignments)
+    values = flatten(given.config.model_dump())
+    return {key: values[key] for key, origin in given.origins.items() if origin.startswith(("environment", "--set"))}
 
 
-def _table(name: str, grounds, quick: bool, seeds: int, assignments, shop, dry_run: bool, as_json: bool) -> None:
+def _announce(plan: "TablePlan", place: "Reproduction") -> None:
+    """Say what is to be done."""
+    for label, why in plan.skipped.items():
+        place.reporter.warn(f"{label} is left out: {why}")
+    left = [run for run in plan.runs if "train" in place.state(run).split()]
+    tests = sum(len(plan.shots(run, ground)) for run in plan.runs for ground in plan.grounds)
+    place.reporter.log(plan.words)
+    place.reporter.log(
+        f"{len(left)} of {len(plan.runs)} runs are to be trained, {tests} evaluations to be made or found"
+    )
+
+
+def _show_plan(plan: "TablePlan", place: "Reproduction", as_json: bool) -> None:
+    from fsar_cli.cli.output import print_json, stdout, table
+
+    rows = [
+        {
+            "rows": plan.labels(run), "method": run.config.model.label,
+            "trained_on": run.ground.train.name if run.trained else "-",
+            "tested_on": [f"{g.name} {shot}-shot" for g in plan.grounds for shot in plan.shots(run, g)],
+            "iterations": run.config.train.iterations if run.trained else 0, "seed": run.config.train.seed,
+            "to_do": place.state(run), "run": f"runs/{run.digest}",
+        }
+        for run in plan.runs
+    ]  # fmt: skip
+    if as_json:
+        what = {"table": plan.table.name, "recipe": plan.recipe.name, "skipped": plan.skipped, "runs": rows}
+        print_json({"command": "reproduce", "dry_run": True, **what})
+        return
+    columns = {"rows": "rows", "trained_on": "trained on", "tested_on": "tested on", "iterations": "episodes",
+               "to_do": "to do", "run": "run"}  # fmt: skip
+    cells = [[", ".join(row[k]) if isinstance(row[k], list) else row[k] or "none" for k in columns] for row in rows]
+    title = f"dry run of {plan.table.name}: nothing was made"
+    stdout.print(table(title, list(columns.values()), cells, right=("episodes",)))
+
+
+def _write_table(name: str, plan: "TablePlan", place: "Reproduction", made: "RunResults", as_json: bool) -> None:
     from fsar_cli.cli.output import print_json
     from fsar_cli.tools.reproduce.outcome import gather
-    from fsar_cli.tools.reproduce.plan import make_plan
-    from fsar_cli.tools.reproduce.recipes import RECIPES
-    from fsar_cli.tools.reproduce.report import Report
-    from fsar_cli.tools.reproduce.tables import TABLES
+    from fsar_cli.tools.reproduce.report import TableReport
 
-    table = TABLES[name]
-    plan = make_plan(table, RECIPES[table.quick if quick else "paper"], grounds, seeds, changes_of(assignments))
-    for label, why in plan.skipped.items():
-        shop.reporter.warn(f"{label} is left out: {why}")
-    if not _announce(plan, shop, dry_run, as_json):
-        return
-    failures = shop.run(plan)
-    if shop.team.rank:
-        return
-    report = Report(plan, gather(plan, shop, failures), shop)
+    report = TableReport(plan, gather(plan, made), place)
     files = report.write()
     if as_json:
         print_json({"command": "reproduce", "files": [str(file) for file in files], **report.document()})
@@ -96,69 +133,6 @@ def _table(name: str, grounds, quick: bool, seeds: int, assignments, shop, dry_r
         _show(report, files)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
-
-
-def _announce(plan: "Plan", shop, dry_run: bool, as_json: bool) -> bool:
-    """Say what is to be done and what it takes; whether to go on."""
-    from fsar_cli.tools.reproduce.cost import Estimator
-
-    if shop.team.rank:
-        return not dry_run
-    shop.reporter.log(plan.words)
-    estimates = Estimator(shop).plan(plan)
-    if dry_run:
-        _show_plan(plan, estimates, shop, as_json)
-        return False
-    left = [estimate for estimate in estimates if estimate.missing]
-    if left:
-        shop.reporter.log(f"{len(left)} of {len(estimates)} runs are to be made, about {_total(estimates, shop)}")
-    return True
-
-
-def _total(estimates: "list[Estimate]", shop) -> str:
-    from fsar_cli.tools.reproduce.cost import total
-
-    return duration(total(estimates) / shop.team.world)
-
-
-def duration(seconds: float) -> str:
-    """Roughly: 40 s, 12 min, 3.5 h, 2.1 days."""
-    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.{0 if unit == 'min' else 1}f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _show_plan(plan: "Plan", estimates: "list[Estimate]", shop, as_json: bool) -> None:
-    from fsar_cli.cli.output import print_json, stdout, table
-
-    rows = [_planned(plan, estimate, shop) for estimate in estimates]
-    if as_json:
-        seconds = sum(row["seconds"] or 0 for row in rows)
-        what = {"table": plan.table.name, "recipe": plan.recipe.name, "skipped": plan.skipped, "runs": rows}
-        print_json({"command": "reproduce", "dry_run": True, **what, "seconds": seconds})
-        return
-    cells = [
-        [", ".join(row["rows"]), row["trained_on"], ", ".join(row["tested_on"]), row["iterations"] or "none",
-         ", ".join(row["missing"]) or "finished",
-         row["reason"] or ("-" if not row["missing"] else duration(row["seconds"])), row["run"]]
-        for row in rows
-    ]  # fmt: skip
-    columns = ["rows", "trained on", "tested on", "episodes", "to do", "about", "run"]
-    stdout.print(table(f"dry run of {plan.table.name}: nothing was made", columns, cells, right=("episodes", "about")))
-    stdout.print(f"in all about {_total(estimates, shop)} on this machine", markup=False)
-
-
-def _planned(plan: "Plan", estimate: "Estimate", shop) -> dict[str, object]:
-    job = estimate.job
-    return {
-        "rows": list(dict.fromkeys(cell.row.label for cell in plan.cells if job in cell.jobs)),
-        "method": job.config.model.label, "trained_on": job.ground.train.name if job.trained else "-",
-        "tested_on": [f"{trial.ground.name} {shot}-shot" for trial, shot in plan.tests(job)],
-        "iterations": job.config.train.iterations if job.trained else 0, "seed": job.config.train.seed,
-        "missing": list(estimate.missing), "seconds": estimate.seconds, "reason": estimate.reason,
-        "run": f"runs/{job.digest}",
-    }  # fmt: skip
 
 
 def _show(report, files: list[Path]) -> None:
@@ -179,23 +153,14 @@ def _show(report, files: list[Path]) -> None:
     stdout.print(f"written: {', '.join(str(file) for file in files)}", markup=False)
 
 
-def _figure(name: str, grounds, quick: bool, seeds: int, assignments, shop, dry_run: bool, as_json: bool) -> None:
+def _write_figure(name: str, plan: "TablePlan", place: "Reproduction", made: "RunResults", as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout
-    from fsar_cli.errors import DataError, UsageError
-    from fsar_cli.tools.reproduce.pictures import draw, figure_plan
+    from fsar_cli.errors import DataError
+    from fsar_cli.tools.reproduce.pictures import draw
 
-    if seeds > 1:
-        raise UsageError(f"--seeds {seeds} has no meaning for a figure", "figures are drawn with one training run")
-    plan = figure_plan(name, grounds, quick, changes_of(assignments))
-    if not _announce(plan, shop, dry_run, as_json):
-        return
-    failures = shop.run(plan)
-    if shop.team.rank:
-        return
-    if failures:
-        first = next(iter(failures.values()))
-        raise DataError(f"{name} needs a run that failed: {first.message}")
-    figure = draw(name, plan, shop)
+    for failure in made.failures.values():
+        raise DataError(f"{name} needs a run that failed: {failure.message}")
+    figure = draw(name, plan, place, made)
     if as_json:
         print_json({"command": "reproduce", "figure": name, "files": list(map(str, figure.files)), **figure.document})
         return

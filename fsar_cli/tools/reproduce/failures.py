@@ -14,7 +14,7 @@ from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import motion_energy
 from fsar_cli.engine.results import mean_and_ci
-from fsar_cli.tools.compare.words import plus_minus, points, signed
+from fsar_cli.engine.statistics.words import plus_minus, points, signed
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,14 @@
 """What a plan came to: accuracy of each cell, paired differences between rows, and whether the paper's order shows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from fsar_cli.engine.results import ShotResult
-from fsar_cli.engine.statistics.estimates import Difference, Estimate, Means
-from fsar_cli.engine.statistics.jackknife import video_units
-from fsar_cli.engine.statistics.paired import holm
+from fsar_cli.engine.statistics.estimates import Estimate, PairedDifference
 from fsar_cli.errors import FsarError
-from fsar_cli.tools.compare.comparison import Comparison, Side
-from fsar_cli.tools.reproduce.jobs import Trial
-from fsar_cli.tools.reproduce.plan import Cell, Plan
-from fsar_cli.tools.reproduce.tables import Table, expected
-from fsar_cli.tools.reproduce.work import Failure, Workshop
+from fsar_cli.tools.compare.comparison import MethodComparison, ModelGroup, compared
+from fsar_cli.tools.reproduce.plan import Ground, TablePlan
+from fsar_cli.tools.reproduce.tables import PaperTable, expected
+from fsar_cli.tools.reproduce.work import RunResults
 
 ROUNDING = 1e-9  # a mean of shares such as 1/3 that cancel is not quite zero
 
@@ -23,7 +17,7 @@ ROUNDING = 1e-9  # a mean of shares such as 1/3 that cancel is not quite zero
 class Step:
     """A difference beside the paper's direction of it."""
 
-    difference: Difference
+    difference: PairedDifference
     expected: int | None
     """1: the paper has the first ahead, -1 the second, 0 neither; None: it does not tell."""
     paper: float | None
@@ -41,98 +35,70 @@ class Step:
 class Column:
     """One data set at one number of shots."""
 
-    trial: Trial
+    ground: Ground
     shot: int
-    scores: dict[str, Estimate] = field(default_factory=dict)
-    """By label of the row."""
     results: dict[str, list[ShotResult]] = field(default_factory=dict)
-    """By label, one for each seed."""
-    failed: dict[str, Failure] = field(default_factory=dict)
+    """By label of the row, one for each seed."""
+    failed: dict[str, FsarError] = field(default_factory=dict)
     """Label -> why it has no score."""
     steps: list[Step] = field(default_factory=list)
-    comparison: Comparison | None = None
+    comparison: MethodComparison | None = None
+
+    @property
+    def scores(self) -> dict[str, Estimate]:
+        """By label."""
+        return dict(zip(self.results, self.comparison.scores[self.shot], strict=True)) if self.comparison else {}
 
     @property
     def best(self) -> str | None:
         """Label of the highest accuracy."""
         return max(self.scores, key=lambda label: self.scores[label].mean) if self.scores else None
 
-    def published(self, table: Table, label: str) -> float | None:
+    def published(self, table: PaperTable, label: str) -> float | None:
         """The paper's number."""
-        return table.row(label).published(self.trial.ground.paper, self.shot)
+        return table.row(label).published(self.ground.paper, self.shot)
 
 
-def gather(plan: Plan, shop: Workshop, failures: dict[str, Failure]) -> list[Column]:
-    """The columns of a table whose jobs have been done.
-
-    Args:
-        failures: of jobs, by digest.
-    """
-    return [_column(plan, shop, failures, trial, shot) for trial in plan.trials for shot in trial.settings.shots]
+def gather(plan: TablePlan, made: RunResults) -> list[Column]:
+    """The columns of a table whose runs have been made."""
+    return [_column(plan, made, ground, shot) for ground in plan.grounds for shot in ground.settings.shots]
 
 
-def _column(plan: Plan, shop: Workshop, failures: dict[str, Failure], trial: Trial, shot: int) -> Column:
-    column = Column(trial, shot)
-    for (label, name), error in plan.refused.items():
-        if name == trial.ground.name:
-            column.failed[label] = Failure(error.message, error.exit_code)
+def _column(plan: TablePlan, made: RunResults, ground: Ground, shot: int) -> Column:
+    column, groups, results = Column(ground, shot), [], []
+    column.failed = {label: error for (label, name), error in plan.refused.items() if name == ground.name}
     for cell in plan.cells:
-        if cell.trial is trial and cell.shot == shot:
-            _fill(column, cell, plan, shop, failures)
-    if column.results:
-        _compare(column, plan)
+        if cell.ground is not ground or cell.shot != shot:
+            continue
+        label, broken = cell.row.label, [made.failures[r.digest] for r in cell.runs if r.digest in made.failures]
+        if broken:
+            column.failed[label] = broken[0]
+            continue
+        column.results[label] = [made.results[run.digest, ground.name, shot] for run in cell.runs]
+        members = tuple(range(len(results), len(results) + len(cell.runs)))
+        groups.append(ModelGroup(label, members, any(run.trained for run in cell.runs)))
+        results += [[result] for result in column.results[label]]
+    if groups:
+        labels = list(column.results)
+        pairs = [(labels.index(a), labels.index(b)) for a, b in plan.table.pairs if a in labels and b in labels]
+        column.comparison = compared(groups, results, [ground.lists[shot]], ground.settings, ground.groups, pairs)
+        column.steps = [_step(column, plan.table, difference) for difference in column.comparison.differences]
     return column
 
 
-def _fill(column: Column, cell: Cell, plan: Plan, shop: Workshop, failures: dict[str, Failure]) -> None:
-    broken = next((failures[job.digest] for job in cell.jobs if job.digest in failures), None)
-    try:
-        if broken is None:
-            column.results[cell.row.label] = [shop.result(plan, job, cell.trial, cell.shot) for job in cell.jobs]
-    except FsarError as error:
-        broken = Failure(error.message, error.exit_code)
-    if broken is not None:
-        column.failed[cell.row.label] = broken
-
-
-def _compare(column: Column, plan: Plan) -> None:
-    trial, shot, labels = column.trial, column.shot, list(column.results)
-    sampler = trial.samplers[shot]
-    units = video_units(sampler.labels, trial.groups)
-    right = [np.array([r.right.sum(1) for r in found]) for found in column.results.values()]
-    trained = {cell.row.label: any(job.trained for job in cell.jobs) for cell in plan.cells}
-    means = Means(right, sampler.way * sampler.queries, [trained[name] for name in labels], trial.drawn[shot],
-                  sampler.labels, units)  # fmt: skip
-    scores = means.scores()
-    column.scores = dict(zip(labels, scores, strict=True))
-    pairs = [(labels.index(a), labels.index(b)) for a, b in plan.table.pairs if a in labels and b in labels]
-    differences = _adjusted(means.differences(pairs, labels, shot)) if pairs else []
-    sides = [Side(name, (i,), trained[name]) for i, name in enumerate(labels)]
-    column.comparison = Comparison(
-        [], sides, trial.settings, units.name, len(trial.groups), sampler.classes, list(column.results.values()),
-        {shot: scores}, differences,
-    )  # fmt: skip
-    column.steps = [_step(column, plan.table, difference) for difference in differences]
-
-
-def _adjusted(differences: Sequence[Difference]) -> list[Difference]:
-    adjusted = holm([difference.p for difference in differences])
-    return [replace(d, p_holm=p, tests=len(differences)) for d, p in zip(differences, adjusted, strict=True)]
-
-
-def _step(column: Column, table: Table, difference: Difference) -> Step:
+def _step(column: Column, table: PaperTable, difference: PairedDifference) -> Step:
     first, second = difference.first, difference.second
     one, other = column.published(table, first), column.published(table, second)
     paper = None if one is None or other is None else one - other
-    direction = expected(table, first, second, column.trial.ground.paper, column.shot)
+    direction = expected(table, first, second, column.ground.paper, column.shot)
     return Step(difference, direction, paper)
 
 
-def order_in_words(table: Table, column: Column) -> str:
+def order_in_words(table: PaperTable, column: Column) -> str:
     """Whether the paper's order of rows shows in a column."""
     steps = column.steps
     if table.steps:  # of the pairs only neighbours make the order
-        labels = [row.label for row in table.rows if row.label in column.scores]
+        labels = [row.label for row in table.rows if row.label in column.results]
         neighbours = set(zip(labels[1:], labels, strict=False))
         steps = [s for s in steps if (s.difference.first, s.difference.second) in neighbours]
     told = [step for step in steps if step.agrees is not None]
@@ -140,7 +106,7 @@ def order_in_words(table: Table, column: Column) -> str:
         return "nothing to hold against the paper"
     alike = [step for step in told if step.agrees]
     sure = sum(step.difference.real for step in alike)
-    order = " < ".join(row.label for row in table.rows if row.label in column.scores)
+    order = " < ".join(row.label for row in table.rows if row.label in column.results)
     if table.steps:
         verdict = "does not appear" if len(alike) < len(told) else "appears"
         verdict += " in the means alone" if verdict == "appears" and sure < len(told) else ""
@@ -156,5 +122,5 @@ def order_in_words(table: Table, column: Column) -> str:
     return text
 
 
-def _pair(difference: Difference) -> str:
+def _pair(difference: PairedDifference) -> str:
     return f"{difference.first} − {difference.second} {100 * difference.estimate.mean:+.2f}".replace("-", "−")

@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from fsar_cli.engine.dataset import DataSet
 from fsar_cli.engine.motion import motion_energy
 from fsar_cli.files import write_whole
 from fsar_cli.render.figures import Strip, heat_figure, save_png, strips
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Illustration, Text, as_html, as_markdown
 from fsar_cli.tools.demo.hits import compare_regions
 from fsar_cli.tools.reproduce.failures import by_margin, by_size, gap_in_words, support_margins, target_sizes
-from fsar_cli.tools.reproduce.grounds import Ground
-from fsar_cli.tools.reproduce.plan import Plan, make_plan
+from fsar_cli.tools.reproduce.plan import TablePlan, make_plan
 from fsar_cli.tools.reproduce.recipes import RECIPES
 from fsar_cli.tools.reproduce.repeat import commands_of
-from fsar_cli.tools.reproduce.seen import Seen, see, video_shares
-from fsar_cli.tools.reproduce.tables import COMPLETE, COMPLETE_NUMBERS, FIGURES, OURS, Row, Table
-from fsar_cli.tools.reproduce.work import Workshop
+from fsar_cli.tools.reproduce.tables import COMPLETE, COMPLETE_NUMBERS, FIGURES, OURS, PaperRow, PaperTable
+from fsar_cli.tools.reproduce.tested import TestedVideos, see, video_shares
+from fsar_cli.tools.reproduce.work import Reproduction, RunResults
 
 CLASSES_SHOWN, FAILURES_SHOWN, HEAT_MAPS = 5, 5, 3
 EPISODES_OF_MARGINS = 1000
@@ -45,41 +45,44 @@ class Figure:
     document: dict[str, object] = field(default_factory=dict)
 
 
-def figure_plan(name: str, grounds: list[Ground], quick: bool, changes: Mapping[str, Any]) -> Plan:
+def figure_plan(name: str, data: list[tuple[DataSet, DataSet]], quick: bool, changes: Mapping[str, Any]) -> TablePlan:
     """The one run that a figure needs: trained with the most shots; for figure 9, whose support sets are single clips,
     with the fewest."""
-    row = Row(OURS, COMPLETE, COMPLETE_NUMBERS, source="2025")
+    row = PaperRow(OURS, COMPLETE, COMPLETE_NUMBERS, source="2025")
     plan = make_plan(
-        Table(name, FIGURES[name], (row,), (), steps=False, quick="whole"),
-        RECIPES["whole" if quick else "paper"], grounds, 1, changes,
+        PaperTable(name, FIGURES[name], (row,), (), steps=False, quick="whole"),
+        RECIPES["whole" if quick else "paper"], data, 1, changes,
     )  # fmt: skip
     for error in plan.refused.values():
         raise error
     pick = min if name == "figure9" else max
-    plan.cells = [c for c in plan.cells if c.shot == pick(c.trial.settings.shots)]
+    plan.cells = [c for c in plan.cells if c.shot == pick(c.ground.settings.shots)]
     return plan
 
 
-def draw(name: str, plan: Plan, shop: Workshop) -> Figure:
+def draw(name: str, plan: TablePlan, place: Reproduction, made: RunResults) -> Figure:
     """Draw a figure on each ground of a plan whose run is finished; writes PNG, Markdown, HTML and JSON."""
     figure = Figure()
     for cell in plan.cells:
         quick = "" if plan.recipe.faithful else "-quick"
-        stem = f"{name}-{cell.trial.ground.name}{quick}"
-        seen = see(cell, shop)
-        blocks, document = DRAWN[name](seen, shop.out / stem)
-        title = f"Figure {name.removeprefix('figure')}: {FIGURES[name]} ({cell.trial.ground.title})"
+        stem = f"{name}-{cell.ground.name}{quick}"
+        seen = see(cell, place, made)
+        blocks, document = DRAWN[name](seen, place.out / stem)
+        title = f"Figure {name.removeprefix('figure')}: {FIGURES[name]} ({cell.ground.title})"
         document = {"recipe": plan.recipe.name, "words": plan.words, **document}
         head = Text(plan.words, notice=not plan.recipe.faithful)
-        tail = [Heading("To repeat it"), Bullets(commands_of(plan, cell.jobs[0], shop.out, cell), code=True)]
+        tail = [
+            Heading("To repeat it"),
+            Bullets(commands_of(cell.runs[0], place.out, cell.ground, [cell.shot]), code=True),
+        ]
         page = [head, *blocks, *tail]
-        write_whole(shop.out / f"{stem}.md", as_markdown(title, page))
-        write_whole(shop.out / f"{stem}.html", as_html(title, page))
-        write_whole(shop.out / f"{stem}.json", json.dumps({"schema": 1, **document}, indent=2) + "\n")
-        pictures = [shop.out / block.file for block in blocks if isinstance(block, Illustration)]
-        figure.files += [*pictures, *[shop.out / f"{stem}.{ending}" for ending in ("md", "html", "json")]]
+        write_whole(place.out / f"{stem}.md", as_markdown(title, page))
+        write_whole(place.out / f"{stem}.html", as_html(title, page))
+        write_whole(place.out / f"{stem}.json", json.dumps({"schema": 1, **document}, indent=2) + "\n")
+        pictures = [place.out / block.file for block in blocks if isinstance(block, Illustration)]
+        figure.files += [*pictures, *[place.out / f"{stem}.{ending}" for ending in ("md", "html", "json")]]
         figure.lines += [title, *[block.text for block in page if isinstance(block, Text)]]
-        figure.document[cell.trial.ground.name] = document
+        figure.document[cell.ground.name] = document
     return figure
 
 
@@ -87,7 +90,7 @@ def _shown_classes(classes: tuple[str, ...], count: int) -> list[int]:
     return np.unique(np.linspace(0, len(classes) - 1, min(count, len(classes))).round().astype(int)).tolist()
 
 
-def _first_right(seen: Seen, cls: int) -> int:
+def _first_right(seen: TestedVideos, cls: int) -> int:
     """The first video of a class that is recognised most of the time; else the first."""
     share = video_shares(seen)
     members = np.flatnonzero(seen.labels == cls)
@@ -100,7 +103,7 @@ def _save(picture: np.ndarray, path: Path, caption: str) -> Illustration:
     return Illustration(path.name, caption)
 
 
-def _figure6(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
+def _figure6(seen: TestedVideos, stem: Path) -> tuple[list[Block], dict]:
     chosen = {seen.classes[c]: _first_right(seen, c) for c in _shown_classes(seen.classes, CLASSES_SHOWN)}
     clips = [Strip(name, seen.frames(v), seen.regions(v)) for name, v in chosen.items()]
     picture = _save(strips(clips, "key regions"), stem.with_suffix(".png"), "Key regions (red) of test clips.")
@@ -117,7 +120,7 @@ def _figure6(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
     return [picture, Text(words), Grid(["box", "share of the motion", *known], rows)], document
 
 
-def _hit(seen: Seen, name: str) -> list[str]:
+def _hit(seen: TestedVideos, name: str) -> list[str]:
     actors = seen.actors()
     if actors is None:
         return []
@@ -125,7 +128,7 @@ def _hit(seen: Seen, name: str) -> list[str]:
     return [f"{100 * hits[name].hit:.1f}" if name in hits else "-"]
 
 
-def _figure7(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
+def _figure7(seen: TestedVideos, stem: Path) -> tuple[list[Block], dict]:
     side, blocks, document = seen.reader.clip.size, [], {"shown": {}}
     for number, cls in enumerate(_shown_classes(seen.classes, HEAT_MAPS), 1):
         video, name = _first_right(seen, cls), seen.classes[cls]
@@ -135,11 +138,11 @@ def _figure7(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
         path = stem.with_name(f"{stem.name}-{number}.png")
         blocks.append(_save(heat, path, f"{name}: key region, map before the relation, weights after it."))
         document["shown"][name] = seen.videos[video]
-    found = np.array([pair for pair in _on_motion(seen) if not np.isnan(pair).any()])  # [V,2]
-    if not len(found):
+    under = np.array([pair for pair in _on_motion(seen) if not np.isnan(pair).any()])  # [V,2]
+    if not len(under):
         return [*blocks, Text("Nothing moves in the test videos.")], document
-    before, after = found.mean(0).tolist()
-    gain = float((found[:, 1] > found[:, 0]).mean())
+    before, after = under.mean(0).tolist()
+    gain = float((under[:, 1] > under[:, 0]).mean())
     document |= {"motion_under_map": {"before": before, "after": after}, "share_of_videos_raised": gain}
     words = (
         f"Motion under the map, against its mean over the picture (1.00): {before:.2f} before the relation, "
@@ -148,7 +151,7 @@ def _figure7(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
     return [*blocks, Text(words)], document
 
 
-def _on_motion(seen: Seen) -> Iterator[tuple[float, float]]:
+def _on_motion(seen: TestedVideos) -> Iterator[tuple[float, float]]:
     """How much more than the mean motion lies under the map's weights, before and after the relation."""
     for video in range(len(seen.videos)):
         energy = motion_energy(torch.from_numpy(seen.frames(video)).unsqueeze(0))[0]  # [T,S,S]
@@ -164,7 +167,7 @@ def _ratio(weights: np.ndarray, motion: np.ndarray) -> float:
     return float((weights * motion).sum() / weights.sum() / motion.mean())
 
 
-def _figure8(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
+def _figure8(seen: TestedVideos, stem: Path) -> tuple[list[Block], dict]:
     actors = seen.actors()
     sizes, how = target_sizes(seen.reader, seen.videos, actors)
     share = video_shares(seen)
@@ -186,9 +189,9 @@ def _figure8(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
     return [picture, Text(words), Grid(["targets", "size, % of the side", "videos", "accuracy, %"], rows)], document
 
 
-def _figure9(seen: Seen, stem: Path) -> tuple[list[Block], dict]:
+def _figure9(seen: TestedVideos, stem: Path) -> tuple[list[Block], dict]:
     cell = seen.cell
-    sampler, few = cell.trial.samplers[cell.shot], min(EPISODES_OF_MARGINS, len(seen.right))
+    sampler, few = cell.ground.lists[cell.shot].sampler, min(EPISODES_OF_MARGINS, len(seen.right))
     drawn = sampler.batch(0, few)
     margins = support_margins(seen.method, seen.bank, sampler, drawn, seen.device)  # [E]
     accuracies = seen.right[:few].mean(1)

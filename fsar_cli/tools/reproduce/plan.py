@@ -1,37 +1,155 @@
-"""All that a table takes: its rows as configurations, and which jobs and trials each of its cells needs."""
+"""All that a table takes: which runs its cells need, and the episodes they are tested on.
 
+A run is the same run in every table, so what one has trained another finds: its name is a digest of clips, model,
+episodes, optimiser, training settings, the training videos and the weights to start from; not of where results go, nor
+of how many processes load frames.
+"""
+
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
+from fsar_cli.config import Config, DataConfig, EvalConfig, validate
+from fsar_cli.core.build import build_method
 from fsar_cli.core.methods import METHODS
+from fsar_cli.data.episodes import EpisodeList
+from fsar_cli.engine.dataset import DataSet
+from fsar_cli.engine.evaluate import episode_lists
 from fsar_cli.errors import FsarError
 from fsar_cli.settings import resolve
-from fsar_cli.tools.reproduce.grounds import Ground
-from fsar_cli.tools.reproduce.jobs import Job, Trial, make_job
 from fsar_cli.tools.reproduce.recipes import Recipe
-from fsar_cli.tools.reproduce.tables import Row, Table
+from fsar_cli.tools.reproduce.tables import PAPER_SETS, PaperRow, PaperTable
+
+LENGTH = 16  # hex digits of a digest in names
+PASSING = {"workers", "frame_cache", "log_every", "checkpoint_every"}
+"""Training settings that change nothing of what is learnt."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Trained on one data set, tested on the same or another."""
+
+    train: DataSet
+    test: DataSet
+    data: DataConfig
+    """Of the tested one."""
+    settings: EvalConfig
+
+    @property
+    def name(self) -> str:
+        """The tested data set's."""
+        return self.test.name
+
+    @property
+    def paper(self) -> str | None:
+        """Which of the paper's data sets it is; None: another."""
+        return self.name if self.name in PAPER_SETS else None
+
+    @property
+    def title(self) -> str:
+        """As a column is headed."""
+        return PAPER_SETS.get(self.name, self.name)
+
+    @cached_property
+    def lists(self) -> dict[int, EpisodeList]:
+        """The test episodes by number of shots. Raises DataError where they cannot be drawn."""
+        return dict(zip(self.settings.shots, episode_lists(self.settings, self.test.splits), strict=True))
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """Group of each test video."""
+        return [video.group for video in self.test.splits.videos(self.settings.split)]
+
+    @cached_property
+    def learnt_from(self) -> str:
+        """SHA-256 (hex) of the training and validation videos: class, id, group and pictures."""
+        digest = hashlib.sha256()
+        for split, video in self.train.splits.rows:
+            if split in ("train", "val"):
+                pictures = self.train.store.fingerprint(video.id)
+                digest.update("\0".join([split, video.cls, video.id, video.group, pictures, ""]).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A training run to be made, or a method as it starts."""
+
+    digest: str
+    config: Config
+    trained: bool
+    """False: there is nothing to train, or not with frozen features."""
+    ground: Ground
+    """The first that needs it."""
+    label: str
+    """Of the first row that needs it."""
+
+    def folder(self, out: Path) -> Path:
+        """Its run folder."""
+        return out / "runs" / self.digest
+
+
+def plan_run(row: PaperRow, ground: Ground, values: Mapping[str, Any]) -> PlannedRun:
+    """The run of a row's settings (dotted keys). Raises UsageError, DataError: settings that are wrong."""
+    config = resolve(base=values, environ={}).config
+    trained = _learns(config.model.model_dump_json(), config.clip.model_dump_json(), config.train.views > 0)
+    if not trained:  # seeds and training data change nothing
+        config = config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})
+    return PlannedRun(digest_of(config, ground, trained), config, trained, ground, row.label)
+
+
+@cache
+def _learns(model: str, clip: str, frozen: bool) -> bool:
+    """Whether any parameter can learn: with `train.views` none of the features' can."""
+    values = {"model": json.loads(model), "clip": json.loads(clip)}
+    values["model"]["classes"] = values["model"]["classes"] or 2
+    parameters = build_method(validate(values), pretrained=False).named_parameters()
+    return any(p.requires_grad and not (frozen and name.startswith("features.")) for name, p in parameters)
+
+
+def digest_of(config: Config, ground: Ground, trained: bool) -> str:
+    """Name of a run: what it depends on, see the module docstring."""
+    sections = {"clip", "model"} | ({"episode", "optim", "train"} if trained else set())
+    plain = config.model_dump(mode="json", include=sections)
+    if trained:
+        plain["train"] = {key: value for key, value in plain["train"].items() if key not in PASSING}
+        plain["videos"] = ground.learnt_from
+    else:
+        plain["train"] = {"seed": config.train.seed}
+    for key in ("weights", "local_weights"):
+        if plain["model"][key] and Path(plain["model"][key]).is_file():
+            plain["model"][key] = file_digest(Path(plain["model"][key]))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:LENGTH]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as long as in names."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:LENGTH]
 
 
 @dataclass(frozen=True)
 class Cell:
     """What one cell of the table needs: a row on a ground at a number of shots, once for each seed."""
 
-    row: Row
-    trial: Trial
+    row: PaperRow
+    ground: Ground
     shot: int
-    jobs: tuple[Job, ...]
+    runs: tuple[PlannedRun, ...]
 
 
 @dataclass
-class Plan:
+class TablePlan:
     """A table to be made."""
 
-    table: Table
+    table: PaperTable
     recipe: Recipe
-    trials: list[Trial]
-    rows: list[Row]
+    grounds: list[Ground]
+    rows: list[PaperRow]
     cells: list[Cell] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     """Label of a row that cannot be had -> why."""
@@ -43,78 +161,87 @@ class Plan:
     @property
     def words(self) -> str:
         """What a reader must know of the recipe."""
-        config = next((job.config for job in self.jobs if job.trained), None)
+        config = next((run.config for run in self.runs if run.trained), None)
         if config is None:
             return "Nothing is trained."
         train, episode = config.train, config.episode
         return self.recipe.words.format(iterations=train.iterations, shot=episode.shot, views=train.views)
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def runs(self) -> list[PlannedRun]:
         """Each once, in the order of the rows."""
-        return list({job.digest: job for cell in self.cells for job in cell.jobs}.values())
+        return list({run.digest: run for cell in self.cells for run in cell.runs}.values())
 
-    def tests(self, job: Job) -> list[tuple[Trial, int]]:
-        """What a job is tested on."""
-        known = [(c.trial, c.shot) for c in self.cells if job.digest in [j.digest for j in c.jobs]]
-        return list({(trial.ground.name, shot): (trial, shot) for trial, shot in known}.values())
+    def shots(self, run: PlannedRun, ground: Ground) -> list[int]:
+        """The numbers of shots at which a run is tested on a ground."""
+        mine = [c.shot for c in self.cells if c.ground is ground and run.digest in [r.digest for r in c.runs]]
+        return list(dict.fromkeys(mine))
+
+    def labels(self, run: PlannedRun) -> list[str]:
+        """The rows that need a run."""
+        return list(dict.fromkeys(c.row.label for c in self.cells if run.digest in [r.digest for r in c.runs]))
 
 
 def make_plan(
-    table: Table, recipe: Recipe, grounds: list[Ground], seeds: int = 1, changes: Mapping[str, Any] | None = None
-) -> Plan:
+    table: PaperTable,
+    recipe: Recipe,
+    data: list[tuple[DataSet, DataSet]],
+    seeds: int = 1,
+    changes: Mapping[str, Any] | None = None,
+) -> TablePlan:
     """Plan a table.
 
     Args:
+        data: to train on and to test on, a pair for each ground.
         changes: dotted keys laid over the recipe; rows are laid over these.
 
     Raises:
         UsageError, DataError: what concerns all rows.
     """
     changes = changes or {}
-    trials = [_trial(table, recipe, ground, changes) for ground in grounds]
-    plan = Plan(table, recipe, trials, [row for row in table.rows if row.method in METHODS])
+    grounds = [_ground(table, recipe, *pair, changes) for pair in data]
+    plan = TablePlan(table, recipe, grounds, [row for row in table.rows if row.method in METHODS])
     plan.skipped = {row.label: f"no method '{row.method}' here" for row in table.rows if row not in plan.rows}
-    for trial in trials:
+    for ground in grounds:
         for row in plan.rows:
             try:
-                plan.cells += _cells(plan, row, trial, seeds, changes)
+                plan.cells += _cells(plan, row, ground, seeds, changes)
             except FsarError as error:
-                plan.refused[row.label, trial.ground.name] = error
+                plan.refused[row.label, ground.name] = error
     return plan
 
 
-def _trial(table: Table, recipe: Recipe, ground: Ground, changes: Mapping[str, Any]) -> Trial:
-    over = ground.test.part("data.", "eval.")
-    values = recipe.defaults | over | _possible(recipe, ground, over) | recipe.settings | dict(changes)
-    found = resolve(base={k: v for k, v in values.items() if k.startswith(("data.", "eval."))}, environ={}).config
-    shots = table.tested(tuple(dict.fromkeys(found.eval.shots)))
-    return Trial(ground, found.data, found.eval.model_copy(update={"shots": shots}))
+def _ground(table: PaperTable, recipe: Recipe, train: DataSet, test: DataSet, changes: Mapping[str, Any]) -> Ground:
+    over = test.part("data.", "eval.")
+    values = recipe.defaults | over | _possible(recipe, train, test, over) | recipe.settings | dict(changes)
+    config = resolve(base={k: v for k, v in values.items() if k.startswith(("data.", "eval."))}, environ={}).config
+    shots = table.tested(tuple(dict.fromkeys(config.eval.shots)))
+    return Ground(train, test, config.data, config.eval.model_copy(update={"shots": shots}))
 
 
-def _possible(recipe: Recipe, ground: Ground, given: Mapping[str, Any]) -> dict[str, int]:
+def _possible(recipe: Recipe, train: DataSet, test: DataSet, given: Mapping[str, Any]) -> dict[str, int]:
     """Quick looks take as many ways as there are classes, unless the project says how many."""
     if recipe.faithful:
         return {}
-    classes = {"eval.way": len(ground.test.splits.classes(given.get("eval.split", "test")))}
-    classes["episode.way"] = len(ground.train.splits.classes("train"))
-    known = {**ground.train.values, **given}
+    classes = {"eval.way": len(test.splits.classes(given.get("eval.split", "test")))}
+    classes["episode.way"] = len(train.splits.classes("train"))
+    known = {**train.values, **given}
     return {key: min(5, count) for key, count in classes.items() if key not in known and count >= 2}
 
 
-def _cells(plan: Plan, row: Row, trial: Trial, seeds: int, changes: Mapping[str, Any]) -> list[Cell]:
-    found = []
-    for shot in trial.settings.shots:
-        base = _values(plan, row, trial, shot, changes)
+def _cells(plan: TablePlan, row: PaperRow, ground: Ground, seeds: int, changes: Mapping[str, Any]) -> list[Cell]:
+    cells = []
+    for shot in ground.settings.shots:
+        base = _values(plan, row, ground, shot, changes)
         first = int(base.get("train.seed", 0))
-        jobs = [make_job(row, trial.ground, base | {"train.seed": first + i}) for i in range(seeds)]
-        found.append(Cell(row, trial, shot, tuple({job.digest: job for job in jobs}.values())))
-    return found
+        runs = [plan_run(row, ground, base | {"train.seed": first + i}) for i in range(seeds)]
+        cells.append(Cell(row, ground, shot, tuple({run.digest: run for run in runs}.values())))
+    return cells
 
 
-def _values(plan: Plan, row: Row, trial: Trial, shot: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    recipe, ground = plan.recipe, trial.ground
-    values = dict(recipe.defaults) | dict(ground.train.values) | _possible(recipe, ground, {})
+def _values(plan: TablePlan, row: PaperRow, ground: Ground, shot: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    recipe, train = plan.recipe, ground.train
+    values = dict(recipe.defaults) | dict(train.values) | _possible(recipe, train, ground.test, {})
     values |= dict(recipe.settings) | dict(changes) | dict(row.settings)
     if recipe.regions and row.settings.get("model.region.enabled"):
         values |= recipe.regions

@@ -6,28 +6,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsar_cli.engine.statistics.words import p_value, plus_minus, points, signed
 from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Text, as_html, as_markdown
-from fsar_cli.tools.compare.words import notes, p_value, plus_minus, points, sentence, signed, verdict
+from fsar_cli.tools.compare.words import notes, sentence, verdict
 from fsar_cli.tools.reproduce.outcome import Column, order_in_words
-from fsar_cli.tools.reproduce.plan import Plan
-from fsar_cli.tools.reproduce.repeat import NONE, commands_of, how_to_repeat, weights_of
-from fsar_cli.tools.reproduce.tables import PAPER_SETS, PAPER_SHOTS, Row
-from fsar_cli.tools.reproduce.work import Workshop
+from fsar_cli.tools.reproduce.plan import TablePlan
+from fsar_cli.tools.reproduce.repeat import NONE, commands_of, how_to_repeat
+from fsar_cli.tools.reproduce.tables import PAPER_SETS, PAPER_SHOTS, PaperRow
+from fsar_cli.tools.reproduce.work import Reproduction
 
 
 @dataclass
-class Report:
+class TableReport:
     """All there is to say of a reproduced table."""
 
-    plan: Plan
+    plan: TablePlan
     columns: list[Column]
-    shop: Workshop
+    place: Reproduction
 
     @property
     def name(self) -> str:
         """Of its files: table2-demo-quick."""
-        sets = "+".join(trial.ground.name for trial in self.plan.trials)
+        sets = "+".join(ground.name for ground in self.plan.grounds)
         return f"{self.plan.table.name}-{sets}{'' if self.plan.recipe.faithful else '-quick'}"
 
     @property
@@ -46,32 +47,32 @@ class Report:
     def blocks(self) -> list[Block]:
         """The page."""
         plan = self.plan
-        found: list[Block] = [Text(plan.words, notice=not plan.recipe.faithful), self.grid()]
+        blocks: list[Block] = [Text(plan.words, notice=not plan.recipe.faithful), self.grid()]
         own = " *: what that method's own paper reports, for reference." if any(r.own for r in plan.table.rows) else ""
         legend = f"Accuracy in %, ± 95 % interval of the episodes{self._seeds()}; bold: best of its column.{own}"
-        found.append(Text(legend))
+        blocks.append(Text(legend))
         if remarks := list(self._remarks()):
-            found.append(Bullets(remarks))
-        found += [Heading("Does the paper's order appear?"), Bullets(list(self.order().values()))]
-        found += [Heading("Paired differences on the same episodes"), self._differences()]
-        found.append(Bullets([f"{c.trial.ground.title} {text}" for c in self.columns for text in _sentences(c)]))
+            blocks.append(Bullets(remarks))
+        blocks += [Heading("Does the paper's order appear?"), Bullets(list(self.order().values()))]
+        blocks += [Heading("Paired differences on the same episodes"), self._differences()]
+        blocks.append(Bullets([f"{c.ground.title} {text}" for c in self.columns for text in _sentences(c)]))
         if said := list(self._notes()):
-            found.append(Bullets(said))
-        found += [Heading("To repeat each cell"), *how_to_repeat(self.plan, self.shop)]
-        return found
+            blocks.append(Bullets(said))
+        blocks += [Heading("To repeat each cell"), *how_to_repeat(self.plan, self.place)]
+        return blocks
 
     def _seeds(self) -> str:
-        most = max((len(cell.jobs) for cell in self.plan.cells), default=1)
+        most = max((len(cell.runs) for cell in self.plan.cells), default=1)
         return f" (and of {most} training seeds: seeds ±)" if most > 1 else ""
 
     def _notes(self) -> Iterator[str]:
         """What the intervals mean, once for each data set."""
-        for trial in self.plan.trials:
-            column = next((c for c in self.columns if c.trial is trial and c.comparison is not None), None)
+        for ground in self.plan.grounds:
+            column = next((c for c in self.columns if c.ground is ground and c.comparison is not None), None)
             if column is not None:
                 # Advice to `compare` has no place here.
                 kept = [note for note in notes(column.comparison) if "--group" not in note]
-                yield from (f"{trial.ground.title}: {note}" for note in kept)
+                yield from (f"{ground.title}: {note}" for note in kept)
 
     def grid(self) -> Grid:
         """The table in the paper's form."""
@@ -89,12 +90,12 @@ class Report:
                     bold.add((len(rows), c + 2))
             cells = [_published(row.paper.get(name), shot) for name, shot in paper]
             rows.append([row.label, row.source, *[self._cell(row, column) for column in self.columns], *cells])
-        here = [(f"here: {trial.ground.title}", len(trial.settings.shots)) for trial in self.plan.trials]
+        here = [(f"here: {ground.title}", len(ground.settings.shots)) for ground in self.plan.grounds]
         groups = [("", 2), *here, *[(f"paper: {title}", len(table.shots)) for title in PAPER_SETS.values()]]
         names = ["row", "source", *[_task(c) for c in self.columns], *[f"{shot}-shot" for _, shot in paper]]
         return Grid(names, rows, groups, frozenset(bold), left=2)
 
-    def _cell(self, row: Row, column: Column) -> str:
+    def _cell(self, row: PaperRow, column: Column) -> str:
         if row.label in column.failed:
             return "failed"
         if row.label not in column.scores:
@@ -108,7 +109,7 @@ class Report:
             yield f"{label}: left out, {why}."
         for label, why in self.plan.notes.items():
             yield f"{label}: {why}."
-        idle = dict.fromkeys(c.row.label for c in self.plan.cells if not any(job.trained for job in c.jobs))
+        idle = dict.fromkeys(c.row.label for c in self.plan.cells if not any(run.trained for run in c.runs))
         if idle:
             yield f"Not trained, as they have nothing that could be trained here: {', '.join(idle)}."
         for column in self.columns:
@@ -141,15 +142,15 @@ class Report:
             "table": plan.table.name, "title": self.title, "recipe": plan.recipe.name,
             "faithful": plan.recipe.faithful, "words": plan.words,
             "grounds": [
-                {"name": t.ground.name, "trained_on": t.ground.train.name, "way": t.settings.way,
-                 "episodes": t.settings.episodes, "seed": t.settings.seed,
-                 "group_disjoint": t.settings.group_disjoint, "split_digest": t.ground.test.splits.digest,
-                 "train_split_digest": t.ground.train.splits.digest, "episode_digests": t.digests}
-                for t in plan.trials
+                {"name": g.name, "trained_on": g.train.name, "way": g.settings.way, "episodes": g.settings.episodes,
+                 "seed": g.settings.seed, "group_disjoint": g.settings.group_disjoint,
+                 "split_digest": g.test.splits.digest, "train_split_digest": g.train.splits.digest,
+                 "episode_digests": {shot: some.digest for shot, some in g.lists.items()}}
+                for g in plan.grounds
             ],
             "skipped": plan.skipped, "notes": plan.notes, "cells": list(self.cells()),
             "differences": [
-                {"dataset": c.trial.ground.name, "shot": c.shot, "first": s.difference.first,
+                {"dataset": c.ground.name, "shot": c.shot, "first": s.difference.first,
                  "second": s.difference.second, "mean": s.difference.estimate.mean,
                  "ci95_episodes": s.difference.estimate.episodes, "ci95_videos": s.difference.estimate.videos,
                  "ci95_training": s.difference.estimate.training, "p_holm": s.difference.p_holm,
@@ -163,26 +164,29 @@ class Report:
     def cells(self) -> Iterator[dict[str, object]]:
         """One for each row, data set and number of shots."""
         for cell in self.plan.cells:
-            column = next(c for c in self.columns if c.trial is cell.trial and c.shot == cell.shot)
+            column = next(c for c in self.columns if c.ground is cell.ground and c.shot == cell.shot)
             label, score = cell.row.label, column.scores.get(cell.row.label)
             failure = column.failed.get(label)
             yield {
-                "row": label, "method": cell.row.method, "dataset": cell.trial.ground.name, "shot": cell.shot,
-                "way": cell.trial.settings.way, "episodes": cell.trial.settings.episodes,
+                "row": label, "method": cell.row.method, "dataset": cell.ground.name, "shot": cell.shot,
+                "way": cell.ground.settings.way, "episodes": cell.ground.settings.episodes,
                 "accuracy": score and score.mean, "ci95_episodes": score and score.episodes,
                 "ci95_videos": score and score.videos, "ci95_training": score and score.training,
-                "paper": column.published(self.plan.table, label), "trained": cell.jobs[0].trained,
-                "runs": [str(job.folder(self.shop.out)) for job in cell.jobs],
-                "weights": [weights_of(self.shop, job) for job in cell.jobs],
-                "episode_digest": cell.trial.digests[cell.shot],
-                "split_digest": cell.trial.ground.test.splits.digest,
-                "commands": [c for job in cell.jobs for c in commands_of(self.plan, job, self.shop.out, cell)],
+                "paper": column.published(self.plan.table, label), "trained": cell.runs[0].trained,
+                "runs": [str(run.folder(self.place.out)) for run in cell.runs],
+                "weights": [self.place.weights(run) for run in cell.runs],
+                "episode_digest": cell.ground.lists[cell.shot].digest,
+                "split_digest": cell.ground.test.splits.digest,
+                "commands": [
+                    command for run in cell.runs
+                    for command in commands_of(run, self.place.out, cell.ground, [cell.shot])
+                ],
                 "failed": failure and failure.message,
             }  # fmt: skip
 
     def write(self) -> list[Path]:
         """Write NAME.md, NAME.csv, NAME.html and NAME.json into the folder; returns them."""
-        folder, blocks = self.shop.out, self.blocks()
+        folder, blocks = self.place.out, self.blocks()
         texts = {
             "md": as_markdown(self.title, blocks),
             "html": as_html(self.title, blocks),
@@ -206,7 +210,7 @@ def _task(column: Column) -> str:
 
 
 def _on(column: Column) -> str:
-    return f"{column.trial.ground.title} {_task(column)}"
+    return f"{column.ground.title} {_task(column)}"
 
 
 def _published(pair: tuple[float | None, float | None] | None, shot: int) -> str:

@@ -23,7 +23,7 @@ def _numbers(hmdb: tuple, kinetics: tuple, crime: tuple = (None, None)) -> Numbe
 
 
 @dataclass(frozen=True)
-class Row:
+class PaperRow:
     """One row of a table."""
 
     label: str
@@ -48,12 +48,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table of the paper."""
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
     pairs: tuple[tuple[str, str], ...]
     """Labels of the rows to compare, the one that the paper has ahead (on the whole) first."""
     steps: bool
@@ -67,7 +67,7 @@ class Table:
         """Of the shots that a data set is tested with: all, or the most where the paper's table has one column."""
         return shots if len(self.shots) > 1 else (max(shots),)
 
-    def row(self, label: str) -> Row:
+    def row(self, label: str) -> PaperRow:
         """The row of a label."""
         return next(row for row in self.rows if row.label == label)
 
@@ -103,42 +103,42 @@ def _method(name: str) -> dict[str, Any]:
 
 OURS = "the paper's method"
 _COMPARED = (
-    Row("ARN", _method("arn"), {}, _numbers((45.5, 60.6), (63.7, 82.4)), "ECCV 2020"),
-    Row("OTAM", _method("otam"), _numbers((49.6, 60.5), (68.1, 79.4), (39.3, 47.9)),
+    PaperRow("ARN", _method("arn"), {}, _numbers((45.5, 60.6), (63.7, 82.4)), "ECCV 2020"),
+    PaperRow("OTAM", _method("otam"), _numbers((49.6, 60.5), (68.1, 79.4), (39.3, 47.9)),
         _numbers((None, None), (73.0, 85.8)), "CVPR 2020"),
-    Row("TRX", TRX, TRX_NUMBERS, _numbers((None, 75.6), (63.6, 85.9)), "CVPR 2021"),
-    Row("ATA", _method("ata"), _numbers((56.5, 71.5), (71.1, 85.0), (39.0, 48.4)),
+    PaperRow("TRX", TRX, TRX_NUMBERS, _numbers((None, 75.6), (63.6, 85.9)), "CVPR 2021"),
+    PaperRow("ATA", _method("ata"), _numbers((56.5, 71.5), (71.1, 85.0), (39.0, 48.4)),
         _numbers((59.6, 76.9), (74.3, 87.4)), "ECCV 2022"),
-    Row("STRM", _method("strm"), _numbers((50.4, 73.3), (66.8, 85.1), (36.5, 48.7)),
+    PaperRow("STRM", _method("strm"), _numbers((50.4, 73.3), (66.8, 85.1), (36.5, 48.7)),
         _numbers((None, 77.3), (None, 86.7)), "CVPR 2022"),
-    Row("SloshNet", _method("sloshnet"), _numbers((50.9, 74.0), (63.0, 85.8), (36.8, 49.3)),
+    PaperRow("SloshNet", _method("sloshnet"), _numbers((50.9, 74.0), (63.0, 85.8), (36.8, 49.3)),
         _numbers((None, 77.5), (None, 87.0)), "AAAI 2023"),
-    Row("BiMACL", _method("bimacl"), _numbers((53.3, 73.7), (64.8, 85.6), (36.6, 49.6)),
+    PaperRow("BiMACL", _method("bimacl"), _numbers((53.3, 73.7), (64.8, 85.6), (36.6, 49.6)),
         _numbers((57.0, 78.4), (68.1, 87.6)), "ICASSP 2024"),
-    Row("HyRSM", _method("hyrsm"), source="CVPR 2022, not in the paper's table"),
-    Row("MoLo", _method("molo"), source="CVPR 2023, not in the paper's table"),
-    Row("Bi-MHM", _method("bimhm"), source="HyRSM's metric alone, not in the paper's table"),
-    Row("mean features", _method("prototype"), source="NeurIPS 2017, not in the paper's table"),
-    Row(OURS, COMPLETE, COMPLETE_NUMBERS, source="2025"),
+    PaperRow("HyRSM", _method("hyrsm"), source="CVPR 2022, not in the paper's table"),
+    PaperRow("MoLo", _method("molo"), source="CVPR 2023, not in the paper's table"),
+    PaperRow("Bi-MHM", _method("bimhm"), source="HyRSM's metric alone, not in the paper's table"),
+    PaperRow("mean features", _method("prototype"), source="NeurIPS 2017, not in the paper's table"),
+    PaperRow(OURS, COMPLETE, COMPLETE_NUMBERS, source="2025"),
 )  # fmt: skip
 _MODULES = (
-    Row("baseline (TRX)", TRX, TRX_NUMBERS, source="global features"),
-    Row("+ key region", REGION, REGION_NUMBERS, source="section 3.3"),
-    Row("+ relation", WITH_RELATION, _numbers((53.9, 74.0), (67.5, 86.1), (36.9, 50.0)), source="section 3.2"),
-    Row("+ refined loss", COMPLETE, COMPLETE_NUMBERS, source="section 3.4"),
+    PaperRow("baseline (TRX)", TRX, TRX_NUMBERS, source="global features"),
+    PaperRow("+ key region", REGION, REGION_NUMBERS, source="section 3.3"),
+    PaperRow("+ relation", WITH_RELATION, _numbers((53.9, 74.0), (67.5, 86.1), (36.9, 50.0)), source="section 3.2"),
+    PaperRow("+ refined loss", COMPLETE, COMPLETE_NUMBERS, source="section 3.4"),
 )
 _TRAINING = (
-    Row("no trick", REGION | _tricks(False, False, False), _numbers((None, 63.9), (None, 71.5), (None, 44.4)),
+    PaperRow("no trick", REGION | _tricks(False, False, False), _numbers((None, 63.9), (None, 71.5), (None, 44.4)),
         source="baseline and key region"),
-    Row("+ stop gradient", REGION | _tricks(True, False, False), _numbers((None, 72.3), (None, 84.5), (None, 47.5)),
-        source="section 3.5"),
-    Row("+ extra losses", REGION | _tricks(True, True, False), _numbers((None, 73.3), (None, 85.5), (None, 49.3)),
+    PaperRow("+ stop gradient", REGION | _tricks(True, False, False),
+        _numbers((None, 72.3), (None, 84.5), (None, 47.5)), source="section 3.5"),
+    PaperRow("+ extra losses", REGION | _tricks(True, True, False), _numbers((None, 73.3), (None, 85.5), (None, 49.3)),
         source="eq. 12"),
-    Row("+ random region", REGION, _numbers((None, 73.7), (None, 86.0), (None, 49.5)), source="section 3.5"),
+    PaperRow("+ random region", REGION, _numbers((None, 73.7), (None, 86.0), (None, 49.5)), source="section 3.5"),
 )  # fmt: skip
 
 
-def _neighbours(rows: tuple[Row, ...]) -> tuple[tuple[str, str], ...]:
+def _neighbours(rows: tuple[PaperRow, ...]) -> tuple[tuple[str, str], ...]:
     """Each row with the one before it, then with the first."""
     labels = [row.label for row in rows]
     steps = [(labels[i], labels[i - 1]) for i in range(1, len(labels))]
@@ -148,10 +148,10 @@ def _neighbours(rows: tuple[Row, ...]) -> tuple[tuple[str, str], ...]:
 TABLES = {
     table.name: table
     for table in (
-        Table("table1", "Comparison of methods", _COMPARED,
+        PaperTable("table1", "Comparison of methods", _COMPARED,
               tuple((OURS, row.label) for row in _COMPARED if row.label != OURS), steps=False, quick="heads"),
-        Table("table2", "Ablation of the modules", _MODULES, _neighbours(_MODULES), steps=True, quick="whole"),
-        Table("table3", "Ablation of the training tricks", _TRAINING, _neighbours(_TRAINING), steps=True,
+        PaperTable("table2", "Ablation of the modules", _MODULES, _neighbours(_MODULES), steps=True, quick="whole"),
+        PaperTable("table3", "Ablation of the training tricks", _TRAINING, _neighbours(_TRAINING), steps=True,
               quick="whole", shots=(5,)),
     )
 }  # fmt: skip
@@ -170,7 +170,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"'{name}' cannot be reproduced", did_you_mean(name, known) or f"what can: {', '.join(known)}")
 
 
-def expected(table: Table, first: str, second: str, dataset: str | None, shot: int) -> int | None:
+def expected(table: PaperTable, first: str, second: str, dataset: str | None, shot: int) -> int | None:
     """The paper's direction of a difference: 1 first ahead, -1 behind; 0 both say so; None where it does not tell.
 
     For data that are not among the paper's, its direction where all of its data sets agree.
@@ -178,9 +178,7 @@ def expected(table: Table, first: str, second: str, dataset: str | None, shot: i
     rows = table.row(first), table.row(second)
     sets = [dataset] if dataset in PAPER_SETS else list(PAPER_SETS)
     both = [tuple(row.published(name, shot) for row in rows) for name in sets]
-    found = {(a > b) - (a < b) for a, b in both if a is not None and b is not None}
-    if not found:
+    directions = {(a > b) - (a < b) for a, b in both if a is not None and b is not None}
+    if not directions or len(directions - {0}) > 1:
         return None
-    if len(found - {0}) > 1:
-        return None
-    return next(iter(found - {0}), 0)
+    return next(iter(directions - {0}), 0)

@@ -1,10 +1,8 @@
-"""Runs what is missing of a plan: each job trained and tested in its own folder, by whichever process takes it first.
+"""Makes what a plan needs: each run trained in its own folder, by whichever process takes it first, and tested.
 
     OUT/runs/DIGEST/                a run folder as `fsar train` leaves it
     OUT/runs/DIGEST/trained.json    written when training is complete
-    OUT/runs/DIGEST/tested-KEY.json written when it has been tested on some episodes
-    OUT/runs/DIGEST.lock            who works at it; dies with the process
-    OUT/runs/DIGEST.failed.json     why it failed; the next call tries again
+    OUT/runs/DIGEST.lock            who trains it; the lock dies with the process
     OUT/results/                    what was right, by digest of everything it depends on (`engine.results`)
 
 A killed process leaves nothing that looks finished: training goes on from the run's last saved state.
@@ -13,217 +11,161 @@ A killed process leaves nothing that looks finished: training goes on from the r
 import json
 import os
 import shutil
-import time
 import traceback
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from fsar_cli.engine.bank import feature_cache
+from fsar_cli.engine.evaluate import evaluate
+from fsar_cli.engine.model import Model
 from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import DataError, FsarError, Interrupted, UsageError
 from fsar_cli.files import Cache, lock, write_whole
 from fsar_cli.reporting import SILENT, Reporter
-from fsar_cli.tools.compare.entries import Entry, evaluate_entry
-from fsar_cli.tools.reproduce.jobs import Job, Trial, file_digest, share
-from fsar_cli.tools.reproduce.plan import Plan
+from fsar_cli.tools.reproduce.plan import Ground, PlannedRun, TablePlan, file_digest
 
-PAUSE_SECONDS = 0.5
 RESULTS_LIMIT = 2**40  # what a table was made from is never dropped
 TRAINED = "trained.json"
+BUSY = ("another process trains it", "")
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a job could not be done."""
-
-    message: str
-    exit_code: int
-
-
-@dataclass(frozen=True)
-class Team:
-    """Processes that share the work: torchrun's, or this one alone."""
-
-    rank: int = 0
-    world: int = 1
-    local_rank: int = 0
-
-    @classmethod
-    def from_environment(cls) -> "Team":
-        """As torchrun says, if it does."""
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-        try:
-            return cls(*(int(os.environ.get(name, default)) for name, default in zip(names, (0, 1, 0), strict=True)))
-        except ValueError as error:
-            raise DataError(f"{', '.join(names)} must be numbers, as torchrun sets them: {error}") from error
-
-    def device(self, name: str) -> str:
-        """With one GPU for each process where they are to choose."""
-        count = torch.cuda.device_count()
-        return f"cuda:{self.local_rank % count}" if self.world > 1 and name in ("auto", "cuda") and count else name
+def ranks() -> tuple[int, int, int]:
+    """(rank, number of processes, rank on this machine) as torchrun says, if it does."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    try:
+        return tuple(int(os.environ.get(name, default)) for name, default in zip(names, (0, 1, 0), strict=True))
+    except ValueError as error:
+        raise DataError(f"{', '.join(names)} must be numbers, as torchrun sets them: {error}") from error
 
 
-class Workshop:
+def device_of(name: str) -> str:
+    """The device asked for; one GPU for each process of torchrun where they are to choose."""
+    (_, world, local), count = ranks(), torch.cuda.device_count()
+    return f"cuda:{local % count}" if world > 1 and name in ("auto", "cuda") and count else name
+
+
+@dataclass
+class RunResults:
+    """What became of a plan."""
+
+    results: dict[tuple[str, str, int], ShotResult] = field(default_factory=dict)
+    """(digest of a run, ground, shot) -> how it was tested."""
+    failures: dict[str, FsarError] = field(default_factory=dict)
+    """Digest of a run -> why it has no result."""
+
+
+class Reproduction:
     """Where the runs of all tables of one folder are, and how they are made.
 
     Args:
         out: `reproduce` folder.
     """
 
-    def __init__(self, out: Path, device: torch.device, reporter: Reporter = SILENT, team: Team | None = None) -> None:
-        self.out, self.device, self.reporter, self.team = out, device, reporter, team or Team()
+    def __init__(self, out: Path, device: torch.device, reporter: Reporter = SILENT) -> None:
+        self.out, self.device, self.reporter = out, device, reporter
         self.results, self.features = Cache(out / "results", RESULTS_LIMIT), feature_cache()
-        self.since = time.time()
-        self._known: dict[tuple[str, str, str], ShotResult] = {}
         (out / "runs").mkdir(parents=True, exist_ok=True)
 
-    def run(self, plan: Plan) -> dict[str, Failure]:
-        """Do all jobs of a plan, or wait for those that others do.
-
-        Returns:
-            what failed, by digest.
+    def make(self, plan: TablePlan) -> RunResults:
+        """Train and test all runs of a plan, or wait for those that other processes train. What fails stops no other.
 
         Raises:
             Interrupted: Ctrl-C; everything done so far is kept.
         """
-        waiting, failures = share(plan.jobs, self.team.rank, self.team.world), {}
-        while waiting:
-            before = len(waiting)
-            for job in list(waiting):
-                if self._tried(plan, job, failures):
-                    waiting.remove(job)
-            if len(waiting) == before:
-                self.reporter.detail(f"waiting for {before} runs that other processes work at")
-                time.sleep(PAUSE_SECONDS)
-        return failures
+        rank, world, _ = ranks()
+        first = rank * len(plan.runs) // world  # processes start far from one another and end by helping out
+        runs, made = plan.runs[first:] + plan.runs[:first], RunResults()
+        for run in runs:
+            with suppress(UsageError), lock(self._lock(run), BUSY):
+                self._attempt(plan, run, made)
+        for run in runs:
+            if self.state(run) not in ("trained", "nothing to train"):  # another process had it
+                with lock(self._lock(run)):
+                    self._attempt(plan, run, made)
+            self._attempt(plan, run, made, test=True)
+        return made
 
-    def _tried(self, plan: Plan, job: Job, failures: dict[str, Failure]) -> bool:
-        """Whether nothing remains to be done for a job: it is finished, or failed here or elsewhere."""
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(lock(self.out / "runs" / f"{job.digest}.lock", busy=("another process has it", "")))
-            except UsageError:
-                return False
-            if not self.missing(plan, job):
-                return True
-            failed = self._failed(job)
-            if failed is None:
-                failed = self._attempt(plan, job)
-            if failed is not None:
-                failures[job.digest] = failed
-            return True
+    def _lock(self, run: PlannedRun) -> Path:
+        return self.out / "runs" / f"{run.digest}.lock"
 
-    def _attempt(self, plan: Plan, job: Job) -> Failure | None:
-        where = job.folder(self.out)
-        number = [j.digest for j in plan.jobs].index(job.digest) + 1
-        title = f"[{number}/{len(plan.jobs)}] {job.label}, {job.ground.train.name}"
+    def _attempt(self, plan: TablePlan, run: PlannedRun, made: RunResults, test: bool = False) -> None:
+        if run.digest in made.failures:
+            return
+        title = f"[{plan.runs.index(run) + 1}/{len(plan.runs)}] {run.label}, {run.ground.train.name}"
         try:
-            if job.trained:
-                self._train(job, title)
-            elif not (where / "env.json").exists():
-                shutil.rmtree(where, ignore_errors=True)
-                create_run(job.config, where)
-            self._test(plan, job, title)
+            if test:
+                self._test(plan, run, title, made)
+            else:
+                self._train(run, title)
         except Interrupted as stop:
             raise Interrupted(stop.message, "the same command goes on from there") from stop
         except KeyboardInterrupt as stop:
             raise Interrupted(f"interrupted at {title}", "the same command goes on from there") from stop
         except Exception as error:
-            return self._keep_failure(job, title, error)
-        self._failure_file(job).unlink(missing_ok=True)
-        return None
+            known = isinstance(error, FsarError)
+            failure = error if known else FsarError(" ".join(f"{type(error).__name__}: {error}".split())[:400])
+            made.failures[run.digest] = failure
+            self.reporter.warn(f"{title} failed: {failure.message}")
+            if not known:
+                self.reporter.detail("".join(traceback.format_exception(error)))
 
-    def _failure_file(self, job: Job) -> Path:
-        return self.out / "runs" / f"{job.digest}.failed.json"
-
-    def _failed(self, job: Job) -> Failure | None:
-        """Of this call, by whichever process; an earlier one's is tried again."""
-        file = self._failure_file(job)
-        with suppress(OSError, ValueError, TypeError):
-            if file.stat().st_mtime >= self.since:
-                return Failure(**json.loads(file.read_text(encoding="utf-8")))
-        return None
-
-    def _keep_failure(self, job: Job, title: str, error: Exception) -> Failure:
-        known = isinstance(error, FsarError)
-        reason = error.message if known else f"{type(error).__name__}: {error}"
-        failure = Failure(" ".join(reason.split())[:400], error.exit_code if known else 1)
-        self.reporter.warn(f"{title} failed: {failure.message}")
-        if not known:
-            self.reporter.detail("".join(traceback.format_exception(error)))
-        write_whole(self._failure_file(job), json.dumps(asdict(failure)))
-        return failure
-
-    def _train(self, job: Job, title: str) -> None:
-        where = job.folder(self.out)
+    def state(self, run: PlannedRun) -> str:
+        """What is left to do, in words: `trained` and `nothing to train` are done."""
+        where = run.folder(self.out)
+        if not run.trained:
+            return "nothing to train"
         if (where / TRAINED).exists():
+            return "trained"
+        return "go on training" if (where / "state.pt").exists() else "train"
+
+    def _train(self, run: PlannedRun, title: str) -> None:
+        where, state = run.folder(self.out), self.state(run)
+        if state == "trained" or (not run.trained and (where / "env.json").exists()):
             return
-        run, resuming = Run(where), (where / "state.pt").exists()
+        resuming, folder = state == "go on training", Run(where)
         if not resuming:  # what a killed process left has nothing to go on from
             shutil.rmtree(where, ignore_errors=True)
-            run = create_run(job.config, where)
+            folder = create_run(run.config, where)
+        if not run.trained:
+            return
         self.reporter.log(f"{title}: {'going on' if resuming else 'training'}")
         options = {"reporter": self.reporter, "cache": self.features}
-        trainer = Trainer(job.config, run, self.device, pretrained=not resuming, **options)
+        trainer = Trainer(run.config, folder, self.device, pretrained=not resuming, **options)
         if resuming:
             trainer.resume()
         result = trainer.run()
         write_whole(where / TRAINED, json.dumps(vars(result), default=str) + "\n")
 
-    def _test(self, plan: Plan, job: Job, title: str) -> None:
-        for trial in plan.trials:
-            shots = tuple(shot for t, shot in plan.tests(job) if t is trial)
-            if shots:
-                self.reporter.log(f"{title}: testing on {trial.ground.name}")
-                found = self.tested(job, trial, shots)
-                for shot, result in zip(shots, found, strict=True):
-                    summary = {key: result.summary()[key] for key in ("accuracy", "ci95", "episode_digest", "seconds")}
-                    write_whole(self._mark(job, trial, shot), json.dumps(summary))
+    def _test(self, plan: TablePlan, run: PlannedRun, title: str, made: RunResults) -> None:
+        for ground in plan.grounds:
+            if shots := plan.shots(run, ground):
+                model = self.model(run, ground)
+                options = {"reporter": self.reporter, "cache": self.features, "results": self.results}
+                tested = evaluate(
+                    model.load(), model.config, self.device, lists=[ground.lists[shot] for shot in shots],
+                    name=f"{title}, tested on {ground.name}", **options,
+                )  # fmt: skip
+                made.results |= {(run.digest, ground.name, result.shot): result for result in tested.shots}
 
-    def _mark(self, job: Job, trial: Trial, shot: int) -> Path:
-        return job.folder(self.out) / f"tested-{trial.key(shot)}.json"
-
-    def entry(self, job: Job, trial: Trial, shots: tuple[int, ...]) -> Entry:
-        """A finished job as `compare` knows it."""
-        config = job.on(trial, shots)
-        if not job.trained:
-            return Entry(config, None, job.label)
-        run = Run(job.folder(self.out))
-        classes = run.config().model.classes  # known since it was trained
+    def model(self, run: PlannedRun, ground: Ground) -> Model:
+        """A finished run, to be tested on a ground."""
+        config = run.config.model_copy(update={"data": ground.data, "eval": ground.settings})
+        if not run.trained:
+            return Model(config, None, run.label)
+        folder = Run(run.folder(self.out))
+        classes = folder.config().model.classes  # known since it was trained
         model = config.model.model_copy(update={"classes": classes})
-        return Entry(config.model_copy(update={"model": model}), run, job.label)
+        return Model(config.model_copy(update={"model": model}), folder, run.label)
 
-    def result(self, plan: Plan, job: Job, trial: Trial, shot: int) -> ShotResult:
-        """Of a finished job; its other shots of the same trial are read in the same go."""
-        shots = tuple(known for t, known in plan.tests(job) if t is trial)
-        return self.tested(job, trial, shots)[shots.index(shot)]
-
-    def tested(self, job: Job, trial: Trial, shots: tuple[int, ...]) -> list[ShotResult]:
-        """Results of a finished job, read where they are known."""
-        keys = [(job.digest, trial.ground.name, trial.key(shot)) for shot in shots]
-        if any(key not in self._known for key in keys):
-            self._known |= dict(zip(keys, self._evaluated(job, trial, shots), strict=True))
-        return [self._known[key] for key in keys]
-
-    def _evaluated(self, job: Job, trial: Trial, shots: tuple[int, ...]) -> list[ShotResult]:
-        samplers, digests = [trial.samplers[s] for s in shots], [trial.digests[s] for s in shots]
-        options = {"reporter": self.reporter, "cache": self.features, "results": self.results}
-        return evaluate_entry(self.entry(job, trial, shots), samplers, digests, self.device, **options)
-
-    def missing(self, plan: Plan, job: Job) -> list[str]:
-        """What is left to do, in words."""
-        found = []
-        if job.trained and not (job.folder(self.out) / TRAINED).exists():
-            state = job.folder(self.out) / "state.pt"
-            found.append("go on training" if state.exists() else "train")
-        untested = [shot for trial, shot in plan.tests(job) if not self._mark(job, trial, shot).exists()]
-        return [*found, *(["test"] if untested else [])]
-
-    def weights(self, job: Job) -> str:
-        """Digest of a trained job's weights; how an untrained one starts."""
-        return file_digest(Run(job.folder(self.out)).model_file) if job.trained else "initial"
+    def weights(self, run: PlannedRun) -> str:
+        """Digest of a trained run's weights; how an untrained one starts; empty where it failed."""
+        if not run.trained:
+            return "initial"
+        with suppress(OSError):
+            return file_digest(Run(run.folder(self.out)).model_file)
+        return ""

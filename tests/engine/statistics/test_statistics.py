@@ -9,6 +9,7 @@ import pytest
 
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.data.splits import Splits, Video
+from fsar_cli.engine.statistics import jackknife, paired
 from fsar_cli.engine.statistics.jackknife import class_units, variances, video_units
 from fsar_cli.engine.statistics.paired import (
     SMALLEST_P,
@@ -19,7 +20,6 @@ from fsar_cli.engine.statistics.paired import (
     sign_flip_p,
     t_quantile,
 )
-from fsar_cli.tools.compare import jackknife, paired
 
 
 def enumerated(differences: list[int]) -> float:

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from small_project import lively, small
 
 from fsar_cli.config import dump
+from fsar_cli.engine import evaluate as evaluation
 from fsar_cli.engine.checkpoint import save_weights
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.statistics.paired import sign_flip_p
-from fsar_cli.tools.compare import entries as compared
 
 FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()"]
 
@@ -104,8 +104,8 @@ def test_differences_are_paired_and_the_files_say_the_same(runs, fsar):
 def test_what_was_evaluated_before_is_not_evaluated_again(runs, fsar, monkeypatch):
     assert fsar("eval", "b").code == 0
     encoded = []
-    real = compared.encode_videos
-    monkeypatch.setattr(compared, "encode_videos", lambda *a, **k: encoded.append(1) or real(*a, **k))
+    real = evaluation.encode_videos
+    monkeypatch.setattr(evaluation, "encode_videos", lambda *a, **k: encoded.append(1) or real(*a, **k))
     first = fsar("compare", "a [1]", "b")
     assert first.code == 0, first.err
     assert len(encoded) == 1, "b is known from eval"
@@ -256,7 +256,7 @@ def test_runs_for_different_test_videos_are_refused_and_a_common_set_is_taken(ru
     ],
 )
 def test_wrong_input_is_named_with_its_exit_code(runs, fsar, monkeypatch, arguments, code, words):
-    monkeypatch.setattr(compared, "evaluate_bank", lambda *_, **__: pytest.fail("refused too late"))
+    monkeypatch.setattr(evaluation, "encode_videos", lambda *_, **__: pytest.fail("refused too late"))
     result = fsar("compare", *arguments)
     assert result.code == code, result.err
     assert words in result.err and "Traceback" not in result.err
@@ -265,7 +265,7 @@ def test_wrong_input_is_named_with_its_exit_code(runs, fsar, monkeypatch, argume
 
 def test_a_run_without_weights_is_found_before_the_first_evaluation(runs, fsar, monkeypatch):
     (runs / "b" / "model.safetensors").unlink()
-    monkeypatch.setattr(compared, "evaluate_bank", lambda *_, **__: pytest.fail("refused too late"))
+    monkeypatch.setattr(evaluation, "encode_videos", lambda *_, **__: pytest.fail("refused too late"))
     result = fsar("compare", "a [1]", "b")
     assert result.code == 3 and "no weights at" in result.err and "--resume" in result.err
 

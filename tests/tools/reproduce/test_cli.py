@@ -90,12 +90,13 @@ def test_a_dry_run_says_what_would_run_and_makes_nothing(data, fsar, tmp_path):
     found = fsar("reproduce", "table1", *options(data, "--dry-run", "--json"))
     assert found.code == 0, found.err
     runs = {row["rows"][0]: row for row in found.json["runs"]}
-    assert found.json["dry_run"] and runs["TRX"]["seconds"] > 0
+    assert found.json["dry_run"]
     assert (runs["OTAM"]["iterations"], runs["TRX"]["iterations"]) == (0, 3)
-    assert runs["OTAM"]["missing"] == ["test"]
+    assert (runs["OTAM"]["to_do"], runs["TRX"]["to_do"]) == ("nothing to train", "train")
+    assert "runs are to be trained" in fsar("reproduce", "table1", *options(data, "--dry-run")).err
     assert not list((tmp_path / "o u t" / "runs").iterdir())
     shown = fsar("reproduce", "table3", *options(data, "--dry-run"))
-    assert "dry run of table3" in shown.out and "in all about" in shown.out
+    assert "dry run of table3" in shown.out and "4 of 4 runs are to be trained, 4 evaluations" in shown.err
 
 
 def test_refusals_say_what_to_do(fsar, tmp_path):
@@ -126,4 +127,4 @@ def test_figures_are_drawn_from_the_run_of_table_2(data, fsar, name, tmp_path, m
         page = next(f for f in files if f.suffix == ".html").read_text()
         assert f'src="{file.name.replace(" ", "%20")}"' in page
     planned = fsar("reproduce", "table2", *options(data, "--dry-run", "--json")).json["runs"]
-    assert planned[3]["missing"] == [], "the last row of table 2"
+    assert planned[3]["to_do"] == "trained", "the last row of table 2"

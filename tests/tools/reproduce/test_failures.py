@@ -8,13 +8,13 @@ import torch
 from small_project import lively, small
 
 from fsar_cli.data.clips import ClipReader
-from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.render.figures import Strip, strips
 from fsar_cli.tools.reproduce.failures import Part, by_margin, by_size, gap_in_words, support_margins, target_sizes
-from fsar_cli.tools.reproduce.seen import video_shares
+from fsar_cli.tools.reproduce.tested import video_shares
 
 CPU = torch.device("cpu")
 
@@ -62,7 +62,7 @@ def test_shares_of_videos_are_those_of_a_loop_over_queries(bank):
     _, encoded, sampler, _ = bank
     drawn = sampler.batch(0, 25)
     right = np.random.default_rng(0).random((25, 3)) < 0.4
-    cell = SimpleNamespace(shot=2, trial=SimpleNamespace(drawn={2: drawn}))
+    cell = SimpleNamespace(shot=2, ground=SimpleNamespace(lists={2: EpisodeList(sampler, 25)}))
     found = video_shares(SimpleNamespace(cell=cell, right=right, videos=(*encoded.videos, "never asked")))
     for video in range(len(encoded.videos)):
         answers = [right[e, n] for e in range(25) for n in range(3) if drawn.query[e, n, 0] == video]

@@ -15,16 +15,16 @@ from safetensors.torch import load_file
 from small_project import small
 
 from fsar_cli.config import dump
+from fsar_cli.errors import DataError
 from fsar_cli.reporting import SILENT
 from fsar_cli.tools.reproduce import work
-from fsar_cli.tools.reproduce.cost import Estimator, total
-from fsar_cli.tools.reproduce.grounds import find_grounds
+from fsar_cli.tools.reproduce.data import find_data
 from fsar_cli.tools.reproduce.outcome import gather
 from fsar_cli.tools.reproduce.plan import make_plan
 from fsar_cli.tools.reproduce.recipes import RECIPES
-from fsar_cli.tools.reproduce.report import Report
+from fsar_cli.tools.reproduce.report import TableReport
 from fsar_cli.tools.reproduce.tables import OURS, TABLES
-from fsar_cli.tools.reproduce.work import Team, Workshop
+from fsar_cli.tools.reproduce.work import Reproduction, device_of, ranks
 
 CPU = torch.device("cpu")
 TINY = {
@@ -44,8 +44,8 @@ def folder(project, tmp_path, monkeypatch) -> Path:
 
 
 def plan_of(name, recipe=None, seeds=1, **changes):
-    grounds = find_grounds(("p",), True, Path("out"), SILENT)
-    return make_plan(TABLES[name], RECIPES[recipe or TABLES[name].quick], grounds, seeds, TINY | changes)
+    data = find_data(("p",), True, Path("out"), SILENT)
+    return make_plan(TABLES[name], RECIPES[recipe or TABLES[name].quick], data, seeds, TINY | changes)
 
 
 def few(name, *labels, **options):
@@ -55,8 +55,8 @@ def few(name, *labels, **options):
     return plan
 
 
-def reported(plan, shop) -> Report:
-    return Report(plan, gather(plan, shop, shop.run(plan)), shop)
+def reported(plan, place) -> TableReport:
+    return TableReport(plan, gather(plan, place.make(plan)), place)
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def trainings(monkeypatch) -> list[str]:
 
 def test_a_table_is_made_once_and_its_runs_serve_the_next(folder, trainings):
     third = plan_of("table3")
-    shop = Workshop(Path("out"), CPU)
-    report = reported(third, shop)
-    assert trainings == [job.digest for job in third.jobs]
+    place = Reproduction(Path("out"), CPU)
+    report = reported(third, place)
+    assert trainings == [run.digest for run in third.runs]
     assert len(set(trainings)) == 4
     assert report.exit_code == 0
     assert all(len(column.scores) == 4 for column in report.columns)
@@ -82,14 +82,13 @@ def test_a_table_is_made_once_and_its_runs_serve_the_next(folder, trainings):
             paired = one.accuracies - other.accuracies
             assert step.difference.estimate.mean == pytest.approx(paired.mean(), abs=1e-12)
             assert step.difference.tests == len(column.steps) == 5
-    again = reported(plan_of("table3"), Workshop(Path("out"), CPU))
+    again = reported(plan_of("table3"), Reproduction(Path("out"), CPU))
     assert len(trainings) == 4, "everything is known"
     assert again.document() == report.document()
     second = plan_of("table2")
-    missing = [shop.missing(second, job) for job in second.jobs]
-    assert missing == [["train", "test"], ["test"], ["train", "test"], ["train", "test"]]
-    assert second.jobs[1].digest == third.jobs[3].digest, "the key region of table 2 is the last row of table 3"
-    other = reported(few("table2", "+ key region"), Workshop(Path("out"), CPU))
+    assert [place.state(run) for run in second.runs] == ["train", "trained", "train", "train"]
+    assert second.runs[1].digest == third.runs[3].digest, "the key region of table 2 is the last row of table 3"
+    other = reported(few("table2", "+ key region"), Reproduction(Path("out"), CPU))
     assert other.columns[0].scores and len(trainings) == 4, "tested on other episodes, not trained again"
 
 
@@ -103,7 +102,7 @@ def test_a_failing_row_is_named_and_the_others_go_on(folder, monkeypatch):
 
     monkeypatch.setattr(work.Trainer, "__init__", broken)
     plan = few("table2", "baseline (TRX)", "+ key region", "+ relation")
-    report = reported(plan, Workshop(Path("out"), CPU))
+    report = reported(plan, Reproduction(Path("out"), CPU))
     assert report.exit_code == 1, "a bug's"
     column = report.columns[0]
     assert column.failed["baseline (TRX)"].message == "ValueError: the disk is on fire"
@@ -112,15 +111,14 @@ def test_a_failing_row_is_named_and_the_others_go_on(folder, monkeypatch):
     text = Path(report.write()[0]).read_text()
     assert "| baseline (TRX) | global features | failed |" in text and "the disk is on fire" in text
     monkeypatch.setattr(work.Trainer, "__init__", real)
-    again = reported(plan, Workshop(Path("out"), CPU))
+    again = reported(plan, Reproduction(Path("out"), CPU))
     assert again.exit_code == 0, "the next call tries again"
-    assert not list(Path("out/runs").glob("*.failed.json"))
 
 
 def test_a_wrong_configuration_of_one_row_is_that_rows_failure(folder):
     plan = plan_of("table2", **{"clip.size": 32, "model.region.side": 40})
     assert {label for label, _ in plan.refused} == {"+ key region", "+ relation", "+ refined loss"}
-    report = reported(plan, Workshop(Path("out"), CPU))
+    report = reported(plan, Reproduction(Path("out"), CPU))
     assert report.exit_code == 2
     assert list(report.columns[0].scores) == ["baseline (TRX)"]
 
@@ -128,7 +126,7 @@ def test_a_wrong_configuration_of_one_row_is_that_rows_failure(folder):
 def test_seeds_are_runs_of_their_own_and_the_papers_differences_stand_beside(folder, project, trainings):
     Path("p/fsar.yaml").write_text(dump(small(project, **{"data.name": "hmdb51"})))
     plan = few("table1", "TRX", "OTAM", OURS, seeds=2)
-    report = reported(plan, Workshop(Path("out"), CPU))
+    report = reported(plan, Reproduction(Path("out"), CPU))
     column = report.columns[0]
     assert len(trainings) == 4 and len(set(trainings)) == 4
     assert [len(column.results[label]) for label in ("OTAM", "TRX", OURS)] == [1, 2, 2]
@@ -140,17 +138,6 @@ def test_seeds_are_runs_of_their_own_and_the_papers_differences_stand_beside(fol
     paper = {step.difference.second: (step.paper, step.expected) for step in column.steps}
     assert paper == {"TRX": (pytest.approx(3.3), 1), "OTAM": (pytest.approx(4.9), 1)}
     assert "(seeds ±" in " ".join(cell for row in report.grid().rows for cell in row)
-
-
-def test_the_estimate_counts_what_is_left(folder, trainings):
-    shop, plan = Workshop(Path("out"), CPU), few("table2", "baseline (TRX)", "+ key region")
-    first = Estimator(shop).plan(plan)
-    assert all(estimate.seconds > 0 and estimate.missing == ("train", "test") for estimate in first)
-    assert not trainings and not list(Path("out/runs").iterdir()), "nothing was made"
-    shop.run(plan)
-    assert total(Estimator(shop).plan(plan)) == 0
-    longer = few("table2", "baseline (TRX)", "+ key region", **{"train.iterations": 400, "eval.episodes": 41})
-    assert total(Estimator(shop).plan(longer)) > 5 * total(first)
 
 
 PROGRAM = """
@@ -187,13 +174,13 @@ def test_after_kill_9_the_same_command_goes_on_and_ends_the_same(folder):
     assert not (state.parent / "trained.json").exists(), "killed in the middle"
     plan = plan_of("table3", **{"train.iterations": 12})
     plan.cells = plan.cells[:1]
-    shop = Workshop(Path("out"), CPU)
-    assert shop.missing(plan, plan.jobs[0]) == ["go on training", "test"]
-    assert not shop.run(plan)
+    place = Reproduction(Path("out"), CPU)
+    assert place.state(plan.runs[0]) == "go on training"
+    assert not place.make(plan).failures
     assert "training from episode 0" not in (state.parent / "log.txt").read_text().splitlines()[-2]
-    whole = Workshop(Path("whole"), CPU)
-    assert not whole.run(plan)
-    first, second = (load_file(s.out / "runs" / plan.jobs[0].digest / "model.safetensors") for s in (shop, whole))
+    whole = Reproduction(Path("whole"), CPU)
+    assert not whole.make(plan).failures
+    first, second = (load_file(s.out / "runs" / plan.runs[0].digest / "model.safetensors") for s in (place, whole))
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in second)
 
 
@@ -204,7 +191,7 @@ def test_processes_share_the_runs_and_one_writes_the_table(folder):
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "Table 3" in outputs[0][0] and not outputs[1][0]
     plan = plan_of("table3")
-    logs = [(job.folder(Path("out")) / "log.txt").read_text() for job in plan.jobs]
+    logs = [(run.folder(Path("out")) / "log.txt").read_text() for run in plan.runs]
     assert all(log.count("training from episode") == 1 for log in logs), "each is trained once"
     document = json.loads(Path("out/table3-small-quick.json").read_text())
     assert all(cell["accuracy"] is not None for cell in document["cells"])
@@ -212,12 +199,14 @@ def test_processes_share_the_runs_and_one_writes_the_table(folder):
 
 
 def test_ranks_come_from_the_environment(monkeypatch):
-    assert Team.from_environment() == Team(0, 1, 0)
+    assert ranks() == (0, 1, 0)
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    team = Team.from_environment()
-    assert team == Team(3, 4, 1)
+    assert ranks() == (3, 4, 1)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert (team.device("auto"), team.device("cuda:0"), team.device("cpu")) == ("cuda:1", "cuda:0", "cpu")
+    assert (device_of("auto"), device_of("cuda:0"), device_of("cpu")) == ("cuda:1", "cuda:0", "cpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert team.device("auto") == "auto"
+    assert device_of("auto") == "auto"
+    monkeypatch.setenv("RANK", "first")
+    with pytest.raises(DataError, match="must be numbers"):
+        ranks()

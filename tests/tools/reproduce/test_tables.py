@@ -11,10 +11,9 @@ from fsar_cli.errors import DataError, UsageError
 from fsar_cli.reporting import SILENT
 from fsar_cli.tools.demo import demo
 from fsar_cli.tools.demo.scenes import read_boxes
-from fsar_cli.tools.reproduce.grounds import Ground, find_grounds, make_demo
-from fsar_cli.tools.reproduce.jobs import digest_of, share
+from fsar_cli.tools.reproduce.data import find_data, make_demo
 from fsar_cli.tools.reproduce.outcome import Column, Step, order_in_words
-from fsar_cli.tools.reproduce.plan import make_plan
+from fsar_cli.tools.reproduce.plan import digest_of, make_plan
 from fsar_cli.tools.reproduce.recipes import RECIPES
 from fsar_cli.tools.reproduce.tables import CRIME, HMDB, KINETICS, OURS, PAPER_SETS, TABLES, expected
 
@@ -22,20 +21,20 @@ TINY = {"train.iterations": 4, "eval.episodes": 40, "train.checkpoint_every": 2,
 
 
 @pytest.fixture
-def ground(project, tmp_path) -> Ground:
+def data(project, tmp_path):
     """The small project, trained and tested on its own."""
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "fsar.yaml").write_text(dump(small(project)))
-    return find_grounds((str(tmp_path / "p"),), True, tmp_path, SILENT)[0]
+    return find_data((str(tmp_path / "p"),), True, tmp_path, SILENT)[0]
 
 
-def plan_of(name, ground, recipe=None, seeds=1, **changes):
+def plan_of(name, data, recipe=None, seeds=1, **changes):
     table = TABLES[name]
-    return make_plan(table, RECIPES[recipe or table.quick], [ground], seeds, TINY | changes)
+    return make_plan(table, RECIPES[recipe or table.quick], [data], seeds, TINY | changes)
 
 
 def by_label(plan, shot=1) -> dict[str, str]:
-    return {cell.row.label: cell.jobs[0].digest for cell in plan.cells if cell.shot == shot}
+    return {cell.row.label: cell.runs[0].digest for cell in plan.cells if cell.shot == shot}
 
 
 def test_all_numbers_are_those_of_the_paper(shared):
@@ -83,80 +82,73 @@ def test_the_direction_of_a_difference_is_the_papers():
     assert expected(methods, OURS, "MoLo", HMDB, 1) is None
 
 
-def test_tables_share_runs_and_only_what_is_the_same(ground):
-    first, second, third = (plan_of(name, ground, "paper") for name in ("table1", "table2", "table3"))
+def test_tables_share_runs_and_only_what_is_the_same(data):
+    first, second, third = (plan_of(name, data, "paper") for name in ("table1", "table2", "table3"))
     one, two, three = by_label(first, 2), by_label(second, 2), by_label(third, 2)
     assert one["TRX"] == two["baseline (TRX)"]
     assert one[OURS] == two["+ refined loss"]
     assert three["+ random region"] == two["+ key region"]
     assert len(set(two.values())) == len(set(three.values())) == 4
     assert by_label(second, 1)["baseline (TRX)"] != two["baseline (TRX)"], "trained with the shots it is tested with"
-    quick = by_label(plan_of("table2", ground), 2)
-    assert quick == by_label(plan_of("table2", ground), 1), "one quick training serves all"
+    quick = by_label(plan_of("table2", data), 2)
+    assert quick == by_label(plan_of("table2", data), 1), "one quick training serves all"
     assert not set(quick.values()) & set(two.values())
 
 
-def test_a_digest_holds_what_is_learnt_and_nothing_else(ground, project, tmp_path):
-    plan = plan_of("table2", ground)
-    job = plan.jobs[0]
+def test_a_digest_holds_what_is_learnt_and_nothing_else(data, project, tmp_path):
+    plan = plan_of("table2", data)
+    run = plan.runs[0]
 
     def changed(**changes):
-        return by_label(plan_of("table2", ground, **changes))["baseline (TRX)"]
+        return by_label(plan_of("table2", data, **changes))["baseline (TRX)"]
 
-    assert changed() == changed(**{"train.workers": 1, "train.checkpoint_every": 1}) == job.digest
+    assert changed() == changed(**{"train.workers": 1, "train.checkpoint_every": 1}) == run.digest
     different = [changed(**{key: value}) for key, value in (("optim.lr", 0.5), ("clip.flip", False), ("train.seed", 3))]
-    assert len({job.digest, *different}) == 4
+    assert len({run.digest, *different}) == 4
     weights = tmp_path / "w.pth"
     seen = set()
     for content in (b"one", b"two"):
         weights.write_bytes(content)
-        model = job.config.model.model_copy(update={"weights": str(weights)})
-        seen.add(digest_of(job.config.model_copy(update={"model": model}), ground, True))
+        model = run.config.model.model_copy(update={"weights": str(weights)})
+        seen.add(digest_of(run.config.model_copy(update={"model": model}), run.ground, True))
     assert len(seen) == 2, "the weights' content counts, not their name"
 
 
-def test_with_frozen_features_what_has_no_heads_is_not_trained(ground):
-    plan = plan_of("table1", ground, seeds=2)
-    trained = {cell.row.label: [job.trained for job in cell.jobs] for cell in plan.cells}
+def test_with_frozen_features_what_has_no_heads_is_not_trained(data):
+    plan = plan_of("table1", data, seeds=2)
+    trained = {cell.row.label: [run.trained for run in cell.runs] for cell in plan.cells}
     assert trained["OTAM"] == trained["mean features"] == trained["Bi-MHM"] == [False]
     assert trained["TRX"] == trained[OURS] == [True, True]
     assert plan.notes.keys() == {OURS}, "its relation module cannot be trained, and the table says so"
-    whole = plan_of("table1", ground, "whole")
-    assert all(job.trained for job in whole.jobs)
+    whole = plan_of("table1", data, "whole")
+    assert all(run.trained for run in whole.runs)
 
 
-def test_rows_win_over_what_the_data_set_says_and_set_over_the_recipe(ground):
-    plan = plan_of("table2", ground, **{"model.region.source": "difference", "optim.lr": 0.125})
-    assert {job.config.model.region.source for job in plan.jobs if job.config.model.selects_regions} == {"relation"}
-    assert {job.config.optim.lr for job in plan.jobs} == {0.125}
+def test_rows_win_over_what_the_data_set_says_and_set_over_the_recipe(data):
+    plan = plan_of("table2", data, **{"model.region.source": "difference", "optim.lr": 0.125})
+    assert {run.config.model.region.source for run in plan.runs if run.config.model.selects_regions} == {"relation"}
+    assert {run.config.optim.lr for run in plan.runs} == {0.125}
 
 
-def test_a_method_that_is_not_there_is_left_out_with_a_line(ground, monkeypatch):
+def test_a_method_that_is_not_there_is_left_out_with_a_line(data, monkeypatch):
     monkeypatch.delitem(METHODS, "molo", raising=False)
-    plan = plan_of("table1", ground)
+    plan = plan_of("table1", data)
     assert plan.skipped == {"MoLo": "no method 'molo' here"}
     assert "MoLo" not in by_label(plan)
-
-
-def test_processes_start_apart_and_all_can_do_all():
-    jobs = list(range(7))
-    shares = [share(jobs, rank, 3) for rank in range(3)]
-    assert len({some[0] for some in shares}) == 3
-    assert all(sorted(some) == jobs for some in shares)
 
 
 def test_absent_data_name_the_command_that_prepares_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as caught:
-        find_grounds((), False, tmp_path, SILENT)
+        find_data((), False, tmp_path, SILENT)
     assert "fsar prepare hmdb51" in caught.value.hint and "splits make hmdb51-arn" in caught.value.hint
 
 
-def test_two_data_sets_of_one_name_are_refused(ground, project, tmp_path):
+def test_two_data_sets_of_one_name_are_refused(data, project, tmp_path):
     (tmp_path / "q").mkdir()
     (tmp_path / "q" / "fsar.yaml").write_text(dump(small(project)))
     with pytest.raises(UsageError, match="two data sets are called 'small'"):
-        find_grounds((str(tmp_path / "p"), str(tmp_path / "q")), True, tmp_path, SILENT)
+        find_data((str(tmp_path / "p"), str(tmp_path / "q")), True, tmp_path, SILENT)
 
 
 class Told:
@@ -192,10 +184,10 @@ def test_the_demo_set_is_rendered_once_and_anew_where_it_was_left_half_made(tmp_
     monkeypatch.setattr(demo, "CLASSES", {name: demo.CLASSES[name] for name in names})
     clips = {"train": 1, "val": 1, "test": 2}
     folder = make_demo(tmp_path / "data" / "demo", SILENT, clips)
-    (ground,) = find_grounds((str(folder),), True, tmp_path, SILENT)
-    assert ground.test.splits.classes("test") == ("fight", "fire") and len(ground.test.store) == 7
-    assert ground.train.values["model.backbone"] == "mobilenet_v3_small", "the demo's own preset"
-    assert {video.id for _, video in ground.test.splits.rows} == set(read_boxes(folder / "boxes.csv"))
+    ((train, test),) = find_data((str(folder),), True, tmp_path, SILENT)
+    assert test.splits.classes("test") == ("fight", "fire") and len(test.store) == 7
+    assert train.values["model.backbone"] == "mobilenet_v3_small", "the demo's own preset"
+    assert {video.id for _, video in test.splits.rows} == set(read_boxes(folder / "boxes.csv"))
     video, when = folder / "videos" / "walk" / "walk_0001.mp4", (folder / "boxes.csv").stat().st_mtime_ns
     make_demo(folder, SILENT, clips)
     assert (folder / "boxes.csv").stat().st_mtime_ns == when

@@ -5,25 +5,27 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fsar_cli.config import Config
 from fsar_cli.core.build import normalizes
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import Bank, encode_videos
-from fsar_cli.engine.device import place
+from fsar_cli.engine.device import place as place_on
 from fsar_cli.tools.demo.hits import actor_boxes
 from fsar_cli.tools.reproduce.plan import Cell
-from fsar_cli.tools.reproduce.work import Workshop
+from fsar_cli.tools.reproduce.work import Reproduction, RunResults
 
 BOXES = "boxes.csv"
 
 
 @dataclass
-class Seen:
+class TestedVideos:
     """The trained method, what it made of the test videos, and how it fared."""
 
     cell: Cell
+    config: Config
     method: FewShotMethod
     bank: Bank
     right: np.ndarray
@@ -39,12 +41,12 @@ class Seen:
     @property
     def labels(self) -> np.ndarray:
         """int64 [V] classes."""
-        return self.cell.trial.samplers[self.cell.shot].labels
+        return self.cell.ground.lists[self.cell.shot].sampler.labels
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names."""
-        return self.cell.trial.samplers[self.cell.shot].classes
+        return self.cell.ground.lists[self.cell.shot].sampler.classes
 
     def frames(self, video: int) -> np.ndarray:
         """uint8 [T,S,S,3] that the network sees of a video."""
@@ -61,32 +63,32 @@ class Seen:
 
     def actors(self) -> torch.Tensor | None:
         """[V,T,4] where the actors are, where the data set says so (the demo set)."""
-        root, config = self.cell.trial.ground.test.file.parent, self.cell.jobs[0].on(self.cell.trial, (self.cell.shot,))
-        return actor_boxes(config, root, self.videos) if (root / BOXES).is_file() else None
+        root = self.cell.ground.test.file.parent
+        return actor_boxes(self.config, root, self.videos) if (root / BOXES).is_file() else None
 
     @torch.inference_mode()
     def maps(self, video: int) -> tuple[np.ndarray, np.ndarray]:
         """[T,H,W] channel mean of the map, and the weights that chose the region."""
         clip = torch.from_numpy(self.frames(video)).unsqueeze(0).to(self.device)
-        found = self.method.features(to_float(clip, normalizes(self.cell.jobs[0].config.model)))
+        found = self.method.features(to_float(clip, normalizes(self.config.model)))
         return found.mean_maps[0].float().cpu().numpy(), found.cells[0].float().cpu().numpy()
 
 
-def see(cell: Cell, shop: Workshop) -> Seen:
-    """Encode the test videos of a finished job."""
-    job, shots = cell.jobs[0], (cell.shot,)
-    result = shop.tested(job, cell.trial, shots)[0]
-    entry, config = shop.entry(job, cell.trial, shots), job.on(cell.trial, shots)
-    method = place(entry.load(), shop.device, config.train.channels_last)
-    reader = ClipReader(cell.trial.ground.test.store, config.clip)
-    videos = cell.trial.samplers[cell.shot].videos
-    bank = encode_videos(method, reader, videos, shop.device, config, shop.reporter, shop.features)
-    return Seen(cell, method, bank, result.right, reader, shop.device)
+def see(cell: Cell, place: Reproduction, made: RunResults) -> TestedVideos:
+    """Encode the test videos of a finished run."""
+    run, ground = cell.runs[0], cell.ground
+    model = place.model(run, ground)
+    method = place_on(model.load(), place.device, model.config.train.channels_last)
+    reader = ClipReader(ground.test.store, model.config.clip)
+    videos = ground.lists[cell.shot].sampler.videos
+    bank = encode_videos(method, reader, videos, place.device, model.config, place.reporter, place.features)
+    right = made.results[run.digest, ground.name, cell.shot].right
+    return TestedVideos(cell, model.config, method, bank, right, reader, place.device)
 
 
-def video_shares(seen: Seen) -> np.ndarray:
+def video_shares(seen: TestedVideos) -> np.ndarray:
     """float64 [V] share of its queries that each video was recognised in; NaN: never asked."""
-    queries = seen.cell.trial.drawn[seen.cell.shot].query.reshape(len(seen.right), -1)
+    queries = seen.cell.ground.lists[seen.cell.shot].drawn.query.reshape(len(seen.right), -1)
     asked = np.bincount(queries.ravel(), minlength=len(seen.videos))
     right = np.bincount(queries.ravel(), seen.right.ravel().astype(float), len(seen.videos))
     return np.divide(right, asked, out=np.full(len(asked), np.nan), where=asked > 0)

@@ -1,0 +1,37 @@
+"""A model: a method as its configuration says, with the weights of the run that trained it, or those it starts with."""
+
+from dataclasses import dataclass
+
+from fsar_cli.config import Config
+from fsar_cli.core.build import build_method
+from fsar_cli.core.method import FewShotMethod
+from fsar_cli.engine.checkpoint import load_method
+from fsar_cli.engine.runs import Run
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a command works with; the configuration may differ from the run's in what flags and --set say."""
+
+    config: Config
+    run: Run | None = None
+    """Where the weights come from; None: the initial ones."""
+    name: str = ""
+    """As the user calls it; empty: to be found (`compare`)."""
+    changes: tuple[str, ...] = ()
+    """KEY=VALUE that were given for this one alone."""
+
+    @property
+    def method(self) -> str:
+        """Its method, marked where it was not trained."""
+        return self.config.model.label + ("" if self.run else " (untrained)")
+
+    def load(self) -> FewShotMethod:
+        """The method in evaluation mode on the CPU.
+
+        Raises:
+            DataError: no weights, or those of another method.
+        """
+        if self.run is not None:
+            return load_method(self.run, self.config)
+        return build_method(self.config, seed=self.config.train.seed).eval()
