@@ -266,9 +266,10 @@ class TrainConfig(Section):
     loss_reduction: Literal["sum", "mean"] = "sum"
     """Cross-entropy over the queries of an episode (TRX sums)."""
     seed: Annotated[int, Field(ge=0)] = 0
-    amp: Annotated[Literal["auto", "off", "bf16"], Off] = "auto"
-    """What is trained in: `bf16` (pays on a CPU with AMX, too), or float32; `auto`: bf16 on CUDA, float32 on a CPU.
-    Clips to evaluate are encoded in float16 on CUDA unless this is `off`, and in float32 on a CPU."""
+    amp: Annotated[Literal["auto", "off", "bf16", "fp16"], Off] = "auto"
+    """What is trained in: `bf16` (pays on a CPU with AMX, too), `fp16` with scaled losses, or float32 (`off`); `auto`:
+    on CUDA bf16 where the card has it, else fp16, and float32 on a CPU. Clips to evaluate are encoded in float16 on
+    CUDA unless this is `off`, and in float32 on a CPU."""
     channels_last: bool = True
     compile: bool = False
     """Compile the backbones' forward and backward (torch.compile); without a working compiler they run as they are."""

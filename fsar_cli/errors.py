@@ -39,6 +39,14 @@ class Interrupted(FsarError):
     exit_code = 130
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device or the machine had no more memory to give; torch, which need not be loaded, says it in words."""
+    words = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    text = f"{type(error).__name__}: {error}"
+    torch_says_so = isinstance(error, RuntimeError) and any(word in text for word in ("OutOfMemoryError", *words))
+    return isinstance(error, MemoryError) or torch_says_so
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the closest choice, or an empty string."""
     close = get_close_matches(word, list(choices), n=1, cutoff=0.6)

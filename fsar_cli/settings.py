@@ -81,14 +81,14 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    found = {}
+    values = {}
     for name, text in environ.items():
         if name.startswith("FSAR_") and "__" in name:
             try:
-                found[name[5:].lower().replace("__", ".")] = (yaml.safe_load(text), name)
+                values[name[5:].lower().replace("__", ".")] = (yaml.safe_load(text), name)
             except yaml.YAMLError as error:
                 raise UsageError(f"environment {name}: '{text}' is not a YAML value") from error
-    return found
+    return values
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

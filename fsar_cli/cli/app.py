@@ -5,22 +5,16 @@ Nothing here or in the modules of the commands imports torch, pandas or numpy at
 """
 
 import os
+import shlex
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from fsar_cli import __version__
-from fsar_cli.cli import config, evaluate, extract, guide, init, methods, splits, splits_check, train, visualize
 from fsar_cli.cli.output import stderr
-from fsar_cli.errors import FsarError
-from fsar_cli.tools.annotations.cli import annotations
-from fsar_cli.tools.compare.cli import compare
-from fsar_cli.tools.demo.cli import demo
-from fsar_cli.tools.doctor.cli import doctor
-from fsar_cli.tools.prepare.cli import prepare
-from fsar_cli.tools.reproduce.cli import reproduce
-from fsar_cli.tools.support.cli import app as support
+from fsar_cli.errors import FsarError, is_out_of_memory
 
 # Worker processes share the cores with the network: threads that wait for work must sleep, not spin (read by OpenMP
 # when torch loads; on two busy cores a training step was ten times slower without it).
@@ -34,24 +28,39 @@ app = typer.Typer(
     rich_markup_mode=None,  # its help imports a Markdown parser and a highlighter: 0.15 s for a frame
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Short helps fit one line of an 80-column terminal beside the longest name.
-app.command("demo", short_help="Everything at once on a rendered set; a CPU will do.")(demo)
-app.command("init", short_help="Write a commented fsar.yaml.")(init.init)
-app.command("prepare", short_help="Downloaded archives -> project folder.")(prepare)
-app.command("annotations", short_help="What temporal annotations hold.")(annotations)
-app.command("extract-frames", short_help="Videos -> frame store; resumable.")(extract.extract_frames)
-splits.app.command("check")(splits_check.check)
-app.add_typer(splits.app, name="splits", short_help="Split lists: list, show, make, check, export.")
-app.command("train", short_help="Train by episodes; Ctrl-C saves.")(train.train)
-app.command("eval", short_help="Accuracy with its confidence interval.")(evaluate.evaluate)
-app.command("compare", short_help="Which differences between runs are real?")(compare)
-app.command("reproduce", short_help="A table or figure of the paper, made anew.")(reproduce)
-app.add_typer(support, name="support", short_help="Are the example clips good ones?")
-app.command("visualize-regions", short_help="Draw the key regions of a video.")(visualize.visualize_regions)
-app.command("methods", short_help="The methods and their papers.")(methods.methods)
-app.add_typer(config.app, name="config", short_help="Settings, their origins, presets.")
-app.command("guide", short_help="Pages of the manual.")(guide.guide)
-app.command("doctor", short_help="Is this machine ready?")(doctor)
+# A command: its name, where its function or its app of subcommands is, and a help that fits one line of an 80-column
+# terminal beside the longest name. A tool is deleted with its folder and its line here.
+COMMANDS = (
+    ("demo", "fsar_cli.tools.demo.cli:demo", "Everything at once on a rendered set; a CPU will do."),
+    ("init", "fsar_cli.cli.init:init", "Write a commented fsar.yaml."),
+    ("prepare", "fsar_cli.tools.prepare.cli:prepare", "Downloaded archives -> project folder."),
+    ("annotations", "fsar_cli.tools.annotations.cli:annotations", "What temporal annotations hold."),
+    ("extract-frames", "fsar_cli.cli.extract:extract_frames", "Videos -> frame store; resumable."),
+    ("splits", "fsar_cli.cli.splits_check:app", "Split lists: list, show, make, check, export."),
+    ("train", "fsar_cli.cli.train:train", "Train by episodes; Ctrl-C saves."),
+    ("eval", "fsar_cli.cli.evaluate:evaluate", "Accuracy with its confidence interval."),
+    ("compare", "fsar_cli.tools.compare.cli:compare", "Which differences between runs are real?"),
+    ("reproduce", "fsar_cli.tools.reproduce.cli:reproduce", "A table or figure of the paper, made anew."),
+    ("support", "fsar_cli.tools.support.cli:app", "Are the example clips good ones?"),
+    ("visualize-regions", "fsar_cli.cli.visualize:visualize_regions", "Draw the key regions of a video."),
+    ("methods", "fsar_cli.cli.methods:methods", "The methods and their papers."),
+    ("config", "fsar_cli.cli.config:app", "Settings, their origins, presets."),
+    ("guide", "fsar_cli.cli.guide:guide", "Pages of the manual."),
+    ("doctor", "fsar_cli.tools.doctor.cli:doctor", "Is this machine ready?"),
+)
+
+
+def _register(name: str, place: str, short_help: str) -> None:
+    module, _, attribute = place.partition(":")
+    command = getattr(import_module(module), attribute)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, short_help=short_help)
+    else:
+        app.command(name, short_help=short_help)(command)
+
+
+for line in COMMANDS:
+    _register(*line)
 
 
 def _version(show: bool) -> None:
@@ -98,6 +107,12 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if is_out_of_memory(error):
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            hint = (
+                "free memory on the device, or take a smaller clip.size, clip.frames or model.backbone, or --device cpu"
+            )
+            _fail(f"`{shlex.join(['fsar', *sys.argv[1:]])}` ran out of memory: {reason}", hint, 4)
         _fail(
             f"{type(error).__name__}: {error}",
             "this is a bug of fsar; FSAR_DEBUG=1 shows where. Please report it with the command.",

@@ -19,6 +19,8 @@ Region = Annotated[
     bool | None,
     typer.Option("--region/--no-region", help="Add the key region's features, to any method (default: to keyregion)."),
 ]
+Frames = Annotated[Path | None, typer.Option(help="Frame store (default: the run's, or data.frames).")]
+SplitFile = Annotated[Path | None, typer.Option(help="Split file (default: the run's, or data.splits).")]
 Shots = Annotated[list[int] | None, typer.Option("--shots", help="Support clips per class; repeatable.")]
 Way = Annotated[int | None, typer.Option(help="Classes per episode.")]
 Queries = Annotated[int | None, typer.Option(help="Queries per class.")]

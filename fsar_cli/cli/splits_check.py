@@ -11,7 +11,7 @@ import typer
 
 from fsar_cli.cli.options import ConfigFile, Json, Quiet
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
-from fsar_cli.cli.splits import Root, data_root
+from fsar_cli.cli.splits import Root, app, data_root
 from fsar_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _TITLES = {"short": "too short", "spelling": "other spelling"}
 _NUMBERS = ("published", "wanted", "found", "missing", "ambiguous", "undecodable", "short", "spelling")
 
 
+@app.command("check")
 def check(
     file: Annotated[Path | None, typer.Argument(help="Split file (default: data.splits).")] = None,
     root: Root = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, Preset, Quiet, Region, Set, Verbose, Way
+from fsar_cli.cli import options as shared
 
 VIEWS = 4
 
@@ -14,12 +14,12 @@ def train(
     method: Annotated[str | None, typer.Option(help="keyregion, trx, otam, ... (`fsar methods`).")] = None,
     backbone: Annotated[str | None, typer.Option(help="A torchvision classification network.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, none, demo or a path to a state dict.")] = None,
-    region: Region = None,
-    frames: Annotated[Path | None, typer.Option(help="Frame store.")] = None,
-    splits: Annotated[Path | None, typer.Option(help="Split file.")] = None,
-    way: Way = None,
+    region: shared.Region = None,
+    frames: shared.Frames = None,
+    splits: shared.SplitFile = None,
+    way: shared.Way = None,
     shot: Annotated[int | None, typer.Option(help="Support clips per class.")] = None,
-    queries: Annotated[int | None, typer.Option(help="Query clips per class.")] = None,
+    queries: shared.Queries = None,
     freeze_backbone: Annotated[
         bool, typer.Option("--freeze-backbone", help="Train the heads alone, on features that are encoded once.")
     ] = False,
@@ -35,13 +35,13 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make (default: runs/<time>-...).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and the memory it needs.")] = False,
-    device: Device = "auto",
-    preset: Preset = None,
-    config: ConfigFile = None,
-    assignments: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    device: shared.Device = "auto",
+    preset: shared.Preset = None,
+    config: shared.ConfigFile = None,
+    assignments: shared.Set = None,
+    as_json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Train a method by episodes; keeps the weights that are best on the val split.
 
@@ -121,11 +121,11 @@ def _train(config, resume: Path | None, out: Path | None, target, reporter, as_j
 
 def _show_plan(config, target, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
-    from fsar_cli.engine.memory import plan
+    from fsar_cli.engine.setup import plan
 
-    found = plan(config, target)
+    values = plan(config, target)
     if as_json:
-        print_json({"command": "train", "dry_run": True, **found})
+        print_json({"command": "train", "dry_run": True, **values})
         return
-    rows = [[name.replace("_", " "), value] for name, value in found.items()]
+    rows = [[name.replace("_", " "), value] for name, value in values.items()]
     stdout.print(table("dry run: nothing was trained or written", ["what", "value"], rows))

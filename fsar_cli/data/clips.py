@@ -1,6 +1,6 @@
 """From a frame store to batches: single clips for encoding, whole episodes for training, and their loaders.
 
-    store or shared memory -- frames [T,h,w,3] and a Crop -- one flat buffer an episode (`uncut`) -- device: crop, flip
+    store or shared memory -- frames [T,h,w,3] and a Crop -- one buffer an episode (`UncutClips`) -- device: crop, flip
 
 What is evaluated is cut by the loader's processes, since less then travels between them. Augmentation of episode i is
 drawn from (seed, i) alone, so workers and resuming cannot change it.
@@ -24,8 +24,7 @@ from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.sampling import even_indices, jittered_indices
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import SharedFrames
-from fsar_cli.data.transforms import Crop, centre_crop, random_crop
-from fsar_cli.data.uncut import UncutClips
+from fsar_cli.data.transforms import Crop, UncutClips, centre_crop, random_crop
 from fsar_cli.errors import DataError
 
 SOCKET_PATH = 103  # longest path of a socket: macOS allows 103 bytes, Linux 107

@@ -25,8 +25,7 @@ from fsar_cli.core.build import normalizes
 from fsar_cli.core.method import BOXES, SATURATED, Encoded, FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.device import encoding_autocast, encoding_type, free_memory, loader_workers, place
-from fsar_cli.engine.folding import folded
+from fsar_cli.engine.device import encoding_autocast, encoding_type, folded, free_memory, loader_workers, place
 from fsar_cli.engine.motion import RegionMeter, RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest, read_tensors, write_tensors
 from fsar_cli.files import Cache, cache_folder

@@ -1,8 +1,8 @@
 """`train.compile`: the backbones' forward and backward as a compiler makes them.
 
-A graph is made for each size of batch that training has (support, query, or both in one call) and each backbone, and
-tried forwards and backwards before training begins, so a compiler that is missing or fails is noticed there and then.
-Evaluation, whose batches have other sizes, runs the plain network. Names of parameters stay what they are.
+A graph is made for each backbone and each input that training has (support, query, or both in one call; every side of
+the regions), and tried forwards and backwards before training begins, so a compiler that is missing or fails is noticed
+there and then. Evaluation, whose batches have other sizes, runs the plain network.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from fsar_cli.reporting import Reporter
 def compile_backbones(
     method: FewShotMethod, config: Config, device: torch.device, reporter: Reporter, backend: str = "inductor"
 ) -> bool:
-    """Compile the backbones of a method that is in its place and in training mode; whether it worked.
+    """Compile the backbones of a method that is in its place and in training mode; whether all of it worked.
 
     Args:
         backend: of torch.compile.
@@ -34,14 +34,18 @@ def compile_backbones(
     if method.features.wrapped:
         reporter.warn(f"train.compile: not with {config.model.method}, which takes backbones apart into stages")
         return False
-    sides = [(config.clip.size,), config.model.region.sides]
     reporter.log("compiling the backbones")
+    sides = [(config.clip.size,), config.model.region.sides]
     try:
         for backbone, own in zip(backbones, sides, strict=False):
-            backbone.compiled = _compiled(backbone.trunk, backend)
-            for clips, side in product(clips_per_call(method, config), own):
+            # Whole frames need no gradient; crops do where the relation chose them, and do not where chance did.
+            gradients = [False] if backbone is backbones[0] else [False, True]
+            inputs = list(product(clips_per_call(method, config), own, gradients))
+            backbone.compiled = _compiled(backbone.trunk, len(inputs), backend)
+            for clips, side, gradient in inputs:
                 frames = torch.rand(clips * config.clip.frames, 3, side, side, device=device)
-                _try(method, backbone, frames, config)
+                layout = torch.channels_last if backbone is backbones[0] else torch.contiguous_format
+                _try(method, backbone, frames.to(memory_format=layout).requires_grad_(gradient), config.train.amp)
     except Exception as error:  # of many kinds: no compiler, an operation it does not know, a bug of its own
         for backbone in backbones:
             backbone.compiled = None
@@ -52,22 +56,23 @@ def compile_backbones(
     return True
 
 
-def _compiled(trunk: nn.Module, backend: str) -> Callable[[Tensor], Tensor]:
-    def run(frames: Tensor) -> Tensor:
+def _compiled(trunk: nn.Module, graphs: int, backend: str) -> Callable[[Tensor], Tensor]:
+    """The trunk compiled as a whole: what cannot be is an error, where Dynamo alone would run it plainly."""
+
+    def run(frames: Tensor) -> Tensor:  # not a module: a second one with the same parameters would be saved twice
         return trunk(frames)
 
-    # A function, not a module: a second module with the same parameters would be saved twice.
-    return torch.compile(run, dynamic=False, backend=backend)
+    # Dynamo counts graphs by code object, and makes 8 of one: each trunk gets its own, with room for all its inputs.
+    run.__code__ = run.__code__.replace()
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, 2 * graphs)
+    return torch.compile(run, fullgraph=True, dynamic=False, backend=backend)
 
 
-def _try(method: FewShotMethod, backbone: Backbone, frames: Tensor, config: Config) -> None:
-    """Run as in an episode: the whole frames need no gradient; crops do where the relation chose them, else not."""
-    first = backbone is method.features.backbones()[0]
-    frames = frames.to(memory_format=torch.channels_last if first else torch.contiguous_format)
-    choices = [False] if first else [False, True]
-    for needs_gradient in choices:
-        with statistics_kept(method):
-            with autocast(frames.device, config.train.amp):
-                maps = backbone(frames.requires_grad_(needs_gradient))
-            if maps.requires_grad:
-                maps.float().square().mean().backward()
+def _try(method: FewShotMethod, backbone: Backbone, frames: Tensor, amp: str) -> None:
+    """A forward and backward as in an episode, which leaves no trace."""
+    with statistics_kept(method):
+        with autocast(frames.device, amp):
+            maps = backbone(frames)
+        if maps.requires_grad:
+            maps.float().square().mean().backward()

@@ -19,13 +19,12 @@ from torch import Tensor
 
 from fsar_cli.config import Config
 from fsar_cli.core.backbones.image import Backbone
-from fsar_cli.core.build import build_method
-from fsar_cli.core.layers.checkpointing import blocks
+from fsar_cli.core.layers.checkpointing import NORMS, blocks
 from fsar_cli.core.method import FewShotMethod
-from fsar_cli.data.splits import Splits
-from fsar_cli.engine.device import autocast
-from fsar_cli.engine.steps import training_sampler, with_classes
-from fsar_cli.errors import UsageError, counted
+from fsar_cli.engine.device import autocast, memory_to_spare, training_type
+from fsar_cli.engine.steps import statistics_kept
+from fsar_cli.errors import DeviceError, UsageError
+from fsar_cli.reporting import Reporter
 
 GIB = 2**30
 CPU = torch.device("cpu")
@@ -68,20 +67,20 @@ class MemoryPlan:
 @contextmanager
 def _kept(own: set[int]) -> Iterator[dict[int, torch.UntypedStorage]]:
     """The storages that autograd keeps for the backward pass, once each, but for those of `own`."""
-    found: dict[int, torch.UntypedStorage] = {}  # held, so that no address is counted for two tensors
+    storages: dict[int, torch.UntypedStorage] = {}  # held, so that no address is counted for two tensors
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            found[storage.data_ptr()] = storage
+            storages[storage.data_ptr()] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield found
+        yield storages
 
 
-def _bytes(found: dict[int, torch.UntypedStorage]) -> int:
-    return sum(storage.nbytes() for storage in found.values())
+def _bytes(storages: dict[int, torch.UntypedStorage]) -> int:
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 def activations_per_clip(method: FewShotMethod, config: Config, amp: str) -> int:
@@ -89,9 +88,9 @@ def activations_per_clip(method: FewShotMethod, config: Config, amp: str) -> int
     clip, own = config.clip, {p.untyped_storage().data_ptr() for p in method.parameters()}
 
     def size(clips: int) -> int:
-        with _no_random_regions(method), _kept(own) as found, autocast(CPU, amp):
+        with _no_random_regions(method), _kept(own) as storages, autocast(CPU, amp):
             encoded = method.train().encode(torch.zeros(clips, clip.frames, 3, clip.size, clip.size))
-        return _bytes(found) if len(encoded) else 0
+        return _bytes(storages) if len(encoded) else 0
 
     return size(2) - size(1)  # what both keep, such as weights in half precision, does not grow
 
@@ -115,9 +114,9 @@ def largest_block(backbone: Backbone, side: int, frames: int, amp: str) -> int:
     own = {p.untyped_storage().data_ptr() for p in backbone.parameters()}
     x, largest = torch.zeros(frames, 3, side, side), 0
     for block in blocks(backbone.train().trunk):
-        with _kept(own) as found, autocast(CPU, amp):
+        with _kept(own) as storages, autocast(CPU, amp):
             x = block(x.detach().requires_grad_())
-            largest = max(largest, _bytes(found))
+            largest = max(largest, _bytes(storages))
     return largest
 
 
@@ -139,7 +138,7 @@ def plan_memory(method: FewShotMethod, config: Config, device: torch.device, bud
     Raises:
         UsageError: not even single clips fit.
     """
-    amp = "bf16" if config.train.amp == "bf16" or (config.train.amp == "auto" and device.type == "cuda") else "off"
+    amp = "off" if training_type(device, config.train.amp) == torch.float32 else "bf16"
     episode, fixed = config.episode, fixed_memory(method, config)
     clips = episode.way * (episode.shot + episode.queries)
     per_clip = activations_per_clip(method, config, amp)
@@ -183,31 +182,27 @@ def _checkpointed(method: FewShotMethod, config: Config, amp: str) -> tuple[int,
     return kept, max(largest_block(backbone, side, config.clip.frames, amp) for backbone, side in pairs)
 
 
-def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
-    """What `fsar train` would do with this configuration; reads the split file, writes nothing.
+def fit_memory(method: FewShotMethod, config: Config, device: torch.device, reporter: Reporter) -> None:
+    """Set a method up for `train.memory_budget`; what is measured for it leaves no trace in batch statistics.
 
     Raises:
-        DataError, UsageError: whatever would stop the training before its first episode.
+        UsageError: as `plan_memory`.
     """
-    episode, splits = config.episode, Splits.read(config.data.splits)
-    sampler = training_sampler(config, splits)
-    config = with_classes(config, sampler)
-    method = build_method(config, pretrained=False)
-    chosen = plan_memory(method, config, device, config.train.memory_budget)
-    gib = {name: round(getattr(chosen.memory, name) / GIB, 2) for name in (*vars(chosen.memory), "total")}
-    return {
-        "method": config.model.label,
-        "backbone": config.model.backbone,
-        "parameters": sum(p.numel() for p in method.parameters()),
-        "trained_parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
-        "train_classes": len(sampler.classes),
-        "train_videos": len(sampler.videos),
-        "val_classes": len(splits.classes("val")),
-        "episode": f"{episode.way}-way {episode.shot}-shot, {counted(episode.queries, 'query')} a class",
-        "clips_per_episode": episode.way * (episode.shot + episode.queries),
-        "episodes": config.train.iterations,
-        "optimiser_steps": -(-config.train.iterations // config.optim.accumulate),
-        "memory_plan": str(chosen),
-        **{f"{name}_gib": value for name, value in gib.items()},
-        "first_100_episodes_digest": sampler.digest(min(100, config.train.iterations)),
-    }
+    with statistics_kept(method):
+        chosen = plan_memory(method, config, device, config.train.memory_budget)
+    chosen.apply(method)
+    reporter.log(f"memory: {chosen}")
+    if chosen.micro_batch and any(isinstance(m, NORMS) and m.training for m in method.modules()):
+        reporter.warn("batch normalisation sees micro-batches: model.freeze_batchnorm=true makes it exact")
+
+
+def does_not_fit(config: Config, device: torch.device) -> DeviceError:
+    """What to say where an episode ran out of memory: what was tried, and the budget that would fit."""
+    episode, clip, budget = config.episode, config.clip, config.train.memory_budget
+    # An estimate knows neither the workspace of convolutions nor memory in pieces too small to use.
+    fits = 0.8 * min(memory_to_spare(device) / GIB, budget or float("inf"))
+    return DeviceError(
+        f"out of memory: an episode of {episode.way * (episode.shot + episode.queries)} clips ({clip.frames} frames of "
+        f"{clip.size} px each, {config.model.backbone}) does not fit on {device}",
+        f"`fsar train --memory-budget {fits:.1f}` would fit: it takes that many GiB, and more time",
+    )

@@ -4,16 +4,19 @@
 GPU was idle for want of frames: the host waits while the GPU still computes.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from fsar_cli.core.method import BOXES, SATURATED, Encoded
 from fsar_cli.engine.motion import region_statistics
+from fsar_cli.errors import DataError
 from fsar_cli.files import atomic
 
 Row = dict[str, float]
@@ -33,24 +36,67 @@ def waits(items: Iterable[Item]) -> Iterator[tuple[Item, float]]:
 
 
 class TrainingLog:
-    """Figures of episodes, averaged over windows of `train.log_every`; its state is part of a checkpoint."""
+    """Figures of episodes, averaged over windows of `train.log_every`; `rows` and `window` are part of a checkpoint."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, late: bool = False) -> None:
+        """
+        Args:
+            late: leave the loss of the newest episode unread, which the device may still be at, until `read`.
+        """
+        self.folder, self.late = folder, late
         self.rows: list[Row] = []
         self.window: list[Row] = []
+        self.running: Row = {}
+        """Loss and accuracy of the last episode that was read."""
+        self.unread: list[tuple[int, Tensor, Row]] = []
+        """Episode, [2] loss and accuracy on the device, and the figures that are known already."""
+        self._seconds = self._waited = 0.0
         self._board = None
 
-    def add(self, figures: Row) -> None:
-        """The figures of one episode; not every episode needs all of them. `seconds` and `waited` of it are a share."""
-        self.window.append(figures)
+    def add(self, episode: int, loss: Tensor, accuracy: Tensor, figures: Row) -> None:
+        """Take what came of an episode.
+
+        Args:
+            figures: `seconds` and `waited` of it at least; not every episode needs all others.
+
+        Raises:
+            DataError: as `read`.
+        """
+        self._seconds, self._waited = self._seconds + figures["seconds"], self._waited + figures["waited"]
+        self.unread.append((episode, torch.stack([loss.detach(), accuracy]), figures))
+        self._read(all_but=int(self.late))
+
+    def read(self) -> None:
+        """Read what the device has not been asked for yet; before anything is written.
+
+        Raises:
+            DataError: a loss is not finite.
+        """
+        self._read(all_but=0)
+
+    def _read(self, all_but: int) -> None:
+        while len(self.unread) > all_but:
+            episode, pair, figures = self.unread.pop(0)
+            loss, accuracy = pair.tolist()
+            if not math.isfinite(loss):
+                raise DataError(
+                    f"the loss became {loss} at episode {episode}",
+                    "lower optim.lr, set optim.clip_norm=10, or train.amp=off",
+                )
+            self.running = {"loss": loss, "accuracy": accuracy}
+            self.window.append(self.running | figures)
+
+    @property
+    def waiting(self) -> float:
+        """Share of the episodes' time that was spent waiting for the loader."""
+        return self._waited / self._seconds if self._seconds else 0.0
 
     def close_window(self, step: int) -> None:
         """Average what was added since the last call into the row of `step`."""
+        self.read()
         means = pd.DataFrame(self.window).mean().to_dict()
         self.window.clear()
-        if "waited" in means:
-            means["waiting"] = means.pop("waited") / means["seconds"]
+        means["waiting"] = means.pop("waited") / means["seconds"]
         self.put(step, {name: float(value) for name, value in means.items()})
 
     def put(self, step: int, figures: Row) -> None:
@@ -80,12 +126,12 @@ def region_figures(seen: list[tuple[Tensor, Encoded]]) -> Row:
     if not seen or BOXES not in seen[-1][1]:
         return {}
     clips, encoded = seen[-1]
-    found = region_statistics(clips, encoded[BOXES], encoded[SATURATED])
+    regions = region_statistics(clips, encoded[BOXES], encoded[SATURATED])
     return {
-        "saturated": found.saturated,
-        "region_offset": found.offset,
-        "motion_region": found.motion_region,
-        "motion_centre": found.motion_centre,
+        "saturated": regions.saturated,
+        "region_offset": regions.offset,
+        "motion_region": regions.motion_region,
+        "motion_centre": regions.motion_centre,
     }
 
 

@@ -6,8 +6,6 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from fsar_cli import __version__
 from fsar_cli.config import Config, dump, flatten, load
 from fsar_cli.errors import DataError, UsageError
@@ -28,21 +26,7 @@ class Run:
 
     def config(self) -> Config:
         """The resolved configuration the run was made with."""
-        config = load(self.config_file.read_text(encoding="utf-8"))
-        if config.model.method == "keyregion" or not config.model.region.enabled or self._has_local_backbone():
-            return config
-        # Written when only keyregion had regions and `enabled: true`, then the default, meant nothing to others.
-        region = config.model.region.model_copy(update={"enabled": None})
-        return config.model_copy(update={"model": config.model.model_copy(update={"region": region})})
-
-    def _has_local_backbone(self) -> bool:
-        """Whether the weights do; True where there are none that can be read."""
-        try:
-            with safe_open(self.model_file, framework="numpy") as weights:
-                names = weights.keys()
-            return any(name.startswith("features.local_backbone.") for name in names)
-        except (SafetensorError, OSError):
-            return True
+        return load(self.config_file.read_text(encoding="utf-8"))
 
     def keep_classes(self, classes: int | None) -> None:
         """Write the number of training classes, which a run gets to know as it starts, where it is not yet known."""
@@ -116,7 +100,7 @@ def find_run(path: Path | None, root: Path = RUNS) -> Run:
         if not (path / "config.yaml").is_file():
             raise DataError(f"{path} is no run folder", "a run folder holds config.yaml and model.safetensors")
         return Run(path)
-    found = sorted(root.glob("*/model.safetensors"), key=lambda file: file.stat().st_mtime)
-    if not found:
+    trained = sorted(root.glob("*/model.safetensors"), key=lambda file: file.stat().st_mtime)
+    if not trained:
         raise DataError(f"no trained run under {root}/", "`fsar train` makes one; or name a run folder")
-    return Run(found[-1].parent)
+    return Run(trained[-1].parent)

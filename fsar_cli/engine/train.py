@@ -1,52 +1,57 @@
-"""Episodic training (section 4.1): one episode a forward, gradients accumulated, best weights on the val split kept.
+"""Episodic training (section 4.1): episodes -> loss -> accumulate -> step -> validate -> save.
 
-What flows where: loader processes (uint8 frames, from shared memory where they are known) -> one pinned buffer an
-episode -> device: crop, flip, normalise -> encode support and query -> match -> loss -> backward; every `accumulate`
-episodes an optimiser step. All randomness of step i comes from (seed, i): a resumed run is the same run.
+`Trainer.run` is the loop, and what it calls follows in that order. The frames of an episode come from loader processes
+(uint8, from shared memory where they are known already) in one pinned buffer; crop, flip and normalisation happen on
+the device (`steps.episode_loss`).
+
+All randomness of episode i comes from (seed, i), and an optimiser step is always one of `optim.accumulate` episodes:
+gradients that wait for their step are part of what is saved. So a resumed run is the run that was never stopped, to the
+bit, also where it goes on to more episodes than it was started with.
 
 A GPU is never waited for inside an episode. Its loss is read after the next one has been sent, and always before
 anything is written: a loss that is not finite stops training before weights are saved.
 """
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.build import build_method
-from fsar_cli.core.layers.checkpointing import NORMS
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
+from fsar_cli.data.store.shared import share_frames
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
-from fsar_cli.engine.compiling import compile_backbones
-from fsar_cli.engine.device import constant_sizes, loader_workers, place
+from fsar_cli.engine.device import constant_sizes, loader_workers, loss_scaler
 from fsar_cli.engine.evaluate import evaluate_bank
-from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures, freeze_features
-from fsar_cli.engine.interrupt import stop_on_interrupt
-from fsar_cli.engine.memory import plan_memory
+from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures
+from fsar_cli.engine.memory import does_not_fit
 from fsar_cli.engine.metrics import TrainingLog, region_figures, waits
-from fsar_cli.engine.outcomes import Outcomes
 from fsar_cli.engine.runs import Run
-from fsar_cli.engine.sharing import share_frames
-from fsar_cli.engine.steps import (
+from fsar_cli.engine.setup import (
     build_optimizer,
-    episode_loss,
     load_optimizer,
-    statistics_kept,
-    step_seed,
+    trainable_method,
     training_sampler,
     validation_sampler,
     with_classes,
 )
-from fsar_cli.errors import DataError, Interrupted
+from fsar_cli.engine.steps import episode_loss, step_seed
+from fsar_cli.errors import DataError, Interrupted, is_out_of_memory
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
+
+FRAME_SHARE = {"cuda": 0.5, "cpu": 0.25}
+"""Share of the free memory that `train.frame_cache=auto` may take. A network on the CPU needs more of it for itself."""
 
 
 @dataclass
@@ -86,146 +91,113 @@ class Trainer:
         """
         splits = Splits.read(config.data.splits)
         self.sampler = training_sampler(config, splits)
-        config = with_classes(config, self.sampler)
-        self.config, self.device, self.reporter, self.cache = config, device, reporter, cache
+        self.config = with_classes(config, self.sampler)
+        self.device, self.reporter, self.cache = device, reporter, cache
         self.reader = ClipReader(FrameStore(config.data.frames), config.clip)
         self.validation = validation_sampler(config, splits, reporter)
-        self.method = build_method(config, pretrained=pretrained, seed=config.train.seed)
-        if config.train.views:
-            freeze_features(self.method, reporter)
-        if config.train.memory_budget is not None:
-            self._fit(config.train.memory_budget)
-        place(self.method, device, config.train.channels_last).train()
-        if config.train.compile and not config.train.views:
-            compile_backbones(self.method, config, device, reporter)
+        self.method = trainable_method(self.config, device, reporter, pretrained)
         self.optimizer = build_optimizer(self.method, config.optim)
+        self.scaler = loss_scaler(device, config.train.amp, reporter)
         self.folder = run() if callable(run) else run
-        self.folder.keep_classes(config.model.classes)
-        self.step = 0
+        self.folder.keep_classes(self.config.model.classes)
+        self.log = TrainingLog(self.folder.path, late=device.type == "cuda")
+        self.step = self._saved = 0
         self.best: tuple[int, float] | None = None
-        self.log = TrainingLog(self.folder.path)
-        self.outcomes = Outcomes(self.log, late=device.type == "cuda")
-        self._saved = 0
-
-    def _fit(self, budget: float) -> None:
-        """Set the method up for the budget; measuring must not count for batch statistics."""
-        with statistics_kept(self.method):
-            plan = plan_memory(self.method, self.config, self.device, budget)
-        plan.apply(self.method)
-        self.reporter.log(f"memory: {plan}")
-        if plan.micro_batch and any(isinstance(m, NORMS) and m.training for m in self.method.modules()):
-            self.reporter.warn("batch normalisation sees micro-batches: model.freeze_batchnorm=true makes it exact")
-
-    def resume(self) -> None:
-        """Go on where the run's state.pt stops.
-
-        Raises:
-            DataError: no or a damaged state, or one of another method.
-        """
-        state = load_state(self.folder.state_file)
-        try:
-            self.method.load_state_dict(state["method"])
-            load_optimizer(self.optimizer, state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(
-                f"{self.folder.state_file} is of another method or configuration: {reason}",
-                "resume with the run's own configuration",
-            ) from error
-        self.step, self.log.rows, self.log.window = state["step"], state["rows"], state["window"]
-        self._saved = self.step
-        self.best = tuple(state["best"]) if state["best"] else None
-        # Gradients accumulated since the last optimiser step are part of the state.
-        for parameter, gradient in zip(self._trained(), state["gradients"], strict=True):
-            parameter.grad = None if gradient is None else gradient.to(parameter)
-
-    def _trained(self) -> list[nn.Parameter]:
-        return [p for p in self.method.parameters() if p.requires_grad]
 
     def run(self) -> TrainingResult:
-        """Train to `train.iterations`; on Ctrl-C save and raise `Interrupted`."""
-        train, started, first = self.config.train, time.monotonic(), self.step
+        """Train to `train.iterations`.
+
+        Raises:
+            Interrupted: Ctrl-C; everything was saved.
+            DataError: a loss is not finite.
+            DeviceError: an episode does not fit into the device's memory.
+        """
+        train, first, started = self.config.train, self.step, time.monotonic()
         self.folder.log(f"training from episode {self.step} to {train.iterations} on {self.device}")
+        if left := train.iterations % self.config.optim.accumulate:
+            of = f"of the last {left} of {train.iterations} episodes" if left > 1 else "of the last episode"
+            self.reporter.log(f"no optimiser step is made {of}: one takes {self.config.optim.accumulate} episodes")
         try:
             with (
                 stop_on_interrupt(self.reporter) as stop,
                 constant_sizes(self.device),
                 self.reporter.track("training", train.iterations - first, "episodes") as task,
             ):
-                for batch, waited in waits(self._batches()):
+                for batch, waited in waits(self._episodes()):
                     self._train_on(batch, waited)
-                    self._housekeeping()
-                    task.advance(1, **self.outcomes.running)
+                    self._write_what_is_due()
+                    task.advance(1, **self.log.running)
                     if stop.asked and self.step < train.iterations:
                         self.save()
-                        raise self._interrupted(self.step)
-                self.outcomes.read()
+                        raise self._interrupted()
         except KeyboardInterrupt:
-            raise self._interrupted(self._saved) from None
+            raise self._interrupted() from None
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise does_not_fit(self.config, self.device) from error
+            raise
         finally:
             self.log.close()
-        return self._finish(time.monotonic() - started, self.step - first)
+        return self._result(time.monotonic() - started, self.step - first)
 
-    def _interrupted(self, step: int) -> Interrupted:
-        self.folder.log(f"interrupted at episode {self.step}, saved up to {step}")
-        where, total = self.folder.path, self.config.train.iterations
-        if not self.folder.state_file.exists():
-            return Interrupted(f"stopped before anything was saved in {where}", "start again with `fsar train`")
-        return Interrupted(
-            f"stopped; episodes up to {step} of {total} are saved in {where}",
-            f"go on with: fsar train --resume '{where}'",
-        )
-
-    def _batches(self) -> Iterator[EpisodeBatch | DescribedEpisode]:
-        train = self.config.train
+    def _episodes(self) -> Iterator[EpisodeBatch | DescribedEpisode]:
+        """The episodes that are still to come, in order."""
+        train, reader = self.config.train, self.reader
         if train.views:
             frozen = FrozenFeatures(
-                self.method, self.reader, self.sampler, self.device, self.config, self.reporter, self.cache
+                self.method, reader, self.sampler, self.device, self.config, self.reporter, self.cache
             )
             self.method.train()
             return frozen.episodes(self.step, train.iterations)
-        self.reader.shared = share_frames(
-            self.reader, self.sampler.videos, train.frame_cache, self.device, self.reporter
-        )
-        episodes = TrainingEpisodes(self.reader, self.sampler, train.seed)
+        reader.shared = share_frames(
+            reader.store, self.sampler.videos, reader.clip, train.frame_cache, FRAME_SHARE[self.device.type],
+            self.reporter,
+        )  # fmt: skip
+        episodes = TrainingEpisodes(reader, self.sampler, train.seed)
         workers = loader_workers(train.workers, self.device)
         return iter(episode_loader(episodes, range(self.step, train.iterations), workers, self.device.type == "cuda"))
 
     def _train_on(self, batch: EpisodeBatch | DescribedEpisode, waited: float = 0.0) -> None:
-        """An episode: forward, backward and, where it is due, the optimiser's step.
+        """Loss and gradients of an episode and, after every `accumulate` episodes, the optimiser's step.
 
         Args:
             waited: seconds that the loader took for it.
         """
-        started, optim = time.monotonic(), self.config.optim
-        generator = torch.Generator(self.device).manual_seed(step_seed(self.config.train.seed, batch.index))
+        started, train, accumulate = time.monotonic(), self.config.train, self.config.optim.accumulate
+        generator = torch.Generator(self.device).manual_seed(step_seed(train.seed, batch.index))
         loss, accuracy, seen = episode_loss(self.method, batch, self.config, self.device, generator)
-        (loss / optim.accumulate).backward()
+        self.scaler.scale(loss / accumulate).backward()
         self.step = batch.index + 1
-        if self.step % optim.accumulate == 0 or self.step == self.config.train.iterations:
-            if optim.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self._trained(), optim.clip_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-        row = region_figures(seen) if self.step % self.config.train.log_every == 0 else {}
-        row |= {"seconds": waited + time.monotonic() - started, "waited": waited}
-        self.outcomes.add(batch.index, loss, accuracy, row)
+        if self.step % accumulate == 0:
+            self._optimise()
+        figures = region_figures(seen) if self.step % train.log_every == 0 else {}
+        figures |= {"seconds": waited + time.monotonic() - started, "waited": waited}
+        self.log.add(batch.index, loss, accuracy, figures)
 
-    def _housekeeping(self) -> None:
+    def _optimise(self) -> None:
+        if self.config.optim.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self._trained(), self.config.optim.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [p for p in self.method.parameters() if p.requires_grad]
+
+    def _write_what_is_due(self) -> None:
+        """After every so many episodes and at the end: a row of metrics, a validation, the state."""
         train, last = self.config.train, self.step == self.config.train.iterations
-        logs = self.step % train.log_every == 0 or last
-        validates = self.validation is not None and (self.step % train.val_every == 0 or last)
-        saves = self.step % train.checkpoint_every == 0 or last
-        if logs or validates or saves:
-            self.outcomes.read()
-        if logs:
+        if last or self.step % train.log_every == 0:
             self.log.close_window(self.step)
-        if validates:
+        if self.validation is not None and (last or self.step % train.val_every == 0):
             self._validate()
-        if saves:
+        if last or self.step % train.checkpoint_every == 0:
             self.save()
 
     def _validate(self) -> None:
+        """Accuracy on the val split; the best weights so far are kept."""
+        self.log.read()
         config = self.config
         cache = self.cache if config.train.views else None  # else the backbones change: what they say serves once
         bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config, cache=cache)
@@ -246,30 +218,89 @@ class Trainer:
 
     def save(self) -> None:
         """Write model.safetensors where no validation chooses it, then state.pt: whoever resumes finds weights."""
-        self.outcomes.read()
+        self.log.read()
         if self.best is None:
             save_weights(self.method, self.folder.model_file)
-        gradients = [None if p.grad is None else p.grad.detach().cpu() for p in self._trained()]
-        save_state(
-            self.folder.state_file,
-            {
-                "method": self.method.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "gradients": gradients,
-                "step": self.step,
-                "best": list(self.best) if self.best else None,
-                "rows": self.log.rows,
-                "window": self.log.window,
-            },
-        )
+        state = {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "gradients": [None if p.grad is None else p.grad.detach().cpu() for p in self._trained()],
+            "step": self.step,
+            "best": list(self.best) if self.best else None,
+            "rows": self.log.rows,
+            "window": self.log.window,
+        }
+        save_state(self.folder.state_file, state)
         self._saved = self.step
 
-    def _finish(self, seconds: float, episodes: int) -> TrainingResult:
+    def resume(self) -> None:
+        """Go on where the run's state.pt stops.
+
+        Raises:
+            DataError: no or a damaged state, or one of another method.
+        """
+        state = load_state(self.folder.state_file)
+        try:
+            self.method.load_state_dict(state["method"])
+            load_optimizer(self.optimizer, state["optimizer"])
+            if scaled := bool(state["scaler"]):
+                self.scaler.load_state_dict(state["scaler"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"{self.folder.state_file} is of another method or configuration: {reason}",
+                "resume with the run's own configuration",
+            ) from error
+        # Gradients of scaled losses are of use only where losses are scaled, and the other way round.
+        waiting = state["gradients"] if scaled == self.scaler.is_enabled() else []
+        for parameter, gradient in zip(self._trained(), waiting, strict=False):
+            parameter.grad = None if gradient is None else gradient.to(parameter)
+        self.step = self._saved = state["step"]
+        self.best = tuple(state["best"]) if state["best"] else None
+        self.log.rows, self.log.window = state["rows"], state["window"]
+
+    def _result(self, seconds: float, episodes: int) -> TrainingResult:
         loss, accuracy = self.log.recent("loss"), self.log.recent("accuracy")
         step, best = self.best or (None, None)
-        each, waiting = seconds / max(episodes, 1), self.outcomes.waiting
+        each, waiting = seconds / max(episodes, 1), self.log.waiting
         self._say(
             f"trained {episodes} episodes in {seconds:.0f} s, {each:.2f} s an episode, {100 * waiting:.0f} % of it "
             "waiting for frames"
         )
         return TrainingResult(self.folder.path, self.step, loss, accuracy, step, best, seconds, each, waiting)
+
+    def _interrupted(self) -> Interrupted:
+        self.folder.log(f"interrupted at episode {self.step}, saved up to {self._saved}")
+        where, total = self.folder.path, self.config.train.iterations
+        if not self.folder.state_file.exists():
+            return Interrupted(f"stopped before anything was saved in {where}", "start again with `fsar train`")
+        return Interrupted(
+            f"stopped; episodes up to {self._saved} of {total} are saved in {where}",
+            f"go on with: fsar train --resume '{where}'",
+        )
+
+
+@contextmanager
+def stop_on_interrupt(reporter: Reporter) -> Iterator[SimpleNamespace]:
+    """Within the block the first Ctrl-C or SIGTERM sets `asked`, and the second one raises KeyboardInterrupt.
+
+    Outside the main thread, where Python delivers no signals, it is never set.
+    """
+    stop = SimpleNamespace(asked=False)
+
+    def handle(number: int, frame: object) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+        reporter.log("stopping after this episode; once more to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from fsar_cli import __version__
 from fsar_cli.cli import app, progress
@@ -49,6 +50,22 @@ def test_a_file_error_names_the_file_and_a_bug_says_so(failing):
     result = failing(ZeroDivisionError("by zero"))
     assert (result.code, "this is a bug" in result.err, "Traceback" in result.err) == (1, True, False)
     assert failing(KeyboardInterrupt()).code == 130
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nlong story"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 2 GiB"),
+        MemoryError("Unable to allocate 2.00 GiB for an array"),
+    ],
+)
+def test_a_lack_of_memory_is_no_bug_and_names_what_was_tried(failing, error):
+    result = failing(error)
+    assert result.code == 4
+    assert "`fsar whatever` ran out of memory" in result.err and "2" in result.err
+    assert "bug" not in result.err and "long story" not in result.err
 
 
 def test_fsar_debug_shows_the_traceback(failing, monkeypatch):

@@ -19,8 +19,15 @@ from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.sources import find_videos
-from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Crop, centre_crop, random_crop, to_float
-from fsar_cli.data.uncut import UncutClips
+from fsar_cli.data.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Crop,
+    UncutClips,
+    centre_crop,
+    random_crop,
+    to_float,
+)
 
 
 @pytest.mark.parametrize(

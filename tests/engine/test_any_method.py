@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-import yaml
 from small_project import lively, small
 
 from fsar_cli.core.build import build_method
-from fsar_cli.core.features import GlobalFeatures, KeyRegionFeatures
+from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
@@ -70,18 +69,6 @@ def test_methods_with_regions_share_what_their_backbones_said(project, tmp_path,
         config = config_of(project, method, region, **{"eval.episodes": 5})
         cached.append(evaluate(build_method(config).eval(), config, CPU, cache=cache).cached)
     assert cached == [False, True, True, False, True]
-
-
-def test_a_run_from_before_regions_for_any_method_still_loads_as_it_was(project, tmp_path):
-    """Then every run held `enabled: true`, which trx and prototype did not read."""
-    config = config_of(project, "trx")
-    run = create_run(config, tmp_path / "old")
-    save_weights(build_method(config), run.model_file)
-    written = yaml.safe_load(run.config_file.read_text())
-    written["model"]["region"]["enabled"] = True
-    run.config_file.write_text(yaml.safe_dump(written))
-    assert isinstance(load_method(run).features, GlobalFeatures)
-    assert run.values()["model.region.enabled"] is None
 
 
 def test_a_run_with_regions_keeps_them_and_does_not_load_without(project, tmp_path):

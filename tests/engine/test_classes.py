@@ -14,9 +14,9 @@ from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.evaluate import evaluate, evaluate_bank
 from fsar_cli.engine.frozen import FrozenFeatures
-from fsar_cli.engine.memory import plan
 from fsar_cli.engine.runs import Run, create_run
-from fsar_cli.engine.steps import episode_loss, training_sampler, with_classes
+from fsar_cli.engine.setup import plan, training_sampler, with_classes
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import DataError
 from fsar_cli.reporting import SILENT

@@ -12,7 +12,8 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.compiling import compile_backbones
 from fsar_cli.engine.device import place
 from fsar_cli.engine.runs import create_run
-from fsar_cli.engine.steps import episode_loss, training_sampler
+from fsar_cli.engine.setup import training_sampler
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 from fsar_cli.reporting import Silent
 
@@ -116,12 +117,44 @@ def test_every_size_and_kind_of_input_of_training_was_tried_before_and_evaluatio
     assert len(made) == tried
 
 
+def test_every_trunk_and_size_is_compiled_and_none_runs_plainly_for_want_of_room(project):
+    """Two sides of regions make ten graphs, and Dynamo by itself no more than eight of one function."""
+    method, config = method_of(project, **{"model.region.side": (16, 24)})
+    made, calls = [], []
+
+    def backend(graph, example):
+        made.append(tuple(example[-1].shape))
+        return lambda *inputs: calls.append(tuple(inputs[-1].shape)) or graph.forward(*inputs)
+
+    listener = Listener()
+    assert compile_backbones(method, config, CPU, listener, backend), listener.warnings
+    assert len(made) == 2 + 2 * 4
+    calls.clear()
+    for seed in range(6):
+        episode_loss(method, episode_of(config, seed), config, CPU, torch.Generator().manual_seed(seed))
+    assert len(made) == 2 + 2 * 4 and len(calls) == 6 * (2 + 2 * 2)
+
+
+def test_a_trunk_of_which_a_part_cannot_be_compiled_is_said_to_run_as_it_is(project):
+    class Printing(nn.Module):
+        def forward(self, maps):
+            torch._dynamo.graph_break()
+            return maps
+
+    method, config = method_of(project, **{"model.method": "trx"})
+    method.features.backbones()[0].trunk.append(Printing())
+    listener = Listener()
+    assert not compile_backbones(method, config, CPU, listener, "eager")
+    assert "the backbones run as they are" in listener.warnings[0]
+    assert method.features.backbones()[0].compiled is None
+
+
 def test_a_compiler_that_is_missing_or_fails_is_one_warning_and_training_goes_on(project, tmp_path, monkeypatch):
     def broken(graph, example):
         raise RuntimeError("no C++ compiler\nlong story")
 
     listener = Listener()
-    monkeypatch.setattr("fsar_cli.engine.train.compile_backbones", lambda *a: compile_backbones(*a, backend=broken))
+    monkeypatch.setattr("fsar_cli.engine.setup.compile_backbones", lambda *a: compile_backbones(*a, backend=broken))
     changes = {"train.iterations": 2, "train.val_every": 0}
     weights = []
     for compiled in (True, False):

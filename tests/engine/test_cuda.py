@@ -16,7 +16,8 @@ from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.device import place
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.runs import Run, create_run
-from fsar_cli.engine.steps import build_optimizer, episode_loss, training_sampler
+from fsar_cli.engine.setup import build_optimizer, training_sampler
+from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 
 pytestmark = pytest.mark.cuda
@@ -40,8 +41,9 @@ def test_evaluation_gives_the_accuracies_of_the_cpu(project, cuda, method):
         assert a.accuracy[0] == pytest.approx(b.accuracy[0], abs=0.01)
 
 
-def test_training_runs_in_bfloat16_and_resumes_exactly(project, cuda, tmp_path):
-    config = small(project, **{"train.val_every": 0, "train.workers": 2, "train.amp": "auto"})
+@pytest.mark.parametrize("amp", ["auto", "fp16"])
+def test_training_runs_in_half_precision_and_resumes_exactly(project, cuda, tmp_path, amp):
+    config = small(project, **{"train.val_every": 0, "train.workers": 2, "train.amp": amp})
     trainer = Trainer(config, create_run(config, tmp_path / "run"), cuda)
     result = trainer.run()
     assert np.isfinite(result.loss)

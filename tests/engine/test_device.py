@@ -3,8 +3,25 @@
 import pytest
 import torch
 
-from fsar_cli.engine.device import constant_sizes, loader_workers, resolve_device
+from fsar_cli.engine.device import (
+    autocast,
+    constant_sizes,
+    free_memory,
+    loader_workers,
+    loss_scaler,
+    memory_to_spare,
+    resolve_device,
+    training_type,
+)
 from fsar_cli.errors import DeviceError, UsageError
+
+
+class Listener:
+    def __init__(self):
+        self.said = []
+
+    def log(self, text):
+        self.said.append(text)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", ""])
@@ -23,16 +40,61 @@ def test_cuda_without_cuda_is_a_device_error(monkeypatch):
         resolve_device("cuda:2")
 
 
+def test_the_gpu_of_a_run_is_the_current_one_of_its_process(monkeypatch):
+    """Else memory is pinned for the first one."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    resolve_device("cpu")
+    assert chosen == [torch.device("cuda:1")]
+
+
+@pytest.mark.filterwarnings("ignore:.*GradScaler is enabled, but CUDA is not available")
+@pytest.mark.parametrize(
+    ("card", "dtype", "said"),
+    [
+        ((9, 0), torch.bfloat16, []),  # H100
+        ((8, 0), torch.bfloat16, []),  # A100
+        ((7, 5), torch.float16, ["training in float16 with scaled losses: this GPU has no bfloat16"]),  # T4, 2080
+        ((7, 0), torch.float16, ["training in float16 with scaled losses: this GPU has no bfloat16"]),  # V100
+        ((6, 1), torch.float32, ["training in float32: this GPU has no bfloat16"]),  # 1080
+    ],
+)
+def test_auto_trains_in_what_the_card_computes_and_says_what_is_less(monkeypatch, card, dtype, said):
+    asked, listener = [], Listener()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or card)
+    device = torch.device("cuda:1")
+    assert training_type(device, "auto") == dtype
+    assert set(asked) == {device}, "that card, not the first"
+    assert loss_scaler(device, "auto", listener).is_enabled() is (dtype == torch.float16 and torch.cuda.is_available())
+    assert listener.said == said
+    assert training_type(device, "off") == torch.float32 and training_type(device, "bf16") == torch.bfloat16
+
+
+def test_a_cpu_trains_in_float32_unless_asked_otherwise():
+    cpu = torch.device("cpu")
+    types = {"auto": torch.float32, "off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    for amp, dtype in types.items():
+        assert training_type(cpu, amp) == dtype
+        assert loss_scaler(cpu, amp).is_enabled() is (amp == "fp16")
+        with autocast(cpu, amp):
+            assert (torch.ones(1, 1) @ torch.ones(1, 1)).dtype == dtype
+
+
+def test_memory_to_spare_is_what_is_free_and_what_torch_holds(monkeypatch):
+    device = torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 70)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 50)
+    assert (memory_to_spare(device), free_memory(device)) == (170, 120)
+
+
 def test_auto_says_what_it_chose():
-    said = []
-
-    class Listener:
-        def log(self, text):
-            said.append(text)
-
-    device = resolve_device("auto", Listener())
+    listener = Listener()
+    device = resolve_device("auto", listener)
     assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert said[0].startswith(f"device: {device.type}")
+    assert listener.said[0].startswith(f"device: {device.type}")
 
 
 def test_cudnn_may_choose_by_time_on_a_gpu_while_training_runs_and_not_after():

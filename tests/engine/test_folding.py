@@ -7,7 +7,7 @@ from torch import nn
 
 from fsar_cli.core.backbones.image import Backbone, build_backbone
 from fsar_cli.core.features import GlobalFeatures
-from fsar_cli.engine.folding import folded
+from fsar_cli.engine.device import folded
 
 FAMILIES = (
     "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x0_5",

@@ -12,14 +12,8 @@ from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import steps
-from fsar_cli.engine.steps import (
-    build_optimizer,
-    clips_per_call,
-    episode_loss,
-    statistics_kept,
-    together,
-    training_sampler,
-)
+from fsar_cli.engine.setup import build_optimizer, training_sampler
+from fsar_cli.engine.steps import clips_per_call, episode_loss, statistics_kept, together
 
 CPU = torch.device("cpu")
 # What makes the host wait for a GPU: reading a number, sizes that depend on numbers, numbers sent from the host.

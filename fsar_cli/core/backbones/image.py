@@ -68,7 +68,7 @@ class Backbone(nn.Module):
         self.compiled: Callable[[Tensor], Tensor] | None = None
         """The trunk as a compiler made it, for training only; None: there is none."""
         self.folded: Callable[[Tensor], Tensor] | None = None
-        """The trunk with folded batch norms, for evaluation only (`engine.folding`); None: there is none."""
+        """The trunk with folded batch norms, for evaluation only (`engine.device.folded`); None: there is none."""
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B,3,h,w] -> map [B,C,H,W]."""

@@ -22,7 +22,7 @@ from fsar_cli.data.store.records import Record
 from fsar_cli.data.store.shards import ShardPlace, Shards
 from fsar_cli.data.video import iter_frames, printable
 from fsar_cli.data.video.picture import FrameScaler, resized
-from fsar_cli.data.video.positions import EntryPoint, Position, Positions, read_positions
+from fsar_cli.data.video.positions import EntryPoint, FramePositions, Position, read_positions
 from fsar_cli.errors import DataError
 
 TABLE = "index.npz"
@@ -47,7 +47,7 @@ class LinkedFrames(Shards):
     def collect(clip: ClipFrames, folder: Path) -> None:
         """Find where the frames lie and where decoding may begin, and leave the table."""
         file = signature(clip.source.path)  # before decoding: a change meanwhile is to be noticed
-        positions = Positions(clip.source.path, *clip.stretch)
+        positions = FramePositions(clip.source.path, *clip.stretch)
         taken = [position for _, position in positions.frames(clip.chosen)]
         rows = [(*taken[n], second) for n, second in zip(clip.chosen.kept, clip.chosen.times, strict=True)]
         entries = np.array(positions.entries(), np.int64).reshape(-1, 2)

@@ -23,7 +23,10 @@ from fsar_cli.config import ClipConfig
 from fsar_cli.data.sampling import reachable_indices
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.video import scaled_size
+from fsar_cli.files import available_memory
+from fsar_cli.reporting import Reporter
 
+GIB = 2**30
 AVAILABLE = hasattr(os, "memfd_create")
 """Whether the system gives such memory (Linux does)."""
 
@@ -61,6 +64,47 @@ def lay_out(store: FrameStore, videos: Iterable[str], clip: ClipConfig, limit: f
 def bytes_of(rooms: dict[str, Room]) -> int:
     """Bytes that rooms take when they are full."""
     return sum(room.bytes + len(room.indices) for room in rooms.values())
+
+
+def share_frames(
+    store: FrameStore,
+    videos: Sequence[str],
+    clip: ClipConfig,
+    setting: float | str,
+    share: float,
+    reporter: Reporter,
+) -> "SharedFrames | None":
+    """`train.frame_cache`: memory for the frames of training videos, none of them read yet; None where there is none.
+
+    Args:
+        setting: GiB (as many videos as fit), `auto` (all videos, if they fit) or `off`.
+        share: of the free memory, that `auto` may take.
+    """
+    if setting == "off" or not AVAILABLE:
+        if setting not in ("off", "auto"):
+            reporter.warn("train.frame_cache: this system has no memory that processes share without a file")
+        return None
+    free = available_memory()
+    if setting == "auto":
+        rooms, limit = lay_out(store, videos, clip), share * free
+        if bytes_of(rooms) > limit:
+            reporter.detail(
+                f"training frames are not kept: {bytes_of(rooms) / GIB:.1f} GiB decoded, and {limit / GIB:.1f} may be "
+                "taken (train.frame_cache=GIB keeps a part)"
+            )
+            return None
+    else:
+        if setting * GIB > free:
+            reporter.warn(f"train.frame_cache: {setting:g} GiB asked for, {free / GIB:.1f} are free and are taken")
+        rooms = lay_out(store, videos, clip, min(setting * GIB, free))
+    try:
+        shared = SharedFrames(store, rooms, clip.short_side)
+    except OSError as error:
+        reporter.warn(f"training frames are not kept in memory: {error}")
+        return None
+    part = "" if len(rooms) == len(videos) else f" of {len(rooms)} of {len(videos)} videos"
+    reporter.detail(f"training frames{part} are kept in memory: at most {bytes_of(rooms) / GIB:.2f} GiB")
+    return shared
 
 
 class SharedFrames:
@@ -134,11 +178,11 @@ class SharedFrames:
         return pixels[slots]
 
 
-def _slots(known: np.ndarray, indices: Sequence[int]) -> np.ndarray | None:
+def _slots(kept: np.ndarray, indices: Sequence[int]) -> np.ndarray | None:
     """Positions of indices among those there is room for; None where one is not among them."""
-    slots = np.searchsorted(known, indices)
-    found = slots < len(known)
-    return slots if found.all() and (known[slots] == indices).all() else None
+    slots = np.searchsorted(kept, indices)
+    inside = slots < len(kept)
+    return slots if inside.all() and (kept[slots] == indices).all() else None
 
 
 def _in_order() -> None:

@@ -49,7 +49,7 @@ class Position(NamedTuple):
     """Its presentation time stamp as decoded, in the stream's ticks; NO_STAMP: it has none."""
 
 
-class Positions:
+class FramePositions:
     """Indexes a clip (start <= seconds < end): iterate over `frames` to the end, then ask for `entries`."""
 
     def __init__(self, path: Path | str, start: float = 0.0, end: float | None = None) -> None:

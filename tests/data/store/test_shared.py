@@ -19,11 +19,13 @@ from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.sampling import reachable_indices
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
+from fsar_cli.data.store import shared as shared_module
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.data.store.shared import AVAILABLE, SharedFrames, bytes_of, lay_out
+from fsar_cli.data.store.shared import AVAILABLE, SharedFrames, bytes_of, lay_out, share_frames
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.errors import DataError
+from fsar_cli.reporting import Silent
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="no memory without a file on this system")
 
@@ -160,3 +162,56 @@ time.sleep(60)
         path for path in set(watched[0].iterdir()) - before[0] if str(child.pid) in path.name or "fsar" in path.name
     ]
     assert ours == []
+
+
+class Listener(Silent):
+    def __init__(self) -> None:
+        self.details, self.warnings = [], []
+
+    def detail(self, text: str) -> None:
+        self.details.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def share(
+    root: Path, monkeypatch: pytest.MonkeyPatch, setting: float | str, free: float, part: float = 0.5
+) -> tuple[SharedFrames | None, Listener]:
+    """`train.frame_cache=setting` on a machine with so many free bytes, of which `auto` may take a part."""
+    monkeypatch.setattr(shared_module, "available_memory", lambda: int(free))
+    store, listener = stored(root, "files"), Listener()
+    return share_frames(store, store.ids, CLIP, setting, part, listener), listener
+
+
+def test_auto_keeps_all_frames_or_none_and_a_number_as_many_as_fit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stored(root, "files")
+    whole = bytes_of(lay_out(store, store.ids, CLIP))
+    for part in (0.25, 0.5):
+        shared, _ = share(root, monkeypatch, "auto", whole / part + 8, part)
+        assert set(shared.rooms) == set(store.ids)
+        shared, listener = share(root, monkeypatch, "auto", whole / part - 8, part)
+        assert shared is None and "are not kept" in listener.details[0] and not listener.warnings
+    shared, listener = share(root, monkeypatch, 0.5 * whole / 2**30, 1e12)
+    assert 0 < len(shared.rooms) < len(store.ids) and not listener.warnings
+    assert bytes_of(shared.rooms) <= 0.5 * whole
+    shared, listener = share(root, monkeypatch, 64.0, whole / 2)
+    assert bytes_of(shared.rooms) <= whole / 2 and "64 GiB asked for" in listener.warnings[0]
+    assert share(root, monkeypatch, "off", 1e12)[0] is None
+
+
+def test_without_such_memory_training_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_module, "AVAILABLE", False)
+    shared, listener = share(root, monkeypatch, "auto", 1e12)
+    assert shared is None and not listener.warnings
+    shared, listener = share(root, monkeypatch, 1.0, 1e12)
+    assert shared is None and "train.frame_cache" in listener.warnings[0]
+
+
+def test_memory_that_the_system_refuses_is_one_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(shared_module, "SharedFrames", refuse)
+    shared, listener = share(root, monkeypatch, "auto", 1e12)
+    assert shared is None and "Cannot allocate memory" in listener.warnings[0]
