@@ -1,6 +1,7 @@
 """Video files -> frame store -> clips for the network: how many frames and clips a second?"""
 
 import shutil
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,6 @@ from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import loader_workers
 from fsar_cli.errors import counted
 from fsar_cli.files import cores
-from fsar_cli.tools.prepare.unpacking import unpack
 
 CPU = torch.device("cpu")
 SHORT_SIDE = 256
@@ -92,6 +92,9 @@ def loose_clips(bench: Workbench, videos: Sequence[str], frames: int) -> list[li
     """The very JPEGs of the store that make the clips, as files, as scripts have them; by video."""
     root, out = bench.test_set.store.root, bench.scratch("unpacked")
     for shard in sorted((root / SHARDS).glob("*.tar")):
-        unpack(shard, out, lambda parts: "/".join(parts[:-1]) in videos)
+        with tarfile.open(shard) as tar:
+            for member in [m for m in tar if m.name.rpartition("/")[0] in videos]:
+                (out / member.name).parent.mkdir(parents=True, exist_ok=True)
+                (out / member.name).write_bytes(tar.extractfile(member).read())
     stored = [sorted((out / video).glob("*.jpg")) for video in videos]
     return [[files[i] for i in even_indices(len(files), frames)] for files in stored]

@@ -14,7 +14,7 @@ from fsar_cli.config import Config
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.losses import episode_cross_entropy
 from fsar_cli.core.method import Encoded, FewShotMethod
-from fsar_cli.engine.device import encoding_autocast, encoding_type, folded
+from fsar_cli.engine.device import encoding_autocast, encoding_type, folded, training_type
 
 FEATURES = {"trx": "backbone (global features)", "keyregion": "global and key-region features"}
 """What is encoded, by a method that needs it."""
@@ -75,9 +75,9 @@ def head(bench: Workbench) -> Iterator[Measurement]:
         episode_cross_entropy(-distances.float().unsqueeze(0), labels.unsqueeze(0)).backward()
         return distances.detach()
 
-    expected = step(slow)
+    expected, amp = step(slow), sizes.config(sizes.methods[0]).train.amp
     difference = float((step(fast) - expected).abs().max() / expected.abs().max())
-    for dtype in dict.fromkeys([torch.float32, bench.training_type(sizes.config(sizes.methods[0]))]):
+    for dtype in dict.fromkeys([torch.float32, training_type(bench.device, amp)]):
 
         def ours(dtype: torch.dtype = dtype) -> Tensor:
             with torch.autocast(bench.device.type, dtype=dtype, enabled=dtype != torch.float32):

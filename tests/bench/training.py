@@ -18,7 +18,7 @@ from bench.workbench import Workbench
 from fsar_cli.config import Config
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.device import constant_sizes, loader_workers
+from fsar_cli.engine.device import constant_sizes, loader_workers, training_type
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.setup import build_optimizer, training_sampler
 from fsar_cli.engine.steps import episode_loss
@@ -47,7 +47,7 @@ def train(bench: Workbench) -> Iterator[Measurement]:
             "train", f"{name}, episode in memory", _sizes(bench), "episodes/s", 1 / seconds,
             1 / (timing["plain"].median + plain.optimizer_seconds()), "the same in float32, in loops",
             timing["ours"].spread,
-            bench.share(flops_of(ours), timing["ours"].median, bench.training_type(config)),
+            bench.share(flops_of(ours), timing["ours"].median, training_type(bench.device, config.train.amp)),
         )  # fmt: skip
         if plain_trx:
             yield Measurement(

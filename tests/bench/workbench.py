@@ -20,7 +20,7 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine.bank import FRAMES_PER_BATCH
-from fsar_cli.engine.device import autocast, place
+from fsar_cli.engine.device import place
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import resolve
@@ -125,12 +125,6 @@ class Workbench:
                 self.ceilings[type_name(kind)] = product_ceiling(self.device, kind, repeats)
             self.ceilings["copy"] = copy_bandwidth(self.device, repeats)
         return flops / seconds / self.ceilings[type_name(dtype)]
-
-    def training_type(self, config: Config) -> torch.dtype:
-        """What the networks of a configuration compute in while they are trained."""
-        with autocast(self.device, config.train.amp):
-            enabled = torch.is_autocast_enabled(self.device.type)
-            return torch.get_autocast_dtype(self.device.type) if enabled else torch.float32
 
     def method(self, config: Config) -> FewShotMethod:
         """A method with random weights on the device, as training and evaluation place it."""
