@@ -89,6 +89,13 @@ def target_of(module: str) -> str | None:
     return None
 
 
+def runs_at_import(module: str) -> set[str]:
+    """The files that run when a module of the package is imported: its own, and those of the folders it lies in."""
+    if not (target := target_of(module)):
+        return set()
+    return {target} | {name for f in Path(target).parents if (name := (f / "__init__.py").as_posix()) in MODULES}
+
+
 TARGETS = {path: {t for i in found if (t := target_of(i.module))} for path, found in MODULES.items()}
 
 
@@ -188,9 +195,9 @@ def test_what_the_command_line_imports_at_start_is_light_too(path: str) -> None:
                 continue
             if i.library in HEAVY:
                 heavy.add(f"{start} imports {i.module}")
-            target = target_of(i.module)
-            if target and target not in seen:
+            for target in runs_at_import(i.module) - seen:
                 heavy |= reached(target, seen | {target})
         return heavy
 
-    assert reached(path, {path}) == set()
+    started = runs_at_import("fsar_cli." + path.removesuffix(".py").replace("/", "."))
+    assert set().union(*(reached(file, started) for file in started)) == set()

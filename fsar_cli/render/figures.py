@@ -1,115 +1,97 @@
-"""Whole pictures: contact sheets of key regions and the heat map figures of the paper (figures 6 and 7)."""
+"""Whole pictures: contact sheets of key regions, heat maps (the paper's figures 6 and 7), clips as strips (8 and 9)."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from PIL import Image
 
 from fsar_cli.errors import DataError
 from fsar_cli.files import atomic
-from fsar_cli.render.overlay import INK, RED, Colour, blend_heat, draw_box, font, heat_colours
 
-CELL = 232
-"""Pixels of a cell's width."""
-GAP, MARGIN, CAPTION = 10, 28, 26
+CELL, DPI = 1.55, 150
+"""Inches of a cell's width; dots an inch."""
 COLUMNS = 8
-NARROW = 640  # least width of a figure with a title
-PAPER: Colour = (255, 255, 255)
-MUTED: Colour = (108, 117, 125)
-SEEN: Colour = (206, 212, 218)
-"""Outline of what the network sees."""
+RED, WHITE, SEEN, MUTED = "#e63946", "#ffffff", "#ced4da", "#6c757d"
+"""Key regions; actors; the outline of what the network sees; names."""
+STYLE = {"text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 9}  # `$` in a name is a letter
+HEAT, OPACITY = "inferno", 0.6  # grows evenly in lightness, so that it also reads in grey print
+Paint = Callable[[Axes, int], None]
+"""Paints frame t of a clip."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of cells: a name at the left and a picture, uint8 RGB, in each column."""
-
-    name: str
-    pictures: list[np.ndarray]
-
-
-def fit(picture: np.ndarray, width: int) -> np.ndarray:
-    """Scale to a width; small pictures grow smoothly."""
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+def drawing(draw: Callable[[Figure], None], inches: tuple[float, float]) -> np.ndarray:
+    """What `draw` puts on an empty figure: uint8 RGB [H,W,3]."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name may hold letters that the font lacks
+        layout = ConstrainedLayoutEngine(w_pad=0.065, h_pad=0.05)
+        figure = Figure(inches, dpi=DPI, layout=layout, facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+        draw(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def enlarge(frame: np.ndarray, box: Sequence[float], width: int = CELL) -> np.ndarray:
-    """The part of a frame in a box (xyxy pixels, cut to the frame), scaled to a width: uint8 RGB [h, width, 3]."""
-    high, wide = frame.shape[:2]
-    x0, x1 = np.clip([box[0], box[2]], 0, wide)
-    y0, y1 = np.clip([box[1], box[3]], 0, high)
-    if x1 - x0 < 1 or y1 - y0 < 1:
-        return np.full((width, width, 3), 233, np.uint8)
-    size = (width, max(1, round(width * (y1 - y0) / (x1 - x0))))
-    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, box=(x0, y0, x1, y1)))
+def shorten(text: str, letters: int) -> str:
+    """A text on one line, its middle left out where it is too long."""
+    text, half = " ".join(text.split()), letters // 2
+    return text if len(text) <= letters else f"{text[: half - 1]}…{text[-half:]}"
 
 
-def boxed(frame: np.ndarray, box: Sequence[float], colour: Colour = RED, width: float = 3) -> np.ndarray:
-    """A frame fitted to the cell with a box (xyxy in its pixels) drawn in the fitted picture, where it stays crisp."""
-    fitted = fit(frame, CELL)
-    return draw_box(fitted, np.asarray(box, float) * CELL / frame.shape[1], colour, width)
+def outline(axes: Axes, box: Sequence[float], colour: str = RED, width: float = 1.5) -> None:
+    """Draw a box, xyxy in pixels of the picture shown, with a dark rim that is visible on its own colour, too."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    for edge, line in (("#00000059", 1.7 * width), (colour, width)):
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=edge, linewidth=line))
 
 
-def _write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, ink: Colour, anchor: str) -> None:
-    draw.text(at, text, font=font(size), fill=ink, anchor=anchor)
+def _grid(figure: Figure, rows: Sequence[tuple[str, Paint, float]], captions: Sequence[str]) -> np.ndarray:
+    """Rows (name, paint, height by width) of frames, `COLUMNS` a line: the axes, [lines * rows, columns]."""
+    columns = min(len(captions), COLUMNS)
+    lines = -(-len(captions) // COLUMNS)
+    heights = [height for _ in range(lines) for _, _, height in rows]
+    axes = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    for cell in axes.flat:
+        cell.set(xticks=[], yticks=[])
+        cell.spines[:].set_visible(False)
+    for t, caption in enumerate(captions):
+        for row, (name, paint, height) in enumerate(rows):
+            cell = axes[t // COLUMNS * len(rows) + row, t % COLUMNS]
+            paint(cell, t)
+            if t % COLUMNS == 0:
+                cell.set_ylabel(shorten(name, int(height * CELL / 0.085)), color=MUTED)
+        cell.set_xlabel(caption, color=MUTED)
+    return axes
 
 
-def _shorten(text: str, size: int, room: float) -> str:
-    """A text that fits into `room` pixels, with an ellipsis for what does not."""
-    if font(size).getlength(text) <= room:
-        return text
-    while text and font(size).getlength(text + "…") > room:
-        text = text[:-1]
-    return text.rstrip() + "…"
-
-
-def compose(bands: list[tuple[list[Row], list[str]]], title: str, legend: bool) -> np.ndarray:
-    """Lay out bands of rows (name at the left, captions below) under a title: uint8 RGB [H, W, 3]."""
-    names = [row.name for rows, _ in bands for row in rows]
-    left = MARGIN + round(max(font(15).getlength(name) for name in names)) + 16
-    columns = max(len(captions) for _, captions in bands)
-    head = MARGIN + (40 if title or legend else 0)
-    heights = [[max(picture.shape[0] for picture in row.pictures) for row in rows] for rows, _ in bands]
-    width = max(left + columns * (CELL + GAP) - GAP + MARGIN, NARROW if title or legend else 0)
-    height = head + sum(sum(band) + GAP * (len(band) - 1) + CAPTION + 12 for band in heights) + MARGIN - 12
-    sheet = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    if legend:
-        _legend(sheet, draw, width - MARGIN)
-    room = width - 2 * MARGIN - (300 if legend else 0)
-    _write(draw, (MARGIN, MARGIN + 8), _shorten(title, 22, room), 22, INK, "lm")
-    y = head
-    for (rows, captions), band in zip(bands, heights, strict=True):
-        for row, high in zip(rows, band, strict=True):
-            _write(draw, (left - 16, y + high / 2), row.name, 15, MUTED, "rm")
-            for column, picture in enumerate(row.pictures):
-                sheet.paste(
-                    Image.fromarray(picture), (left + column * (CELL + GAP), y + (high - picture.shape[0]) // 2)
-                )
-            y += high + GAP
-        for column, caption in enumerate(captions):
-            middle = left + column * (CELL + GAP) + CELL / 2
-            _write(draw, (middle, y - GAP + CAPTION / 2 + 2), caption, 15, MUTED, "mm")
-        y += CAPTION - GAP + 12
-    return np.asarray(sheet)
-
-
-def _legend(sheet: Image.Image, draw: ImageDraw.ImageDraw, right: int) -> None:
-    """The colour scale, its right end at `right`."""
-    bar = np.repeat(heat_colours(np.linspace(0, 1, 160))[None], 12, axis=0)
-    end = right - round(font(14).getlength("high")) - 8
-    sheet.paste(Image.fromarray(bar), (end - 160, MARGIN + 3))
-    _write(draw, (right, MARGIN + 8), "high", 14, MUTED, "rm")
-    _write(draw, (end - 168, MARGIN + 8), "low", 14, MUTED, "rm")
+def _size(rows: Sequence[tuple[str, Paint, float]], captions: Sequence[str]) -> tuple[float, float]:
+    lines = -(-len(captions) // COLUMNS)
+    width = 0.3 + max(CELL * min(len(captions), COLUMNS), 2 * CELL)
+    return width, 0.5 + lines * (0.25 + (CELL + 0.05) * sum(height for _, _, height in rows))
 
 
 def _check(frames: Sequence[np.ndarray], **others: Sequence) -> None:
     for name, values in others.items():
         if len(values) != len(frames) or not len(frames):
             raise ValueError(f"{len(frames)} frames and {len(values)} {name}: there must be one for each, at least one")
+
+
+def _times(seconds: Sequence[float]) -> list[str]:
+    return [f"{second:.2f} s" for second in seconds]
+
+
+def _titled(figure: Figure, title: str) -> None:
+    if title:
+        figure.suptitle(shorten(title, int(10 * figure.get_figwidth())), x=0.01, ha="left", size=12, weight="bold")
 
 
 def contact_sheet(frames: Sequence[np.ndarray], boxes: np.ndarray, seconds: Sequence[float], title: str) -> np.ndarray:
@@ -124,15 +106,25 @@ def contact_sheet(frames: Sequence[np.ndarray], boxes: np.ndarray, seconds: Sequ
         uint8 RGB [h, w, 3].
     """
     _check(frames, boxes=boxes, seconds=seconds)
-    bands = []
-    for start in range(0, len(frames), COLUMNS):
-        part = range(start, min(start + COLUMNS, len(frames)))
-        rows = [
-            Row("frame", [boxed(frames[t], boxes[t]) for t in part]),
-            Row("key region", [enlarge(frames[t], boxes[t]) for t in part]),
-        ]
-        bands.append((rows, [f"{seconds[t]:.2f} s" for t in part]))
-    return compose(bands, title, legend=False)
+    high, wide = frames[0].shape[:2]
+    widths, heights = (np.maximum(boxes[:, i + 2] - boxes[:, i], 1) for i in (0, 1))
+
+    def whole(axes: Axes, t: int) -> None:
+        axes.imshow(frames[t])
+        outline(axes, boxes[t] - 0.5)
+
+    def region(axes: Axes, t: int) -> None:
+        x0, y0, x1, y1 = np.clip(boxes[t], 0, [wide, high, wide, high]) - 0.5  # pixel i is drawn from i - 0.5
+        axes.imshow(frames[t], interpolation="bicubic")
+        axes.set(xlim=(x0, max(x1, x0 + 1)), ylim=(max(y1, y0 + 1), y0))
+
+    rows = [("frame", whole, high / wide), ("key region", region, float((heights / widths).max()))]
+
+    def draw(figure: Figure) -> None:
+        _titled(figure, title)
+        _grid(figure, rows, _times(seconds))
+
+    return drawing(draw, _size(rows, seconds))
 
 
 def unit_range(maps: np.ndarray) -> np.ndarray:
@@ -169,26 +161,79 @@ def heat_figure(
     """
     maps = {"maps_before": maps_before} | ({} if maps_after is None else {"maps_after": maps_after})
     _check(frames, **maps, boxes=boxes, seconds=seconds)
-    heats = list(zip(names, map(unit_range, maps.values()), strict=False))
-    bands = []
-    for start in range(0, len(frames), COLUMNS):
-        part = range(start, min(start + COLUMNS, len(frames)))
-        rows = [
-            Row("key region", [_region(frames[t], boxes[t], crop) for t in part]),
-            *(Row(name, [_heat(frames[t], heat[t], crop) for t in part]) for name, heat in heats),
-        ]
-        bands.append((rows, [f"{seconds[t]:.2f} s" for t in part]))
-    return compose(bands, title, legend=True)
+    shape = frames[0].shape[0] / frames[0].shape[1]
+
+    def region(axes: Axes, t: int) -> None:
+        axes.imshow(frames[t])
+        outline(axes, np.asarray(crop) - 0.5, SEEN, 0.7)
+        outline(axes, boxes[t] - 0.5)
+
+    def heat(values: np.ndarray) -> Paint:
+        def paint(axes: Axes, t: int) -> None:
+            # Grey below the map: the scene's own colours would be mistaken for heat.
+            axes.imshow(frames[t] @ np.array([0.299, 0.587, 0.114]), cmap="gray", vmin=0, vmax=255)
+            shown, (x0, y0, x1, y1) = axes.axis(), crop
+            axes.imshow(values[t], HEAT, vmin=0, vmax=1, alpha=OPACITY, extent=(x0 - 0.5, x1 - 0.5, y1 - 0.5, y0 - 0.5),
+                        interpolation="bilinear")  # fmt: skip
+            axes.axis(shown)
+
+        return paint
+
+    rows = [("key region", region, shape)]
+    rows += [(name, heat(unit_range(m)), shape) for name, m in zip(names, maps.values(), strict=False)]
+
+    def draw(figure: Figure) -> None:
+        _titled(figure, title)
+        axes = _grid(figure, rows, _times(seconds))
+        bar = figure.colorbar(ScalarMappable(cmap=HEAT), ax=axes, shrink=0.5, aspect=30, pad=0.01)
+        bar.set_ticks([0, 1], labels=["low", "high"], color=MUTED)
+        bar.outline.set_visible(False)
+
+    width, height = _size(rows, seconds)
+    return drawing(draw, (width + 0.6, height))
 
 
-def _region(frame: np.ndarray, box: Sequence[float], crop: Sequence[float]) -> np.ndarray:
-    scale = CELL / frame.shape[1]
-    seen = draw_box(fit(frame, CELL), np.asarray(crop, float) * scale, SEEN, 1)
-    return draw_box(seen, np.asarray(box, float) * scale, RED, 3)
+@dataclass(frozen=True)
+class Strip:
+    """One clip."""
+
+    name: str
+    frames: np.ndarray
+    """uint8 RGB [T,S,S,3] as the network sees it."""
+    regions: np.ndarray | None = None
+    """[T,4] xyxy in [0,1]: red."""
+    others: np.ndarray | None = None
+    """[T,4] xyxy in [0,1]: white, as where the actors are."""
 
 
-def _heat(frame: np.ndarray, heat: np.ndarray, crop: Sequence[float]) -> np.ndarray:
-    return blend_heat(fit(frame, CELL), heat, np.asarray(crop, float) * CELL / frame.shape[1])
+def strips(clips: Sequence[Strip], title: str, columns: int = COLUMNS) -> np.ndarray:
+    """Lay clips out below one another, `columns` of their frames side by side: uint8 RGB [h,w,3]."""
+    if not clips:
+        raise ValueError("no clip to show")
+    columns = min(columns, COLUMNS, max(len(clip.frames) for clip in clips))
+
+    def row(clip: Strip) -> Paint:
+        shown = np.linspace(0, len(clip.frames) - 1, min(columns, len(clip.frames))).round().astype(int)
+
+        def paint(axes: Axes, number: int) -> None:
+            if number >= len(shown):
+                return
+            t, side = shown[number], clip.frames.shape[2]
+            axes.imshow(clip.frames[t])
+            for boxes, colour in ((clip.regions, RED), (clip.others, WHITE)):
+                if boxes is not None:
+                    outline(axes, boxes[t] * side - 0.5, colour)
+
+        return paint
+
+    rows = [(clip.name, row(clip), clip.frames.shape[1] / clip.frames.shape[2]) for clip in clips]
+    captions = [f"{number}" for number in range(1, columns + 1)]
+
+    def draw(figure: Figure) -> None:
+        _titled(figure, title)
+        _grid(figure, rows, captions)
+
+    return drawing(draw, _size(rows, captions))
 
 
 def save_png(image: np.ndarray, path: Path) -> None:

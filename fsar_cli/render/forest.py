@@ -4,23 +4,23 @@ Thick is the interval of the episodes, thin the one of the test set; a hollow ma
 not show to be real. Rows of all panels are equally high and start at the top.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-INK, MUTED, RULE, BAND = "#212529", "#6c757d", "#dee2e6", "#f6f7f9"
+from fsar_cli.render.figures import MUTED, drawing, shorten
+
 COLOURS = ("#1d6fa5", "#d1495b", "#3a7d44", "#8e5ea2", "#b8741a")
 """One for each number of shots."""
-DPI, ROW, HEAD, FOOT = 150, 0.34, 0.75, 1.05  # dots an inch; inches
-PLOT, LETTER, VALUE, GAP, EDGE = 4.2, 0.083, 1.15, 0.5, 0.3  # inches: axis, a letter, a value's column
-LONGEST = 44  # letters of a name
+INK, RULE, BAND = "#212529", "#dee2e6", "#f6f7f9"
+ROW, PLOT, LETTER = 0.34, 4.2, 0.075
+"""Inches: a row's height, an axis' width, a letter's width."""
+LONGEST = 44
+"""Letters of a name."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,10 @@ class Panel:
     """Share at which an upright line stands."""
     line_name: str
 
-    @property
-    def shots(self) -> list[int]:
-        """Numbers of shots in the order of their first row."""
-        return list(dict.fromkeys(mark.shot for mark in self.marks))
-
-    @property
-    def rows(self) -> int:
-        """Rows with the headings."""
-        return len(self.marks) + len(self.shots)
+    def rows(self) -> list[Mark | int]:
+        """From top to bottom: each number of shots and below it its marks."""
+        shots = dict.fromkeys(mark.shot for mark in self.marks)
+        return [row for shot in shots for row in (shot, *[mark for mark in self.marks if mark.shot == shot])]
 
 
 def forest(left: Panel, right: Panel, title: str, other: str, left_out: int = 0) -> np.ndarray:
@@ -69,106 +64,78 @@ def forest(left: Panel, right: Panel, title: str, other: str, left_out: int = 0)
         uint8 RGB [H, W, 3].
     """
     panels = (left, right)
-    rows, shots = max(panel.rows for panel in panels), list(dict.fromkeys([*left.shots, *right.shots]))
-    names = [max(len(_short(mark.name)) for mark in panel.marks) * LETTER + 0.25 for panel in panels]
-    width = 2 * EDGE + sum(names) + 2 * (PLOT + VALUE) + GAP
-    height = HEAD + rows * ROW + FOOT
-    with matplotlib.rc_context({"text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 10}):
-        figure = Figure((width, height), dpi=DPI, facecolor="white")
-        canvas = FigureCanvasAgg(figure)
-        x = EDGE
-        for panel, name in zip(panels, names, strict=True):
-            share = panel.rows * ROW / height
-            axes = figure.add_axes(
-                ((x + name) / width, 1 - HEAD / height - share, PLOT / width, share), facecolor="none"
-            )
-            _draw(axes, panel, shots, name / PLOT, VALUE / PLOT)
-            x += name + PLOT + VALUE + GAP
-        figure.text(EDGE / width, 1 - 0.2 / height, title, size=12, color=INK, va="top", weight="bold")
-        _legend(figure, other, EDGE / width, 0.12 / height, left_out)
-        with warnings.catch_warnings():  # a name may hold letters that the font lacks
-            warnings.simplefilter("ignore")
-            canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    height = max(len(panel.rows()) for panel in panels)
+    names = [LETTER * max(len(shorten(mark.name, LONGEST)) for mark in panel.marks) for panel in panels]
+    shots = list(dict.fromkeys(mark.shot for panel in panels for mark in panel.marks))
+    colours = {shot: COLOURS[i % len(COLOURS)] for i, shot in enumerate(shots)}
+
+    def draw(figure: Figure) -> None:
+        figure.suptitle(title, x=0.01, ha="left", size=12, weight="bold", color=INK)
+        parts = figure.subfigures(1, 2, width_ratios=[PLOT + 1.5 + name for name in names])
+        for part, panel in zip(parts, panels, strict=True):
+            _panel(part.subplots(), panel, height, colours)
+        kinds = {
+            "95 % interval: other episodes": {"linewidth": 6, "alpha": 0.5},
+            f"95 % interval: {other}": {"linewidth": 1.3, "marker": "|"},
+            "real at these episodes (Holm)": {"linestyle": "", "marker": "o"},
+            "cannot tell": {"linestyle": "", "marker": "o", "markerfacecolor": "white"},
+        }
+        if left_out > 0:
+            kinds[f"and {left_out} more in compare.md"] = {"linestyle": ""}
+        keys = [Line2D([], [], color=MUTED, markersize=5, **style) for style in kinds.values()]
+        figure.legend(
+            keys, kinds.keys(), loc="outside lower left", ncols=len(kinds), frameon=False, labelcolor=MUTED
+        )  # fmt: skip
+
+    return drawing(draw, (2 * (PLOT + 1.5) + sum(names), 1.5 + ROW * height))
 
 
-def _draw(axes: Axes, panel: Panel, shots: list[int], names: float, values: float) -> None:
-    """One panel; `names` and `values` are the widths of its text columns in widths of the axis."""
-    low, high = _range(panel)
-    axes.set(xlim=(low, high), ylim=(panel.rows, 0), yticks=[])
+def _panel(axes: Axes, panel: Panel, height: int, colours: dict[int, str]) -> None:
+    """Names at the left, values at the right, a row each; `height` rows, of which some at the bottom may be empty."""
+    rows = panel.rows()
+    dashed = f" (dashed: {panel.line_name})" if panel.line_name else ""
+    axes.set(ylim=(height - 0.5, -0.5), xlabel=panel.title + dashed)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.xaxis.label.set_color(MUTED)
+    axes.axvline(100 * panel.line, color=MUTED, linewidth=1, linestyle="--", zorder=1)
+    values, inks = [], []
+    for y, row in enumerate(rows):
+        if isinstance(row, Mark):
+            shade = colours[row.shot] if row.solid else MUTED
+            _mark(axes, row, y, shade)
+            values.append(_value(row, signed=panel.line == 0))
+            inks.append(INK if row.solid else MUTED)
+        else:
+            values.append("")
+            inks.append(colours[row])
+    names = [shorten(row.name, LONGEST) if isinstance(row, Mark) else f"{row}-shot" for row in rows]
+    axes.set_yticks(range(len(rows)), names)
+    beside = axes.secondary_yaxis("right")
+    beside.set_yticks(range(len(rows)), values)
+    for name, value, row, ink in zip(axes.get_yticklabels(), beside.get_yticklabels(), rows, inks, strict=True):
+        name.set(color=INK if isinstance(row, Mark) else ink, weight="normal" if isinstance(row, Mark) else "bold")
+        value.set_color(ink)
+    for part in (axes, beside):
+        part.tick_params(length=0, axis="y")
+        part.spines[:].set_visible(False)
+    axes.tick_params(axis="x", length=0, colors=MUTED)
     axes.grid(axis="x", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
-    for side in ("left", "right", "top", "bottom"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(axis="x", length=0, colors=MUTED, labelsize=9)
-    axes.set_xlabel(panel.title, color=MUTED, size=9.5)
-    axes.axvline(100 * panel.line, color=INK if panel.line == 0 else MUTED, linewidth=1, dashes=(4, 3), zorder=1)
-    if panel.line_name:
-        at = axes.get_xaxis_transform()
-        axes.text(100 * panel.line, 1.01, panel.line_name, color=MUTED, size=8, ha="center", va="bottom", transform=at)
-    y = 0.0
-    for shot in panel.shots:
-        colour = COLOURS[shots.index(shot) % len(COLOURS)]
-        _text(axes, -names, y + 0.62, f"{shot}-shot", ha="left", color=colour, weight="bold", size=10.5)
-        for row, mark in enumerate(mark for mark in panel.marks if mark.shot == shot):
-            y += 1
-            if row % 2 == 0:
-                axes.axhspan(y, y + 1, -names, 1 + values, color=BAND, zorder=0, clip_on=False, linewidth=0)
-            _mark(axes, mark, y + 0.5, colour, signed=panel.line == 0)
-        y += 1
+    for y in range(1, len(rows), 2):
+        axes.axhspan(y - 0.5, y + 0.5, color=BAND, zorder=0, linewidth=0)
+    axes.axhspan(len(rows) - 0.5, height, color="white", zorder=2, linewidth=0)  # no lines where there is no row
 
 
-def _mark(axes: Axes, mark: Mark, y: float, colour: str, signed: bool) -> None:
-    mean, narrow = 100 * mark.mean, 100 * mark.narrow
-    shade = colour if mark.solid else MUTED
+def _mark(axes: Axes, mark: Mark, y: float, shade: str) -> None:
+    mean, style = 100 * mark.mean, {"color": shade, "linestyle": ""}
     if mark.wide is not None:
-        wide = 100 * mark.wide
-        axes.plot([mean - wide, mean + wide], [y, y], color=shade, linewidth=1.3, zorder=2, solid_capstyle="butt")
-        axes.plot([mean - wide, mean + wide], [y, y], color=shade, marker="|", markersize=6, linestyle="", zorder=2)
-    axes.plot([mean - narrow, mean + narrow], [y, y], color=shade, linewidth=6, alpha=0.5, zorder=3,
-              solid_capstyle="butt")  # fmt: skip
+        axes.errorbar(mean, y, xerr=100 * mark.wide, elinewidth=1.3, capsize=3, zorder=2, **style)
+    axes.errorbar(mean, y, xerr=100 * mark.narrow, elinewidth=6, alpha=0.5, zorder=3, **style)
     face = shade if mark.solid else "white"
-    axes.plot([mean], [y], "o", color=shade, markerfacecolor=face, markersize=4.5, markeredgewidth=1.3, zorder=4)
-    _text(axes, -0.02, y, _short(mark.name), ha="right", color=INK)
-    text = f"{mean:+.1f}".replace("-", "−") if signed else f"{mean:.1f}"
-    ink = INK if mark.solid else MUTED
-    _text(axes, 1.02, y, f"{text} ± {narrow:.1f}", ha="left", color=ink, size=9.5)
+    axes.plot(mean, y, "o", color=shade, markerfacecolor=face, markersize=4.5, markeredgewidth=1.3, zorder=4)
 
 
-def _text(axes: Axes, x: float, y: float, text: str, **style) -> None:
-    """A text at x in widths of the axis and y in rows."""
-    axes.text(x, y, text, transform=axes.get_yaxis_transform(), va="center", clip_on=False, **style)
-
-
-def _range(panel: Panel) -> tuple[float, float]:
-    """Of the axis in percent: all intervals and the line, with some air."""
-    ends = [100 * (mark.mean + sign * max(mark.narrow, mark.wide or 0)) for mark in panel.marks for sign in (-1, 1)]
-    low, high = min([*ends, 100 * panel.line]), max([*ends, 100 * panel.line])
-    air = max(0.05 * (high - low), 0.25)
-    return low - air, high + air
-
-
-def _short(name: str) -> str:
-    """A name on one line, its middle left out where it is too long."""
-    name = " ".join(name.split())
-    half = LONGEST // 2
-    return name if len(name) <= LONGEST else f"{name[: half - 1]}…{name[-half:]}"
-
-
-def _legend(figure: Figure, other: str, x: float, y: float, left_out: int) -> None:
-    thick = Line2D([], [], color=MUTED, linewidth=6, alpha=0.5)
-    thin = Line2D([], [], color=MUTED, linewidth=1.3, marker="|", markersize=6)
-    solid = Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=4.5)
-    hollow = Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=4.5)
-    labels = [
-        "95 % interval: other episodes",
-        f"95 % interval: {other}",
-        "real at these episodes (Holm)",
-        "cannot tell",
-    ]
-    figure.legend(
-        [thick, thin, solid, hollow], labels, loc="lower left", bbox_to_anchor=(x, y), ncols=4, frameon=False,
-        fontsize=9, labelcolor=MUTED, borderaxespad=0, handletextpad=0.6, columnspacing=2.0,
-    )  # fmt: skip
-    if left_out > 0:
-        figure.text(1 - x, y, f"and {left_out} more in compare.md", size=9, color=MUTED, ha="right", va="bottom")
+def _value(mark: Mark, signed: bool) -> str:
+    text = f"{100 * mark.mean:{'+' if signed else ''}.1f}".replace("-", "−")
+    return f"{text} ± {100 * mark.narrow:.1f}"

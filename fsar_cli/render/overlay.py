@@ -1,4 +1,4 @@
-"""Boxes and heat maps on frames, and the geometry between the network's input and the source picture.
+"""Boxes on frames, and the geometry between the network's input and the source picture.
 
 Coordinates are continuous: pixel i covers [i, i + 1), a picture of width w spans 0 to w. No function changes the frame
 it is given.
@@ -15,17 +15,6 @@ Colour = tuple[int, int, int]
 RED: Colour = (230, 57, 70)
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (33, 37, 41)
-
-# Dark violet to pale yellow, growing evenly in lightness, so that it also reads in grey print.
-HEAT_STOPS = (
-    (10, 7, 35),
-    (66, 13, 105),
-    (140, 35, 105),
-    (204, 66, 72),
-    (243, 120, 25),
-    (252, 185, 30),
-    (252, 250, 165),
-)
 
 
 def to_source(box01: np.ndarray | Sequence[float], crop: Sequence[float]) -> np.ndarray:
@@ -133,51 +122,3 @@ def _draw_label(frame: np.ndarray, box: Sequence[float], colour: Colour, width: 
     ink = WHITE if np.dot(colour, (0.299, 0.587, 0.114)) < 150 else INK
     draw.text((round(left + pad), round(top + high / 2)), label, font=font(size), fill=ink, anchor="lm")
     return np.asarray(image)
-
-
-def heat_colours(values: np.ndarray) -> np.ndarray:
-    """Colours of heat values in [0, 1] (clipped), uint8 RGB [..., 3]."""
-    return _scale()[np.rint(np.clip(values, 0, 1) * 1023).astype(np.intp)]
-
-
-@cache
-def _scale() -> np.ndarray:
-    stops, at = np.linspace(0, 1, len(HEAT_STOPS)), np.linspace(0, 1, 1024)
-    channels = [np.interp(at, stops, channel) for channel in zip(*HEAT_STOPS, strict=True)]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
-
-
-def _taps(start: float, stop: float, length: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels whose centre lies between start and stop, and the weights [pixels, cells] of bilinear interpolation."""
-    pixels = np.arange(length)
-    pixels = pixels[(pixels + 0.5 >= start) & (pixels + 0.5 < stop)]
-    at = np.clip((pixels + 0.5 - start) / (stop - start) * cells - 0.5, 0, cells - 1)
-    return pixels, np.maximum(0, 1 - np.abs(at[:, None] - np.arange(cells)))
-
-
-def blend_heat(
-    frame: np.ndarray, heat: np.ndarray, rect: Sequence[float] | None = None, alpha: float = 0.6
-) -> np.ndarray:
-    """A frame with a heat map over a rectangle of it; pixels outside the rectangle keep their values.
-
-    Args:
-        frame: uint8 RGB [H, W, 3].
-        heat: [h, w] in [0, 1] (clipped), raised to the rectangle by bilinear interpolation between cell centres.
-        rect: xyxy in pixels of the frame, that is what the network saw; None: the whole frame.
-        alpha: opacity of the map in [0, 1].
-
-    Returns:
-        A new uint8 RGB [H, W, 3].
-    """
-    height, width = frame.shape[:2]
-    x0, y0, x1, y1 = (0.0, 0.0, float(width), float(height)) if rect is None else (float(value) for value in rect)
-    rows, down = _taps(y0, y1, height, heat.shape[0])
-    columns, across = _taps(x0, x1, width, heat.shape[1])
-    values = down @ np.clip(np.asarray(heat, np.float64), 0, 1) @ across.T
-    drawn = frame.copy()
-    if values.size:
-        window = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        # Grey below the map: the scene's own colours would be mistaken for heat.
-        grey = window @ np.array([0.299, 0.587, 0.114], np.float32) * np.float32(1 - alpha)
-        window[:] = np.rint(grey[..., None] + heat_colours(values) * np.float32(alpha))
-    return drawn

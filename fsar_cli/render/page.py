@@ -48,7 +48,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Illustration:
     """A picture file beside the page."""
 
     file: str
@@ -56,7 +56,7 @@ class Picture:
     kind: str = "picture"
 
 
-Block = Text | Heading | Bullets | Grid | Picture
+Block = Text | Heading | Bullets | Grid | Illustration
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #212529; --muted: #6c757d; --rule: #dee2e6; --band: #f6f7f9; --paper: #fff;
@@ -121,7 +121,7 @@ def _markdown(block: Block) -> str:
             return f"## {_plain(block.text)}"
         case Bullets():
             return "\n".join(f"- `{' '.join(i.split())}`" if block.code else f"- {_plain(i)}" for i in block.items)
-        case Picture():
+        case Illustration():
             return f"![{_plain(block.caption)}](<{block.file}>)"
         case Grid():
             return _table(block)

@@ -1,5 +1,6 @@
 """Figures: everything handed in is to be found in the picture, at its place."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from PIL import Image
 
 from fsar_cli.errors import DataError
-from fsar_cli.render.figures import CELL, COLUMNS, contact_sheet, enlarge, heat_figure, save_png, unit_range
-from fsar_cli.render.overlay import RED
+from fsar_cli.render.figures import COLUMNS, Strip, contact_sheet, heat_figure, save_png, shorten, strips, unit_range
+
+RED = (230, 57, 70)
 
 
 def _frames(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -29,25 +31,35 @@ def _near(image: np.ndarray, colour: tuple[int, int, int], tolerance: int = 3) -
     return np.abs(image.astype(int) - colour).max(axis=2) <= tolerance
 
 
+def _extent(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of the pixels that are set; a few in a line are the edge of a letter."""
+    rows, columns = (np.flatnonzero(mask.sum(axis) > 20) for axis in (1, 0))
+    return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+
+
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (1080, 1920)])
 def test_contact_sheet_shows_each_frame_above_its_region(size: tuple[int, int]) -> None:
     sheet = contact_sheet(_frames(4, *size), _boxes(4, *size), [0.0, 0.5, 1.0, 1.5], "four")
-    pixel = CELL / (size[1] / 2)  # a source pixel in the enlarged region, whose edges blend with what lies around
+    lefts = []
     for t in range(4):
-        frame_area, region_area = _near(sheet, (60 + 8 * t,) * 3, 1), _near(sheet, (0, 100 + 8 * t, 0))
-        whole = np.flatnonzero(frame_area.sum(axis=1) > 0.9 * CELL)  # rows of the frame above and below its box
-        columns = np.flatnonzero(frame_area[whole].all(axis=0))
-        assert columns.max() - columns.min() == pytest.approx(CELL, abs=2)
-        rows = np.flatnonzero((region_area[:, columns.min() : columns.max()].mean(axis=1)) > 0.85)
-        assert len(rows) == pytest.approx(CELL * size[0] / size[1], abs=4 + 2.5 * pixel), "the region fills its cell"
-        assert rows.min() > whole.max()
+        top, bottom, left, right = _extent(_near(sheet, (60 + 8 * t,) * 3, 1))
+        assert (bottom - top) / (right - left) == pytest.approx(size[0] / size[1], rel=0.06), "the whole frame"
+        green = _near(sheet, (0, 100 + 8 * t, 0))
+        green[:bottom] = False
+        region = _extent(green)
+        assert region[2:] == pytest.approx((left, right), abs=8), "below it"
+        share = green[region[0] : region[1], region[2] : region[3]].mean()
+        assert share > 0.95, "the region fills its cell"
+        lefts.append(left)
+    assert lefts == sorted(lefts)
 
 
-def test_contact_sheet_outlines_the_region_in_every_frame() -> None:
-    sheet = contact_sheet(_frames(3), _boxes(3), [0, 1, 2], "")
-    line = _near(sheet, RED, 2).sum()
-    side, height = CELL / 2, CELL / 2 * 48 / 64
-    assert line == pytest.approx(3 * 2 * (side + height) * 3, rel=0.15), "three outlines, three pixels wide"
+def test_contact_sheet_outlines_the_region_where_it_is() -> None:
+    sheet = contact_sheet(_frames(1), _boxes(1), [0], "")
+    top, _, left, right = _extent(_near(sheet, (60, 60, 60), 1))
+    scale, outline = (right - left) / 64, _extent(_near(sheet, RED, 4))
+    expected = (top + 12 * scale, top + 36 * scale, left + 16 * scale, left + 48 * scale)
+    assert outline == pytest.approx(expected, abs=4)
 
 
 def test_more_frames_than_columns_continue_below() -> None:
@@ -60,29 +72,37 @@ def test_more_frames_than_columns_continue_below() -> None:
 
 
 def test_a_region_beyond_the_edge_is_cut_to_the_frame() -> None:
-    frame = _frames(1)[0]
-    assert np.array_equal(enlarge(frame, (-10, -10, 32, 24)), enlarge(frame, (0, 0, 32, 24)))
-    assert enlarge(frame, (100, 100, 120, 120)).shape == (CELL, CELL, 3)
+    def sheet(*box: float) -> np.ndarray:
+        return contact_sheet(_frames(1), np.array([box]), [0], "")
+
+    cut, whole = sheet(-32, -24, 32, 24), sheet(0, 0, 32, 24)
+    assert cut.shape == whole.shape
+    assert _near(cut, (0, 100, 0)).sum() == pytest.approx(_near(whole, (0, 100, 0)).sum(), rel=0.1)
+    assert sheet(100, 100, 120, 120).shape[2] == 3, "nothing of it is inside"
 
 
 def test_heat_figure_places_maps_on_the_crop_only() -> None:
+    """The left half of the picture is outside the crop and stays grey; one frame is hot before, the other after."""
     frames = [np.full((48, 64, 3), 200, np.uint8)] * 2
     before, after = np.zeros((2, 7, 7)), np.zeros((2, 7, 7))
-    before[0], after[1] = 1, 1  # hot in one frame, cold in the other
-    crop, boxes = (8.0, 0.0, 56.0, 48.0), np.array([[20.0, 12.0, 44.0, 36.0]] * 2)
-    figure = heat_figure(frames, before, after, crop, boxes, [0, 1])
-    plain = _near(figure, (200, 200, 200), 1)
-    left = np.flatnonzero(plain.any(axis=0)).min()
-    scale, cell_height = CELL / 64, round(CELL * 48 / 64)
-    rows = np.flatnonzero(plain[:, left + 3])
-    tops = [rows[0], *rows[1:][np.diff(rows) > 1]]
-    assert len(tops) == 3
-    middle = cell_height // 2
-    hot, cold = figure[tops[1] + middle, left + CELL // 2], figure[tops[2] + middle, left + CELL // 2]
-    assert hot.astype(int).sum() > cold.astype(int).sum() + 200
-    for top in tops[1:]:
-        row = plain[top + middle, left : left + CELL]
-        assert np.array_equal(np.flatnonzero(~row), np.arange(round(8 * scale), round(56 * scale)))
+    before[0], after[1] = 1, 1
+    figure = heat_figure(frames, before, after, (32, 0, 64, 48), np.array([[20.0, 12.0, 44.0, 36.0]] * 2), [0, 1])
+    grey = _near(figure, (200, 200, 200), 1)
+    columns = np.flatnonzero(grey.sum(0) > 0.6 * grey.sum(0).max())
+    rows = np.flatnonzero(grey[:, columns[3]])
+    bands = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    assert len(bands) == 3, "region, before, after"
+    starts = [columns[0], columns[1:][np.diff(columns) > 5][-1]]
+    wide = len(bands[1]) * 64 / 48
+
+    def colour(band: int, t: int) -> np.ndarray:
+        return figure[int(np.mean(bands[band])), int(starts[t] + 0.75 * wide)].astype(int)
+
+    assert colour(1, 0).sum() > colour(1, 1).sum() + 200 and colour(2, 1).sum() > colour(2, 0).sum() + 200
+    assert (colour(1, 0) == colour(2, 1)).all()
+    for band in (1, 2):
+        line = grey[int(np.mean(bands[band])), int(starts[0]) : int(starts[0] + wide)]
+        assert line.mean() == pytest.approx(0.5, abs=0.03), "half of it is grey"
 
 
 def test_rows_share_one_scale() -> None:
@@ -99,13 +119,35 @@ def test_one_value_for_each_frame() -> None:
         contact_sheet([], np.zeros((0, 4)), [], "")
 
 
-@pytest.mark.parametrize("title", ["", "a long title " * 40, "Ünïcode [brackets] & 视频"])
+def test_strips_show_every_clip_with_its_own_boxes() -> None:
+    frames = np.stack(_frames(6, 48, 48))
+    box = np.array([[0.25, 0.25, 0.75, 0.75]] * 6)
+    plain, red = Strip("kick", frames[:2]), Strip("a very long name of a class, $x_1$ [y]", frames, box, box / 2)
+    assert not _near(strips([plain], "t"), RED).any()
+    both = strips([plain, red], "t", columns=4)
+    assert _near(both, RED).any()
+    top = _extent(_near(both, RED))[0]
+    assert _near(both, (60, 60, 60), 1)[:top].sum() > 1000, "the other clip stands above"
+    shown = [_near(both, (60 + 8 * t,) * 3, 1)[top:].sum() > 1000 for t in range(6)]
+    assert shown == [True, False, True, True, False, True]
+    with pytest.raises(ValueError, match="no clip"):
+        strips([], "t")
+
+
+@pytest.mark.parametrize("title", ["", "a long title " * 40, "Ünïcode [brackets] & 视频", "two\nlines $\\frac{$ _x_"])
 def test_any_title(title: str) -> None:
-    plain = heat_figure(_frames(1), np.ones((1, 7, 7)), np.ones((1, 7, 7)), (0, 0, 64, 48), _boxes(1), [0])
-    titled = heat_figure(_frames(1), np.ones((1, 7, 7)), np.ones((1, 7, 7)), (0, 0, 64, 48), _boxes(1), [0], title)
-    assert titled.shape == plain.shape, "a title never changes the layout"
-    assert np.any(titled[:60] != plain[:60]) == bool(title)
-    assert np.all(titled[:, -20:] == 255), "the margin stays free"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        arguments = (_frames(1), np.ones((1, 7, 7)), np.ones((1, 7, 7)), (0, 0, 64, 48), _boxes(1), [0])
+        plain, titled = heat_figure(*arguments), heat_figure(*arguments, title)
+    assert titled.shape == plain.shape, "a title never changes the size"
+    assert np.any(titled[:40] != plain[:40]) == bool(title)
+    assert np.all(titled[:, -3:] == 255) and np.all(titled[:, :3] == 255), "the margin stays free"
+
+
+def test_long_texts_lose_their_middle() -> None:
+    assert shorten("short\ntext", 12) == "short text"
+    assert shorten("0123456789abcdef", 10) == "0123…bcdef"
 
 
 def test_png_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fsar_cli.render.overlay import RED, blend_heat, draw_box, heat_colours, to_input, to_source
+from fsar_cli.render.overlay import RED, draw_box, to_input, to_source
 
 GREY = 128
 
@@ -80,48 +80,3 @@ def test_label_stays_in_the_frame(box: tuple[float, ...]) -> None:
     """Compared with a picture that is larger: the same number of white pixels are to be seen."""
     white = [np.sum(np.all(draw_box(_plain(), b, label="kick") > 200, axis=2)) for b in (box, (20, 25, 60, 50))]
     assert white[0] == white[1] > 5
-
-
-def test_heat_touches_only_its_rectangle() -> None:
-    rng = np.random.default_rng(0)
-    frame = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    drawn = blend_heat(frame, rng.random((7, 7)), (10.4, 5.6, 50.4, 45.6))
-    mask = np.zeros((60, 80), bool)
-    mask[6:46, 10:50] = True  # pixels whose centre lies inside: 6.5 > 5.6 and not 5.5, 10.5 > 10.4
-    assert np.array_equal(drawn[~mask], frame[~mask])
-    assert np.any(drawn[mask] != frame[mask], axis=1).mean() > 0.99
-
-
-def test_heat_is_bilinear_between_cell_centres() -> None:
-    """Against interpolation written out pixel by pixel; opaque, so that colours can be compared."""
-    heat, (x0, y0, x1, y1) = np.random.default_rng(1).random((3, 4)), (4.0, 2.0, 44.0, 32.0)
-    drawn = blend_heat(_plain(), heat, (x0, y0, x1, y1), alpha=1)
-    for y, x in ((2, 4), (17, 24), (31, 43), (10, 9), (20, 40)):
-        v = np.clip((y + 0.5 - y0) / (y1 - y0) * 3 - 0.5, 0, 2)
-        u = np.clip((x + 0.5 - x0) / (x1 - x0) * 4 - 0.5, 0, 3)
-        top, left = min(int(v), 1), min(int(u), 2)
-        a, b = v - top, u - left
-        value = (1 - a) * ((1 - b) * heat[top, left] + b * heat[top, left + 1])
-        value += a * ((1 - b) * heat[top + 1, left] + b * heat[top + 1, left + 1])
-        assert np.abs(drawn[y, x].astype(int) - heat_colours(value)).max() <= 1
-
-
-def test_heat_extremes() -> None:
-    frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    grey = frame @ np.array([0.299, 0.587, 0.114])
-    assert np.allclose(blend_heat(frame, np.ones((7, 7)), alpha=0), grey[..., None], atol=1)
-    assert np.all(blend_heat(frame, np.full((1, 1), 5.0), alpha=1) == heat_colours(1.0)), "values are clipped"
-    assert np.array_equal(blend_heat(frame, np.ones((7, 7)), (200, 200, 300, 300)), frame)
-    assert np.array_equal(blend_heat(frame, np.ones((7, 7)), (10, 10, 10, 30)), frame), "an empty rectangle"
-
-
-def test_heat_that_reaches_beyond_the_frame() -> None:
-    heat, large = np.random.default_rng(2).random((7, 7)), np.full((160, 180, 3), GREY, np.uint8)
-    expected = blend_heat(large, heat, (30, 40, 150, 130))[50:110, 50:130]
-    assert np.array_equal(blend_heat(_plain(), heat, (-20, -10, 100, 80)), expected)
-
-
-def test_heat_colours_grow_in_lightness() -> None:
-    lightness = heat_colours(np.linspace(0, 1, 50)) @ np.array([0.299, 0.587, 0.114])
-    assert np.all(np.diff(lightness) > 0)
-    assert lightness[-1] - lightness[0] > 200

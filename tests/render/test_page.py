@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fsar_cli.render.page import Bullets, Grid, Heading, Picture, Text, as_html, as_markdown
+from fsar_cli.render.page import Bullets, Grid, Heading, Illustration, Text, as_html, as_markdown
 
 NASTY = "<b>a</b> & | {{ 1 + 1 }} `x`"
 
@@ -55,7 +55,7 @@ def test_line_breaks_do_not_end_a_row_or_a_heading():
 
 
 def test_pictures_with_any_name_are_found():
-    picture = Picture("my file [1].png", "what it shows")
+    picture = Illustration("my file [1].png", "what it shows")
     page = Reader(as_html("t", [picture]))
     assert ("img", {"src": "my%20file%20%5B1%5D.png", "alt": "what it shows"}) in page.attributes
     assert "![what it shows](<my file [1].png>)" in as_markdown("t", [picture])

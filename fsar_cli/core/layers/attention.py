@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.layers.basics import Positions, at_least_float32, check_frames
+from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames
 from fsar_cli.core.layers.tuples import TupleLinear
 from fsar_cli.core.method import Encoded
 
@@ -163,7 +163,7 @@ class CrossTransformer(nn.Module):
         super().__init__()
         self.name, self.frames = name, frames
         self.cards = nn.ModuleDict({f"card{c}": TupleAttention(frames, c, dim, key_dim) for c in cardinalities})
-        self.positions = Positions(frames, dim, position_scale, dropout)
+        self.positions = AddPositions(frames, dim, position_scale, dropout)
 
     @classmethod
     def from_config(

@@ -39,7 +39,7 @@ def position_encoding(tokens: int, dim: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(tokens, -1)[:, :dim].float()
 
 
-class Positions(nn.Module):
+class AddPositions(nn.Module):
     """Adds the position encoding, times a scale, to tokens; then dropout in training. No parameters, nothing saved."""
 
     def __init__(self, tokens: int, dim: int, scale: float, dropout: float) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.alignment import hausdorff
-from fsar_cli.core.layers.basics import Positions, at_least_float32, check_frames
+from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames
 from fsar_cli.core.layers.classification import CLASS_SCORES, Classifying, extras_of
 from fsar_cli.core.layers.selfattention import SelfAttention, attend, head_width
 from fsar_cli.core.losses import episode_cross_entropy
@@ -57,7 +57,7 @@ class HyRSM(Classifying):
             classifier: of frames; see `Classifying`.
         """
         super().__init__(features)
-        self.frames, self.positions = frames, Positions(frames, features.dim, POSITION, POSITION_DROPOUT)
+        self.frames, self.positions = frames, AddPositions(frames, features.dim, POSITION, POSITION_DROPOUT)
         self.within, self.across = within, across
         self.classifier, self.class_weight = classifier, class_weight
 

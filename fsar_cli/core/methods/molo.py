@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.alignment import hausdorff
-from fsar_cli.core.layers.basics import Positions, at_least_float32, check_frames
+from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames
 from fsar_cli.core.layers.classification import CLASS_SCORES, Classifying, extras_of, over_queries
 from fsar_cli.core.layers.selfattention import TransformerLayer
 from fsar_cli.core.losses import episode_cross_entropy
@@ -139,7 +139,7 @@ class TokenBranch(nn.Module):
         self.token = nn.Parameter(torch.randn(dim))
         self.scale = nn.Parameter(torch.ones(()))
         self.layer = TransformerLayer(dim, ATTENTION_DROPOUT, UNIT_DROPOUT)
-        self.positions = Positions(frames + 1, dim, POSITION, POSITION_DROPOUT)
+        self.positions = AddPositions(frames + 1, dim, POSITION, POSITION_DROPOUT)
 
     def forward(self, frames: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[B,L,D] -> [B,1+L,D], the token first."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.layers.basics import Positions, at_least_float32, check_frames
+from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames
 from fsar_cli.core.layers.nearest import NearestTuples
 from fsar_cli.core.losses import episode_cross_entropy
 from fsar_cli.core.method import Encoded, FewShotMethod, Pairs, Scores
@@ -94,7 +94,7 @@ class PatchEnrichment(nn.Module):
 
     def __init__(self, patches: int, dim: int, *, position_scale: float = 0.1, dropout: float = 0.1) -> None:
         super().__init__()
-        self.positions = Positions(patches, dim, position_scale, dropout)
+        self.positions = AddPositions(patches, dim, position_scale, dropout)
         self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
         self.gamma = nn.Parameter(torch.zeros(1))  # attention fades in
         half = dim // 2
@@ -117,7 +117,7 @@ class FrameEnrichment(nn.Module):
 
     def __init__(self, frames: int, dim: int, *, position_scale: float = 0.1, dropout: float = 0.1) -> None:
         super().__init__()
-        self.positions, self.frames = Positions(frames, dim, position_scale, dropout), frames
+        self.positions, self.frames = AddPositions(frames, dim, position_scale, dropout), frames
         self.over_frames = nn.Sequential(nn.Linear(frames, frames), nn.ReLU(), nn.Linear(frames, frames))
         self.over_channels = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 

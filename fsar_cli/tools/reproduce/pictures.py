@@ -20,9 +20,8 @@ import torch
 from fsar_cli.engine.dataset import DataSet
 from fsar_cli.engine.motion import motion_energy
 from fsar_cli.files import write_whole
-from fsar_cli.render.figures import heat_figure, save_png
-from fsar_cli.render.page import Block, Bullets, Grid, Heading, Picture, Text, as_html, as_markdown
-from fsar_cli.render.strips import Strip, strips
+from fsar_cli.render.figures import Strip, heat_figure, save_png, strips
+from fsar_cli.render.page import Block, Bullets, Grid, Heading, Illustration, Text, as_html, as_markdown
 from fsar_cli.tools.demo.hits import compare_regions
 from fsar_cli.tools.reproduce.failures import by_margin, by_size, gap_in_words, support_margins, target_sizes
 from fsar_cli.tools.reproduce.plan import TablePlan, make_plan
@@ -80,7 +79,7 @@ def draw(name: str, plan: TablePlan, place: Reproduction, made: RunResults) -> F
         write_whole(place.out / f"{stem}.md", as_markdown(title, page))
         write_whole(place.out / f"{stem}.html", as_html(title, page))
         write_whole(place.out / f"{stem}.json", json.dumps({"schema": 1, **document}, indent=2) + "\n")
-        pictures = [place.out / block.file for block in blocks if isinstance(block, Picture)]
+        pictures = [place.out / block.file for block in blocks if isinstance(block, Illustration)]
         figure.files += [*pictures, *[place.out / f"{stem}.{ending}" for ending in ("md", "html", "json")]]
         figure.lines += [title, *[block.text for block in page if isinstance(block, Text)]]
         figure.document[cell.ground.name] = document
@@ -99,9 +98,9 @@ def _first_right(seen: TestedVideos, cls: int) -> int:
     return int(good[0] if good else members[0])
 
 
-def _save(picture: np.ndarray, path: Path, caption: str) -> Picture:
+def _save(picture: np.ndarray, path: Path, caption: str) -> Illustration:
     save_png(picture, path)
-    return Picture(path.name, caption)
+    return Illustration(path.name, caption)
 
 
 def _figure6(seen: TestedVideos, stem: Path) -> tuple[list[Block], dict]:

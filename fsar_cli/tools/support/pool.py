@@ -36,18 +36,13 @@ class Pool:
     labels: np.ndarray
     """int64 [V]"""
     classes: tuple[str, ...]
-    groups: tuple[str, ...]
-    """[V]; empty: a group of its own."""
     reader: ClipReader
     unreadable: dict[str, tuple[str, str]] = field(default_factory=dict)
     """{video: (class, reason)} of clips that are not in `videos`, as they cannot be read."""
 
     def without(self, reasons: dict[str, str]) -> "Pool":
         """The pool without clips that turned out to be unreadable: {video: reason}."""
-        rows = [
-            Video(self.classes[label], video, group)
-            for video, label, group in zip(self.videos, self.labels, self.groups, strict=True)
-        ]
+        rows = [Video(self.classes[c], video) for video, c in zip(self.videos, self.labels, strict=True)]
         lost = {row.id: (row.cls, reasons[row.id]) for row in rows if row.id in reasons}
         kept = [row for row in rows if row.id not in reasons]
         return make_pool(self.name, kept, self.reader, {**self.unreadable, **lost})
@@ -68,8 +63,7 @@ def make_pool(name: str, rows: list[Video], reader: ClipReader, unreadable: dict
             "two classes or more are needed: DIR/CLASS/clip.mp4, a folder for each class",
         )
     labels = np.array([classes.index(row.cls) for row in rows])
-    videos, groups = tuple(row.id for row in rows), tuple(row.group for row in rows)
-    return Pool(name, videos, labels, classes, groups, reader, unreadable)
+    return Pool(name, tuple(row.id for row in rows), labels, classes, reader, unreadable)
 
 
 def pool_of_split(config: Config) -> Pool:

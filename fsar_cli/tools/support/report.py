@@ -1,103 +1,97 @@
-"""A check as plain values for JSON, as tables, and as a picture of the flagged clips."""
+"""A check as plain values for JSON, as a table, and as a picture of the flagged clips."""
 
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.files import write_rows
-from fsar_cli.render.figures import save_png
-from fsar_cli.render.suspects import Suspect, suspect_sheet
-from fsar_cli.tools.support.check import Report
+from fsar_cli.render.figures import drawing, save_png, shorten
+from fsar_cli.tools.support.check import CheckedClip, SupportReport, sentences
+from fsar_cli.tools.support.flags import UNREADABLE
 from fsar_cli.tools.support.pool import Pool
-from fsar_cli.tools.support.rows import Row, known, rows
-from fsar_cli.tools.support.words import sentences, tells_apart
 
 SHEET = 24
 """Flagged clips on the contact sheet."""
-PICTURES = 4
-COLUMNS = ("class", "video", "margin", "recognised", "nearest", "influence", "influence_error", "flags", "detail")
+PICTURES, OTHERS = 4, 2
+"""Frames of a flagged clip, and of the clip beside it."""
+COLUMNS = ("class", "video", "margin", "nearest", "flags", "detail")
 
 
-def document(report: Report) -> dict[str, object]:
+def document(report: SupportReport) -> dict[str, object]:
     """The check as plain values for JSON."""
-    pool, scored = report.pool, report.scored
-    found = rows(report)
     return {
-        "pool": pool.name,
-        "clips": len(found),
-        "classes": list(pool.classes),
-        "shots": scored.shot,
-        "draws": report.settings.draws,
-        "seed": report.settings.seed,
-        "recognised": known(report.recognised),
-        "chance": 1 / len(pool.classes),
-        "tells_classes_apart": tells_apart(report),
-        "flagged": sum(bool(row.flags) for row in found),
-        "left_out_by_filter": [pool.videos[i] for i in np.flatnonzero(scored.left_out)],
-        "videos": [_plain(row) for row in found],
-        "confusion": np.round(report.confusion, 6).tolist(),
-        "filter": [{**asdict(effect), "real": effect.real} for effect in report.effects],
+        "clips": len(report.clips),
+        "classes": list(report.classes),
+        "shots": report.shot,
+        "draws": report.draws,
+        "recognised": report.recognised,
+        "chance": 1 / len(report.classes),
+        "tells_classes_apart": report.tells_classes_apart,
+        "flagged": sum(bool(clip.flags) for clip in report.clips),
+        "videos": [
+            {"class": clip.cls, "video": clip.video, "margin": clip.margin, "nearest": clip.nearest,
+             "flags": [{"kind": flag.kind, "detail": flag.detail} for flag in clip.flags]}
+            for clip in report.clips
+        ],
         "summary": list(sentences(report)),
-    }
+    }  # fmt: skip
 
 
-def _plain(row: Row) -> dict[str, object]:
-    return {
-        "class": row.cls,
-        "video": row.video,
-        "margin": row.margin,
-        "recognised": row.recognised,
-        "nearest": row.nearest,
-        "influence": row.influence,
-        "influence_error": row.influence_error,
-        "flags": [{"kind": flag.kind, "detail": flag.detail} for flag in row.flags],
-    }
-
-
-def write_report(report: Report, folder: Path, title: str) -> list[str]:
-    """Write support.csv, confusion.csv and, where clips are flagged, support.png; the names of what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = rows(report)
-    write_rows(folder / "support.csv", COLUMNS, [_cells(row) for row in found])
-    shares = [
-        [name, *np.round(row, 4).tolist()] for name, row in zip(report.pool.classes, report.confusion, strict=True)
+def write_report(report: SupportReport, pool: Pool, folder: Path) -> list[str]:
+    """Write support.csv and, where clips are flagged, support.png; the names of what was written."""
+    margins = ["" if clip.margin is None else f"{clip.margin:.6f}" for clip in report.clips]
+    lines = [
+        [clip.cls, clip.video, margin, clip.nearest or "", clip.kinds, clip.details]
+        for clip, margin in zip(report.clips, margins, strict=True)
     ]
-    write_rows(folder / "confusion.csv", ("true \\ recognised", *report.pool.classes), shares)
+    write_rows(folder / "support.csv", COLUMNS, lines)
     picture = folder / "support.png"
-    suspects = [row for row in found if row.flags and row.position is not None]
+    suspects = [clip for clip in report.clips if clip.flags and clip.flags[0].kind != UNREADABLE]
     if not suspects:
         picture.unlink(missing_ok=True)  # of an earlier check
-        return ["support.csv", "confusion.csv"]
-    left_out = len(suspects) - SHEET
-    shown = [_suspect(report, row) for row in suspects[:SHEET]]
-    save_png(suspect_sheet(shown, title, f"and {left_out} more" if left_out > 0 else ""), picture)
-    return ["support.csv", "confusion.csv", "support.png"]
+        return ["support.csv"]
+    more = f", and {len(suspects) - SHEET} more" if len(suspects) > SHEET else ""
+    rows = [row for clip in suspects[:SHEET] for row in _sides(clip, report, pool)]
+    save_png(sheet(rows, f"worth a look: {pool.name}{more}"), picture)
+    return ["support.csv", "support.png"]
 
 
-def _cells(row: Row) -> list[object]:
-    numbers = (row.margin, row.recognised, row.nearest, row.influence, row.influence_error)
-    shown = ["" if n is None else f"{n:.6f}" if isinstance(n, float) else n for n in numbers]
-    return [row.cls, row.video, *shown, row.kinds, row.details]
+Side = tuple[str, str, Sequence[np.ndarray]]
+"""What a clip is, what is said of it, and pictures uint8 RGB [h,w,3] of it."""
 
 
-def _suspect(report: Report, row: Row) -> Suspect:
-    """A flagged clip beside what it was taken for: the best example of that class, or the clip that it equals."""
-    pool, scored = report.pool, report.scored
-    other = next((flag.other for flag in row.flags if flag.other is not None), None)
-    if other is None:
-        rival = np.flatnonzero(pool.labels == scored.rivals[row.position])
-        margins = scored.margins[rival]
-        other = int(rival[0 if np.isnan(margins).all() else np.nanargmax(margins)])
-    margin = "" if row.margin is None else f", margin {row.margin:+.1f}"
-    return Suspect(
-        f"called {row.cls}", row.video, _pictures(pool, row.video, PICTURES), row.kinds + margin, row.details,
-        f"an example of {pool.classes[pool.labels[other]]}", pool.videos[other], _pictures(pool, pool.videos[other], 2),
-    )  # fmt: skip
+def _sides(clip: CheckedClip, report: SupportReport, pool: Pool) -> Iterator[Side]:
+    """A flagged clip, and what it was taken for: the clip that it equals, or the best example of the nearest class."""
+    margin = "" if clip.margin is None else f", margin {clip.margin:+.1f}".replace("-", "−")
+    yield f"called {clip.cls}: {clip.kinds}{margin}", f"{clip.video}: {clip.details}", _frames(pool, clip, PICTURES)
+    copies = [flag.other for flag in clip.flags if flag.other]
+    like = [c for c in report.clips if (c.video in copies if copies else c.cls == clip.nearest and c.nearest)]
+    other = max(like, key=lambda c: -np.inf if c.margin is None else c.margin)
+    yield f"an example of {other.cls}", other.video, _frames(pool, other, OTHERS)
 
 
-def _pictures(pool: Pool, video: str, count: int) -> list[np.ndarray]:
+def _frames(pool: Pool, clip: CheckedClip, count: int) -> list[np.ndarray]:
     """Frames from the whole length of a clip, without its very ends."""
-    indices = even_indices(pool.reader.store.count(video), count + 2)[1:-1]
-    return list(pool.reader.store.read(video, indices, pool.reader.clip.short_side))
+    indices = even_indices(pool.reader.store.count(clip.video), count + 2)[1:-1]
+    return list(pool.reader.store.read(clip.video, indices, pool.reader.clip.short_side))
+
+
+def sheet(sides: Sequence[Side], title: str) -> np.ndarray:
+    """Clips below one another, each beside the one it is compared with: uint8 RGB [H,W,3]."""
+
+    def draw(figure: Figure) -> None:
+        figure.suptitle(shorten(title, 90), x=0.01, ha="left", size=14, weight="bold")
+        parts = figure.subfigures(len(sides) // 2, 2, width_ratios=(PICTURES, OTHERS), squeeze=False)
+        for part, (heading, detail, frames) in zip(parts.flat, sides, strict=True):
+            room = 22 * len(frames)
+            text = f"{shorten(heading, room)}\n{shorten(detail, room)}"
+            part.suptitle(text, x=0.02, ha="left", size=9, linespacing=1.5)
+            for axes, frame in zip(part.subplots(1, len(frames), squeeze=False).flat, frames, strict=True):
+                axes.imshow(frame)
+                axes.axis("off")
+                axes.set_anchor("N")
+
+    return drawing(draw, (12, 0.6 + 2.1 * len(sides) / 2))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from core_parts import seeded
 
-from fsar_cli.core.layers.basics import Positions, dropout, position_encoding
+from fsar_cli.core.layers.basics import AddPositions, dropout, position_encoding
 
 
 def test_dropout_keeps_the_share_the_mean_and_the_generator() -> None:
@@ -28,7 +28,7 @@ def test_position_encoding_is_the_sinusoid_formula(dim: int) -> None:
 
 
 def test_positions_are_added_then_dropped_in_training_and_never_saved() -> None:
-    x, positions = torch.ones(2, 3, 6), Positions(5, 6, 0.5, 0.4)
+    x, positions = torch.ones(2, 3, 6), AddPositions(5, 6, 0.5, 0.4)
     placed = x + 0.5 * position_encoding(5, 6)[:3]
     assert torch.equal(positions.eval()(x, seeded(0)), placed)
     assert torch.equal(positions.train()(x, seeded(0)), dropout(placed, 0.4, seeded(0)))

@@ -12,7 +12,7 @@ from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import encode_videos
-from fsar_cli.render.strips import Strip, strips
+from fsar_cli.render.figures import Strip, strips
 from fsar_cli.tools.reproduce.failures import Part, by_margin, by_size, gap_in_words, support_margins, target_sizes
 from fsar_cli.tools.reproduce.tested import video_shares
 

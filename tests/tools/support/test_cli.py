@@ -83,13 +83,13 @@ def test_broken_clips_are_named_and_the_others_checked(run, cameras, fsar):
     (cut,) = [clip for clip in found["videos"] if clip["video"] == "kick/cut"]
     assert "not a readable video" in cut["flags"][0]["detail"], "the decoder's reason, not that of an empty store"
     assert flags["push/night"] == {"black"}
-    assert flags["push/fog"] == {"blank"}
+    assert "frozen" in flags["push/fog"]
     assert "too short" in flags["throw/brief"]
     assert {"too short", "frozen"} <= flags["throw/still"]
     assert "duplicate" in flags["throw/twin"] & flags["throw/throw_1"]
-    assert not any({"black", "blank", "frozen", "too short"} & flags[f"{k}/{k}_{i}"] for k in KINDS for i in range(4))
+    assert not any({"black", "frozen", "too short"} & flags[f"{k}/{k}_{i}"] for k in KINDS for i in range(4))
     assert any("cannot be read: kick/cut" in line for line in found["summary"])
-    assert [Path(name).name for name in found["files"]] == ["support.csv", "confusion.csv", "support.png"]
+    assert [Path(name).name for name in found["files"]] == ["support.csv", "support.png"]
     assert Path(found["files"][0]).parent == Path("support/my [clips]")
     assert not list((cameras.parent / "cache" / "support").iterdir()), "nothing is left of the frame store"
 
@@ -105,33 +105,18 @@ def test_table_csv_and_json_say_the_same_worst_first(run, cameras, fsar):
     assert [float(line["margin"]) for line in lines] == pytest.approx(values, abs=1e-5)
     assert found["recognised"] == pytest.approx(np.mean([value > 0 for value in values]))
     assert found["shots"] == 2, "the most shots of the configuration"
-    shares = np.array(found["confusion"])
-    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-4)
-    for i, name in enumerate(found["classes"]):
-        own = [clip["recognised"] for clip in found["videos"] if clip["class"] == name]
-        assert shares[i, i] == pytest.approx(np.mean(own), abs=1e-4)
     plain = fsar("support", "check", cameras, "--run", run)
     assert all(line in plain.out for line in found["summary"])
     assert plain.out.count("throw/throw_3") >= 1
 
 
-def test_a_run_checks_its_test_split_and_the_filter_compares(run, fsar):
-    result = fsar("support", "check", run, "--filter", "--episodes", 40, "--draws", 8, "--json")
+def test_a_run_checks_its_test_split_with_or_without_the_cache(run, fsar):
+    result = fsar("support", "check", run, "--draws", 8, "--json")
     assert result.code == 0
-    found = result.json
-    assert found["classes"] == list(KINDS)
-    assert [(effect["way"], effect["shot"], effect["episodes"]) for effect in found["filter"]] == [
-        (3, 1, 40),
-        (3, 2, 40),
-    ]
-    for effect in found["filter"]:
-        assert effect["difference"] == pytest.approx(effect["after"] - effect["before"])
-        assert effect["queries"] <= 12
-    newest = fsar("support", "check", "--draws", 8, "--json")
-    assert newest.code == 3, "no runs/ here"
-    again = fsar("support", "check", run, "--filter", "--episodes", 40, "--draws", 8, "--json", "--no-cache").json
-    for one, other in zip(found["filter"], again["filter"], strict=True):
-        assert one == other
+    assert result.json["classes"] == list(KINDS)
+    assert fsar("support", "check", "--draws", 8, "--json").code == 3, "no runs/ here"
+    again = fsar("support", "check", run, "--draws", 8, "--json", "--no-cache").json
+    assert again == result.json
 
 
 def test_untrained_methods_another_split_and_other_frames(run, project, fsar):
@@ -142,7 +127,7 @@ def test_untrained_methods_another_split_and_other_frames(run, project, fsar):
     assert fsar(*base, "--split", "nope").code == 3
 
 
-def test_one_clip_a_class_is_scored_by_the_other_classes_alone(run, cameras, fsar):
+def test_one_clip_a_class_is_placed_by_likeness_alone(run, cameras, fsar):
     for name in KINDS:
         for i in (1, 2, 3):
             (cameras / name / f"{name}_{i}.mp4").unlink()
@@ -152,16 +137,13 @@ def test_one_clip_a_class_is_scored_by_the_other_classes_alone(run, cameras, fsa
     assert found["recognised"] is None
     assert any("3 clips are alone in their class" in line for line in found["summary"])
     assert fsar("support", "check", cameras, "--run", run, "--draws", 4).code == 0
-    refused = fsar("support", "check", cameras, "--run", run, "--draws", 4, "--filter")
-    assert refused.code == 3
-    assert "two of each class" in refused.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["my [clips]", "--split", "test"], 2, "--split goes with a run"),
-        (["my [clips]", "--run", "r", "--dataset", "x", "--frames", "f"], 2, "--dataset, --frames go with a run"),
+        (["my [clips]", "--run", "r", "--dataset", "x", "--split", "f"], 2, "--split, --dataset go with a run"),
         (["r", "--run", "r"], 2, "--run names another"),
         (["nowhere"], 3, "nowhere is no folder"),
         (["my [clips]/kick", "--run", "r"], 3, "one class, kick"),

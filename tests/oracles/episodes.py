@@ -14,7 +14,7 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader, loader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.bench.plain import plain_scores
+from oracles.matching import plain_scores
 
 Module = TypeVar("Module", bound=nn.Module)
 

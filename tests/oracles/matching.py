@@ -1,7 +1,7 @@
 """Matching as it is customary: an episode at a time, tuples concatenated, classes and queries in Python loops.
 
 The same numbers as `core`, from the same parameters, in the form that public code has (Perrett et al. for TRX and OTAM,
-Wang et al. for the Hausdorff metric); written anew. It is what `fsar bench` compares with, and the slow path that
+Wang et al. for the Hausdorff metric); written anew. It is what the benchmark compares with, and the slow path that
 tests hold the fast ones against.
 
 Letters as in `core/method.py`; there is no axis of episodes.

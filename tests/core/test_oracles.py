@@ -5,11 +5,7 @@ import math
 import pytest
 import torch
 from core_parts import relative_error, seeded, small_config
-
-from fsar_cli.core.build import build_method
-from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.method import Encoded, FewShotMethod, Scores
-from fsar_cli.engine.bench.plain import (
+from oracles.matching import (
     COMPARED,
     concatenated_tuples,
     cross_transformer_distance,
@@ -17,6 +13,10 @@ from fsar_cli.engine.bench.plain import (
     otam_distance,
     plain_scores,
 )
+
+from fsar_cli.core.build import build_method
+from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 
 N, K, Q, T = 3, 2, 4, 4
 
@@ -28,8 +28,8 @@ def features(dim: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fast(method: FewShotMethod, support: torch.Tensor, query: torch.Tensor) -> Scores:
-    encoded = method.embed(Encoded({"frames": support.flatten(0, 1)})).reshape(1, N, K)
-    return method.match(encoded, method.embed(Encoded({"frames": query})).reshape(1, Q))
+    stored = method.embed(Encoded({"frames": support.flatten(0, 1)})).reshape(1, N, K)
+    return method.match(stored, method.embed(Encoded({"frames": query})).reshape(1, Q))
 
 
 def lively_norms(module: torch.nn.Module) -> None:
