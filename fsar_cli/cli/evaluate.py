@@ -79,8 +79,8 @@ def evaluate(
         "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
         "data.splits": splits, "model.region.enabled": region,
     }  # fmt: skip
-    target = resolve_device(device, reporter)
     model = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
+    target = resolve_device(device, reporter)
     name = f"eval-{model.config.data.name}" if dataset else "eval"
     folder = out or (model.run.path / name if model.run else Path(name))
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work

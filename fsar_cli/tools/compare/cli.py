@@ -96,8 +96,8 @@ def compare(
     }  # fmt: skip
     if group not in (None, "method", "name"):
         raise UsageError(f"--group takes method or name, not '{group}'")
-    target = resolve_device(device, reporter)
     models = _models(runs or [], untrained or [], preset, config, flags, assignments or [], dataset, reporter)
+    target = resolve_device(device, reporter)
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
     caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
     comparison = compare_models(models, target, against=against, group=group, reporter=reporter, **caches)
