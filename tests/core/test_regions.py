@@ -104,35 +104,12 @@ def test_double_precision_is_kept_to_the_last_digit() -> None:
     assert relative_error(found, expected) < 1e-14
 
 
-@pytest.mark.parametrize("weights", WEIGHTS)
-@pytest.mark.parametrize("clamp", CLAMPS)
-def test_the_region_moves_towards_the_hot_cell(weights: str, clamp: str) -> None:
+def test_the_region_moves_towards_the_hot_cell() -> None:
     """Top right corner of a map that is wider than high: x grows, y falls; then left, middle row: x falls, y stays."""
-    x, y = KeyRegionSelector(S, P, weights=weights, clamp=clamp)(hot_cell(0, COLS - 1)).centres.tolist()
+    x, y = KeyRegionSelector(S, P)(hot_cell(0, COLS - 1)).centres.tolist()
     assert x > MIDDLE > y
-    x, y = KeyRegionSelector(S, P, weights=weights, clamp=clamp)(hot_cell(1, 0)).centres.tolist()
+    x, y = KeyRegionSelector(S, P)(hot_cell(1, 0)).centres.tolist()
     assert x < MIDDLE and y == pytest.approx(MIDDLE, abs=1e-5)
-
-
-def test_one_cell_to_the_right_moves_the_centre_by_one_weighted_grid_step_in_x_alone() -> None:
-    select = KeyRegionSelector(S, P)
-    step = select(hot_cell(0, 3)).centres - select(hot_cell(0, 2)).centres
-    assert step.tolist() == [0.5 * 2 * HALF / (COLS - 1), 0]
-    step = select(hot_cell(2, 2)).centres - select(hot_cell(1, 2)).centres
-    assert step.tolist() == [0, 0.5 * 2 * HALF / (ROWS - 1)]
-
-
-def test_mirrored_cells_give_the_mirrored_centre() -> None:
-    select, cells = KeyRegionSelector(S, P), make_cells(scale=0.2)
-    x, y = select(cells).centres.unbind(-1)
-    mirrored = select(cells.flip(-1)).centres
-    assert torch.allclose(mirrored, torch.stack([S - x, y], -1), atol=1e-5)
-
-
-@pytest.mark.parametrize("weights", WEIGHTS)
-def test_equal_cells_give_the_middle(weights: str) -> None:
-    centres = KeyRegionSelector(S, P, weights=weights)(torch.full((2, ROWS, COLS), 0.7)).centres
-    assert torch.allclose(centres, torch.full((2, 2), MIDDLE), atol=1e-4)
 
 
 @pytest.mark.parametrize("clamp", CLAMPS)
@@ -143,15 +120,6 @@ def test_boxes_stay_in_the_unit_square_around_their_centres(clamp: str) -> None:
     sides = regions.boxes[:, 2:] - regions.boxes[:, :2]
     assert torch.allclose(sides, torch.full_like(sides, P / S), atol=1e-6)
     assert torch.allclose((regions.boxes[:, 2:] + regions.boxes[:, :2]) / 2, regions.centres / S, atol=1e-6)
-
-
-def test_l1_ignores_the_scale_softmax_the_level_and_raw_neither() -> None:
-    cells = make_cells(scale=0.1)
-    raw, l1, softmax = (KeyRegionSelector(S, P, weights=w) for w in ("raw", "l1", "softmax"))
-    assert torch.allclose(l1(cells).centres, l1(3 * cells).centres, atol=1e-5)
-    assert torch.allclose(softmax(cells).centres, softmax(cells + 3).centres, atol=1e-4)
-    assert (raw(cells).centres - raw(3 * cells).centres).abs().max() > 1
-    assert (softmax(cells).centres - softmax(3 * cells).centres).abs().max() > 0.1
 
 
 def test_gain_scales_before_the_clamp() -> None:
@@ -225,19 +193,6 @@ def test_a_still_video_gives_the_middle_and_finite_gradients() -> None:
     assert torch.allclose(select(hot_cell(0, 0, 1e-13)).centres, torch.tensor([MIDDLE, MIDDLE]), atol=1e-4)
 
 
-# Random regions
-
-
-def test_uniform_centres_fill_the_valid_area_and_follow_the_generator() -> None:
-    select = KeyRegionSelector(S, P)
-    regions = select.uniform((1000,), torch.device("cpu"), seeded(5))
-    low, high = regions.centres.min(0).values, regions.centres.max(0).values
-    assert (low >= P / 2).all() and (low < P / 2 + 1).all()
-    assert (high <= S - P / 2).all() and (high > S - P / 2 - 1).all()
-    assert torch.equal(regions.centres, select.uniform((1000,), torch.device("cpu"), seeded(5)).centres)
-    assert not regions.saturated.any()
-
-
 # Several sides
 
 
@@ -260,16 +215,16 @@ def test_boxes_are_those_of_the_first_side() -> None:
     assert torch.equal(other.boxes, KeyRegionSelector(S, 10)(cells).boxes)
 
 
-def test_random_regions_of_several_sides_fill_the_valid_area_of_each() -> None:
+def test_random_regions_fill_the_valid_area_of_each_side_and_follow_the_generator() -> None:
     select = KeyRegionSelector(S, (P, 10, 24))
     regions = select.uniform((1000,), torch.device("cpu"), seeded(5))
-    assert torch.equal(
-        regions.centres, KeyRegionSelector(S, P).uniform((1000,), torch.device("cpu"), seeded(5)).centres
-    )
+    again = KeyRegionSelector(S, P).uniform((1000,), torch.device("cpu"), seeded(5))
+    assert torch.equal(regions.centres, again.centres)
+    assert not regions.saturated.any()
     for side in select.sides:
         centres = select.centres(regions, side)
         assert centres.min() >= side / 2 - 1e-4 and centres.max() <= S - side / 2 + 1e-4
-        assert centres.max() - centres.min() > 0.95 * (S - side)
+        assert (centres.amax(0) - centres.amin(0) > 0.95 * (S - side)).all()
 
 
 def test_gradients_reach_the_cells_through_every_side() -> None:
@@ -310,13 +265,6 @@ def test_the_crop_has_the_gradient_of_its_centre() -> None:
     image = torch.rand(2, 1, 12, 12, generator=seeded(10), dtype=torch.float64)
     centres = torch.tensor([[5.3, 6.6], [6.2, 5.7]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda c: crop_regions(image, c, 6), centres)
-
-
-def test_moving_the_centre_moves_the_picture_the_other_way() -> None:
-    image = torch.zeros(1, 1, S, S)
-    image[0, 0, 18, 22] = 1.0
-    spots = [crop_regions(image, torch.tensor([c]), P)[0, 0].argmax().item() for c in ([20.0, 20.0], [21.0, 20.0])]
-    assert spots == [6 * P + 10, 6 * P + 9]
 
 
 # Precision

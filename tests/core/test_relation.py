@@ -98,24 +98,6 @@ def test_there_is_a_bias_only_where_asked_for() -> None:
     assert len([name for name, _ in Relation(C, T, bias=True).named_parameters() if name.endswith("bias")]) == 4
 
 
-def test_the_first_frames_temporal_gate_sees_the_last_frame() -> None:
-    maps = make_maps()
-    maps.requires_grad_()
-    TemporalRelation(T)(maps.mean(2))[:, 0].sum().backward()
-    assert (maps.grad.abs().amax((0, 2, 3, 4)) > 0).all()
-
-
-def test_the_motion_gate_of_a_frame_sees_itself_and_the_next_frame_only() -> None:
-    maps = make_maps()
-    maps.requires_grad_()
-    MotionRelation(C)(maps)[:, 1].sum().backward()
-    assert (maps.grad.abs().amax((0, 2, 3, 4)) > 0).tolist() == [False, True, True, False]
-
-
-def test_the_last_frame_has_no_motion_gate() -> None:
-    assert torch.equal(MotionRelation(C)(make_maps())[:, -1], torch.full((B, H, W), 0.5))
-
-
 def test_the_number_of_frames_is_part_of_the_weights() -> None:
     with pytest.raises(UsageError, match=r"built for clips of 4 frames, not 6") as caught:
         Relation(C, T)(make_maps(frames=6))

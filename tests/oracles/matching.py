@@ -76,15 +76,15 @@ def hausdorff_distance(query: Tensor, support: Tensor, reduction: str = "sum") -
     return (forth.sum() + back.sum()) / (query.shape[-1] if reduction == "dim" else 1)
 
 
-def otam_distance(query: Tensor, support: Tensor) -> Tensor:
+def otam_distance(query: Tensor, support: Tensor, smoothing: float = SMOOTHING) -> Tensor:
     """Ordered temporal alignment of queries [Q,T,D] and videos [M,T',D], both ways: [Q,M]."""
     products = torch.einsum("qtd,msd->qmts", query, support)
     lengths = torch.einsum("qt,ms->qmts", query.norm(dim=-1), support.norm(dim=-1))
     distance = 1 - products / (lengths + EPSILON)
-    return _alignment(distance) + _alignment(distance.transpose(-1, -2))
+    return _alignment(distance, smoothing) + _alignment(distance.transpose(-1, -2), smoothing)
 
 
-def _alignment(distance: Tensor) -> Tensor:
+def _alignment(distance: Tensor, smoothing: float) -> Tensor:
     """Cost of the best path through [Q,M,T,T'], cell by cell."""
     padded = F.pad(distance, (1, 1))  # a column of zeros at both ends
     rows, columns = padded.shape[-2:]
@@ -96,7 +96,7 @@ def _alignment(distance: Tensor) -> Tensor:
             before = [cost[row - 1][column - 1], cost[row][column - 1]]
             if column in (1, columns - 1):
                 before.append(cost[row - 1][column])
-            least = -SMOOTHING * torch.stack([-c / SMOOTHING for c in before]).logsumexp(0)
+            least = -smoothing * torch.stack([-c / smoothing for c in before]).logsumexp(0)
             cost[row][column] = padded[..., row, column] + least
     return cost[-1][-1]
 

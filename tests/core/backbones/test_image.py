@@ -17,24 +17,32 @@ from fsar_cli.core.backbones.image import HEADS, Backbone, backbone_names, build
 from fsar_cli.errors import DataError, UsageError
 
 SMALL = "shufflenet_v2_x0_5"
-FAMILIES = [  # name, side of the input; one of every way torchvision writes a network
-    ("alexnet", 64),
-    ("convnext_tiny", 64),
-    ("densenet121", 64),
-    ("efficientnet_b0", 64),
-    ("googlenet", 64),
-    ("inception_v3", 96),
-    ("mnasnet0_5", 64),
-    ("mobilenet_v2", 64),
-    ("mobilenet_v3_small", 64),
-    ("regnet_y_400mf", 64),
-    ("resnet18", 64),
-    ("shufflenet_v2_x0_5", 64),
-    ("squeezenet1_1", 64),
-    ("swin_t", 64),
-    pytest.param("swin_v2_t", 64, marks=pytest.mark.slow),
-    pytest.param("vgg11_bn", 64, marks=pytest.mark.slow),
-]
+FAMILIES = {  # one of every way torchvision writes a network: channels and side of its last four stages at 64 pixels
+    "alexnet": [(64, 15), (192, 7), (256, 3), (256, 1)],
+    "convnext_tiny": [(96, 16), (192, 8), (384, 4), (768, 2)],
+    "densenet121": [(128, 16), (256, 8), (512, 4), (1024, 2)],
+    "efficientnet_b0": [(24, 16), (40, 8), (112, 4), (1280, 2)],
+    "googlenet": [(192, 16), (480, 8), (832, 4), (1024, 2)],
+    "inception_v3": [(192, 20), (288, 9), (768, 4), (2048, 1)],  # at 96 pixels
+    "mnasnet0_5": [(16, 16), (24, 8), (48, 4), (1280, 2)],
+    "mobilenet_v2": [(24, 16), (32, 8), (96, 4), (1280, 2)],
+    "mobilenet_v3_small": [(16, 16), (24, 8), (48, 4), (576, 2)],
+    "regnet_y_400mf": [(48, 16), (104, 8), (208, 4), (440, 2)],
+    "resnet18": [(64, 16), (128, 8), (256, 4), (512, 2)],
+    "shufflenet_v2_x0_5": [(24, 16), (48, 8), (96, 4), (1024, 2)],
+    "squeezenet1_1": [(64, 31), (128, 15), (256, 7), (512, 3)],
+    "swin_t": [(96, 16), (192, 8), (384, 4), (768, 2)],
+    "swin_v2_t": [(96, 16), (192, 8), (384, 4), (768, 2)],
+    "vgg11_bn": [(256, 16), (512, 8), (512, 4), (512, 2)],
+}
+
+
+def slow(*names: str) -> list[object]:
+    return [pytest.param(n, marks=pytest.mark.slow) if n in ("swin_v2_t", "vgg11_bn") else n for n in names]
+
+
+Look = Callable[[Backbone, int], object]
+look = pytest.mark.parametrize("look", [Backbone.map_side, Backbone.stages], ids=["map_side", "stages"])
 
 
 def make_network(name: str, **options: object) -> nn.Module:
@@ -63,13 +71,18 @@ def what_the_network_pools(network: nn.Module, frames: Tensor) -> Tensor:
     return caught[0]
 
 
-@pytest.mark.parametrize(("name", "side"), FAMILIES)
-def test_the_map_is_the_one_the_network_itself_pools(name: str, side: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", slow(*FAMILIES))
+def test_the_map_is_the_one_the_network_itself_pools_and_that_of_the_last_stage(name: str, tmp_path: Path) -> None:
+    side = 96 if name == "inception_v3" else 64
     network, frames = make_network(name), torch.rand(2, 3, side, side, generator=seeded(0))
     torch.save(body(network), tmp_path / "weights.pth")
     backbone = build_backbone(name, tmp_path / "weights.pth").eval()
+    stages = backbone.stages(side)
     with torch.no_grad():
-        found = backbone(frames)
+        found, maps = backbone(frames), backbone.maps(frames, stages)
+    assert [(stage.channels, stage.side) for stage in stages] == FAMILIES[name]
+    assert [m.shape for m in maps] == [(2, c, s, s) for c, s in FAMILIES[name]]
+    assert torch.equal(maps[-1], found)
     expected = what_the_network_pools(network, frames)
     assert found.ndim == 4 and found.shape[:2] == (2, backbone.dim)
     assert backbone.map_side(side) == found.shape[-1]
@@ -101,9 +114,10 @@ def test_a_misspelt_network_is_refused_with_the_nearest_name() -> None:
     assert "did you mean 'resnet5" in caught.value.hint
 
 
-def test_an_input_too_small_for_the_network_is_refused() -> None:
-    with pytest.raises(UsageError, match="64 x 64 pixels are too few for the backbone 'inception_v3'") as caught:
-        build_backbone("inception_v3", "none").map_side(64)
+@look
+def test_an_input_too_small_for_the_network_is_refused(look: Look) -> None:
+    with pytest.raises(UsageError, match="16 x 16 pixels are too few for the backbone 'squeezenet1_1'") as caught:
+        look(build_backbone("squeezenet1_1", "none"), 16)
     assert "model.region.side" in caught.value.hint
 
 
@@ -112,11 +126,11 @@ class Faulty(nn.Module):
         raise RuntimeError("the driver has died")
 
 
-@pytest.mark.parametrize("look", [lambda b: b.map_side(64), lambda b: b.stages(64)], ids=["map_side", "stages"])
-def test_a_fault_that_is_not_the_size_comes_through(look: Callable[[Backbone], object]) -> None:
+@look
+def test_a_fault_that_is_not_the_size_comes_through(look: Look) -> None:
     backbone = Backbone(nn.Sequential(nn.Conv2d(3, 4, 1), Faulty()), 4, "faulty")
     with pytest.raises(RuntimeError, match="the driver has died"):
-        look(backbone)
+        look(backbone, 64)
     assert all(module.training for module in backbone.modules())
 
 

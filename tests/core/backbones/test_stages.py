@@ -8,42 +8,12 @@ from core_parts import four_stages, random_clips, relative_error, tiny_backbone
 from torch import Tensor, nn
 
 from fsar_cli.core.backbones.image import Backbone, build_backbone
-from fsar_cli.errors import UsageError
 
 SIDE = 64
-FAMILIES = {  # one of every way torchvision writes a network: channels and side of the last four stages at 64 pixels
-    "resnet18": [(64, 16), (128, 8), (256, 4), (512, 2)],
-    "mobilenet_v2": [(24, 16), (32, 8), (96, 4), (1280, 2)],
-    "mobilenet_v3_small": [(16, 16), (24, 8), (48, 4), (576, 2)],
-    "efficientnet_b0": [(24, 16), (40, 8), (112, 4), (1280, 2)],
-    "mnasnet0_5": [(16, 16), (24, 8), (48, 4), (1280, 2)],
-    "shufflenet_v2_x0_5": [(24, 16), (48, 8), (96, 4), (1024, 2)],
-    "regnet_y_400mf": [(48, 16), (104, 8), (208, 4), (440, 2)],
-    "densenet121": [(128, 16), (256, 8), (512, 4), (1024, 2)],
-    "convnext_tiny": [(96, 16), (192, 8), (384, 4), (768, 2)],
-    "swin_t": [(96, 16), (192, 8), (384, 4), (768, 2)],
-    "squeezenet1_1": [(64, 31), (128, 15), (256, 7), (512, 3)],
-    "vgg11_bn": [(256, 16), (512, 8), (512, 4), (512, 2)],
-}
-
-
-def slow(name: str) -> object:
-    return pytest.param(name, marks=pytest.mark.slow)
 
 
 def frames(count: int = 2, side: int = SIDE) -> Tensor:
     return random_clips(1, count, side).squeeze(0)
-
-
-@pytest.mark.parametrize("name", [slow(n) if n in ("vgg11_bn", "densenet121") else n for n in FAMILIES])
-def test_a_stage_is_the_last_map_of_its_resolution_and_the_last_one_the_backbones_own(name: str) -> None:
-    backbone = build_backbone(name, "none").eval()
-    stages = backbone.stages(SIDE)
-    assert [(stage.channels, stage.side) for stage in stages] == FAMILIES[name]
-    with torch.no_grad():
-        maps = backbone.maps(frames(), stages)
-        assert [m.shape for m in maps] == [(2, c, side, side) for c, side in FAMILIES[name]]
-        assert torch.equal(maps[-1], backbone(frames()))
 
 
 @pytest.mark.parametrize(
@@ -97,14 +67,8 @@ def test_looking_for_stages_leaves_the_network_as_it_was() -> None:
         assert all(torch.equal(buffers[n], b) for n, b in module.named_buffers(recurse=False))
 
 
-def test_an_input_too_small_for_stages_is_refused() -> None:
-    with pytest.raises(UsageError, match="16 x 16 pixels are too few for the backbone 'squeezenet1_1'"):
-        build_backbone("squeezenet1_1", "none").stages(16)
-
-
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v2"])
-def test_checkpointing_gives_the_same_maps_gradients_and_statistics(name: str) -> None:
-    plain = build_backbone(name, "none").train()
+def test_checkpointing_gives_the_same_maps_gradients_and_statistics() -> None:
+    plain = build_backbone("shufflenet_v2_x0_5", "none").train()
     thrifty = copy.deepcopy(plain)
     thrifty.checkpointing = True
     stages = plain.stages(SIDE)

@@ -84,7 +84,7 @@ def test_the_temporal_score_is_highest_where_frames_follow_the_prior():
     assert (row[6] / row[4]).item() == pytest.approx(math.exp(-1), rel=1e-6)
 
 
-@pytest.mark.parametrize(("way", "shot"), [(3, 2), (2, 1), (5, 3)])
+@pytest.mark.parametrize(("way", "shot"), [(2, 1), (4, 3)])
 def test_the_gradient_of_adaptation_is_that_of_its_loss_by_autograd(way, shot):
     videos = way * shot
     similarity = 3 * torch.randn(2, T, way, videos, T, generator=seeded(6), dtype=torch.float64)  # [E,T',N,M,T]
@@ -116,25 +116,15 @@ def slow_adaptation(support: Tensor, steps: int, lr: float) -> tuple[Tensor, Ten
     return prototypes.detach(), scale.detach()
 
 
-@pytest.mark.parametrize(("way", "shot"), [(3, 2), (2, 1), (5, 3)])
+@pytest.mark.parametrize(("way", "shot"), [(2, 1), (4, 3)])
 def test_adaptation_takes_the_steps_of_torch_in_every_episode(way, shot):
-    support = unit_frames(3, way, shot)
-    prototypes, scales = adapt(support, 10.0, steps=20, lr=1e-2)
-    for e in range(3):
-        expected, scale = slow_adaptation(support[e], 20, 1e-2)
+    support = unit_frames(2, way, shot)
+    prototypes, scales = adapt(support, 10.0, steps=10, lr=1e-2)
+    for e in range(2):
+        expected, scale = slow_adaptation(support[e], 10, 1e-2)
         assert (prototypes[e] - expected).abs().max() < 1e-9
         assert scales[e].item() == pytest.approx(scale.item(), rel=1e-9)
     assert (prototypes - support.mean(2)).abs().max() > 0.05  # and these steps go somewhere
-
-
-def test_many_episodes_at_once_are_the_episodes_one_by_one():
-    support, query = unit_frames(6, 5, 2, dtype=torch.float32), unit_frames(6, 4, seed=1, dtype=torch.float32)
-    found = method().eval().match(Encoded({"frames": support}, 3), Encoded({"frames": query}, 2))
-    for e in range(6):
-        one, its_query = Encoded({"frames": support[e : e + 1]}, 3), Encoded({"frames": query[e : e + 1]}, 2)
-        alone = method().eval().match(one, its_query)
-        for name, scores in alone.everything().items():
-            assert relative_error(scores[0], found.everything()[name][e].double()) < 1e-5, name
 
 
 def test_float32_adapts_as_float64_does():

@@ -78,15 +78,13 @@ def slow_maps(module: MotionAttention, maps: Tensor) -> Tensor:
         x = x.unflatten(0, (videos, frames)).flatten(3)  # [B,T,C/2,cells]
         for b in range(videos):
             for t in range(frames):
-                for i in range(height * width):
-                    likeness = (x[b, t] * x[b, t, :, i : i + 1]).sum(0) / x.shape[2] ** 0.5
-                    own = (likeness.softmax(0) * values[b, t].flatten(1)).sum(1)
-                    gathered[b, t, :, i // width, i % width] += own / 2
+                shares = (x[b, t].T @ x[b, t] / x.shape[2] ** 0.5).softmax(1)  # of each cell among all cells
+                gathered[b, t] += (values[b, t].flatten(1) @ shares.T).unflatten(1, (height, width)) / 2
     return maps + module.gamma * gathered
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("height,width,frames", [(7, 7, 4), (4, 6, 3), (3, 3, 1), (1, 1, 3)])
+@pytest.mark.parametrize("height,width,frames", [(7, 5, 4), (3, 3, 1), (1, 1, 3)])
 def test_frames_are_the_mean_of_the_enhanced_maps(training: bool, height: int, width: int, frames: int) -> None:
     module = filled(MotionAttention(6, dropout=0.0)).train(training)
     maps = normal(3, frames, 6, height, width, seed=8)
@@ -109,25 +107,6 @@ def test_gradients_are_those_of_the_enhanced_maps() -> None:
 def test_motion_attention_fades_in_from_plain_averages() -> None:
     maps = normal(2, 3, 6, 5, 5)
     torch.testing.assert_close(MotionAttention(6)(maps, seeded(0)), maps.mean((3, 4)))
-
-
-def test_forward_motion_is_the_backward_motion_of_the_reversed_clip() -> None:
-    module, maps = filled(MotionAttention(6)), normal(2, 5, 6, 4, 4)
-    forward, backward = module.motions(maps)
-    reversed_forward, reversed_backward = (m.flip(1) for m in module.motions(maps.flip(1)))
-    torch.testing.assert_close(forward, reversed_backward)
-    torch.testing.assert_close(backward, reversed_forward)
-    assert not torch.allclose(forward, backward)
-    assert forward[:, -1].count_nonzero() == 0 and backward[:, 0].count_nonzero() == 0
-
-
-def test_a_frame_depends_on_its_neighbours_alone() -> None:
-    module, maps = filled(MotionAttention(6)), normal(1, 6, 6, 4, 4)
-    changed = maps.clone()
-    changed[:, 2] += 1
-    with torch.no_grad():
-        moved = (module(changed) - module(maps)).abs().amax((0, 2))
-    assert [bool(m > 1e-4) for m in moved] == [False, True, True, True, False, False]
 
 
 def test_dropout_of_attention_works_in_training_alone() -> None:
@@ -164,7 +143,7 @@ def slow_contrast(support: Tensor, query: Tensor) -> Tensor:
     return torch.tensor(logits, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("way,shot", [(2, 1), (3, 2), (4, 3)])
+@pytest.mark.parametrize("way,shot", [(2, 1), (4, 3)])
 @pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])  # of the classes: all, some or no tuples are related
 def test_contrast_is_the_plain_loop(way: int, shot: int, spread: float) -> None:
     classes = spread * normal(2, way, 1, 1, 5, seed=3)
@@ -197,13 +176,6 @@ def test_contrast_of_equal_tuples_is_finite() -> None:
     logits = contrast(support, torch.ones(1, 2, 4, 5))
     logits.sum().backward()
     assert logits.isfinite().all() and support.grad.isfinite().all()
-
-
-def test_contrast_of_a_query_does_not_depend_on_the_others() -> None:
-    support, query = normal(1, 3, 2, 4, 5), normal(1, 4, 4, 5, seed=1)
-    together = contrast(support, query)
-    for q in range(4):
-        torch.testing.assert_close(contrast(support, query[:, q : q + 1])[:, 0], together[:, q])
 
 
 # The method

@@ -1,6 +1,7 @@
 """The contract of every method, with and without key regions: encode each video once, match many episodes."""
 
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
@@ -36,7 +37,12 @@ pytestmark = [pytest.mark.parametrize("name", list(LABELS)), pytest.mark.usefixt
 
 def config(name: str, **changes: object) -> Config:
     method, region = LABELS[name]
-    return small_config(**{"model.method": method, "model.region.enabled": region} | changes)
+    few_steps = {"model.ata.steps": 3}
+    return small_config(**few_steps | {"model.method": method, "model.region.enabled": region} | changes)
+
+
+def has_regions(name: str) -> bool:
+    return name == "keyregion" or name.endswith("+region")
 
 
 @cache
@@ -64,14 +70,16 @@ def match(name: str, support: Tensor, query: Tensor) -> Tensor:
 
 
 def test_encode_keeps_one_axis_of_videos_and_match_scores_every_query(name: str) -> None:
-    bank, (support, query) = make_bank(name), random_index(2, WAY, SHOT, QUERIES, VIDEOS)
+    bank = make_bank(name)
     assert bank.shape == (VIDEOS,)
-    scores = trained_like(name).match(bank.take(support), bank.take(query))
-    assert isinstance(scores, Scores)
-    for tensor in (scores.logits, *scores.parts.values()):
-        assert tensor.shape == (2, QUERIES, WAY)
-        assert tensor.isfinite().all()
-    assert scores.logits.std() > 0
+    for episodes, way, shot, queries in ((2, WAY, SHOT, QUERIES), (1, 2, 1, 1), (1, 5, 1, 2), (1, 2, 4, 3)):
+        support, query = random_index(episodes, way, shot, queries, VIDEOS)
+        scores = trained_like(name).match(bank.take(support), bank.take(query))
+        assert isinstance(scores, Scores)
+        for tensor in (scores.logits, *scores.parts.values()):
+            assert tensor.shape == (episodes, queries, way)
+            assert tensor.isfinite().all()
+        assert scores.logits.std() > 0
 
 
 def test_the_method_is_the_one_asked_for_and_names_its_paper(name: str) -> None:
@@ -80,7 +88,7 @@ def test_the_method_is_the_one_asked_for_and_names_its_paper(name: str) -> None:
 
 
 def test_with_regions_a_frame_has_global_and_local_features_and_a_box(name: str) -> None:
-    with_regions = name in ("keyregion", *(f"{m}+region" for m in METHODS))
+    with_regions = has_regions(name)
     clips = random_clips(VIDEOS, FRAMES, SIZE)
     features = trained_like(name).features
     frames, backbones = features(clips).frames, features.backbones()
@@ -103,18 +111,13 @@ def test_no_information_crosses_videos(name: str) -> None:
                 assert relative_error(tensor[0].float(), bank[key][v].double()) < TOLERANCE, key
 
 
-def test_a_batch_of_episodes_is_the_episodes_one_by_one(name: str) -> None:
-    support, query = random_index(3, WAY, SHOT, QUERIES, VIDEOS)
-    together = match(name, support, query)
-    for e in range(3):
-        assert relative_error(match(name, support[e : e + 1], query[e : e + 1])[0], together[e]) < TOLERANCE
-
-
-def test_a_batch_of_queries_is_the_queries_one_by_one(name: str) -> None:
+def test_a_batch_of_episodes_and_queries_is_each_query_alone(name: str) -> None:
+    """So neither the order of episodes nor that of queries counts."""
     support, query = random_index(2, WAY, SHOT, QUERIES, VIDEOS)
     together = match(name, support, query)
-    for q in range(QUERIES):
-        assert relative_error(match(name, support, query[:, q : q + 1])[:, 0], together[:, q]) < TOLERANCE
+    for e, q in product(range(2), range(QUERIES)):
+        alone = match(name, support[e : e + 1], query[e : e + 1, q : q + 1])
+        assert relative_error(alone[0, 0], together[e, q]) < TOLERANCE
 
 
 def test_permuting_classes_permutes_the_logits(name: str) -> None:
@@ -126,12 +129,6 @@ def test_permuting_classes_permutes_the_logits(name: str) -> None:
 def test_permuting_shots_changes_nothing(name: str) -> None:
     support, query = random_index(2, WAY, 3, 2, VIDEOS)
     assert relative_error(match(name, support[:, :, [2, 0, 1]], query), match(name, support, query)) < TOLERANCE
-
-
-def test_permuting_queries_permutes_the_logits(name: str) -> None:
-    support, query = random_index(2, WAY, SHOT, QUERIES, VIDEOS)
-    order = [3, 1, 0, 2]
-    assert relative_error(match(name, support, query[:, order]), match(name, support, query)[:, order]) < TOLERANCE
 
 
 def test_distances_of_pairs_known_beforehand_change_nothing(name: str) -> None:
@@ -187,12 +184,6 @@ def trained_to_compare(name: str) -> FewShotMethod:
     return method.eval()
 
 
-def test_any_way_shot_and_number_of_queries_is_matched(name: str) -> None:
-    for way, shot, queries in ((2, 1, 1), (5, 1, 2), (2, 4, 3)):
-        support, query = random_index(1, way, shot, queries, VIDEOS)
-        assert match(name, support, query).shape == (1, queries, way)
-
-
 def test_evaluation_has_no_state_and_no_randomness(name: str) -> None:
     method, clips = trained_like(name), random_clips(2, FRAMES, SIZE)
     support, query = random_index(2, WAY, SHOT, QUERIES, VIDEOS)
@@ -206,12 +197,12 @@ def test_evaluation_has_no_state_and_no_randomness(name: str) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0])
 @pytest.mark.parametrize("training", [True, False])
-def test_still_and_empty_videos_give_numbers(name: str, level: float, training: bool) -> None:
-    """Black or white videos as support and as queries: finite logits, loss and gradients."""
+def test_still_and_empty_videos_give_numbers(name: str, training: bool) -> None:
+    """A black and a white video both as support and as queries: finite logits, loss and gradients."""
     clips = random_clips(WAY + 2, FRAMES, SIZE)
-    clips[0] = clips[-1] = level
+    clips[0] = clips[-1] = 0
+    clips[1] = clips[-2] = 1
     method = build_method(config(name)).train(training)
     support, query = split_episode(method.encode(clips, seeded(0)), WAY, 1)
     scores = method.match(support, query)
@@ -268,17 +259,14 @@ def test_the_loss_sums_or_averages_over_queries(name: str) -> None:
     assert total == pytest.approx(2 * mean, rel=1e-5)
 
 
-def test_a_few_steps_learn_an_episode(name: str) -> None:
+def test_a_small_step_lowers_the_loss_of_its_episode(name: str) -> None:
     method = build_method(config(name))
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-4)
-    losses = []
-    for _ in range(3):
-        optimizer.zero_grad()
-        loss = train_episode(method, 0)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[2] < losses[0]
+    loss = train_episode(method, 0)
+    loss.backward()
+    optimizer.step()
+    with torch.no_grad():
+        assert train_episode(method, 0) < loss
 
 
 # Devices
@@ -293,18 +281,19 @@ def put(module: nn.Module, device: str) -> None:
         part._buffers |= {n: b.to(device) for n, b in part._buffers.items() if b is not None}
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_it_stays_on_the_device_of_its_clips_and_reads_nothing_back(
-    name: str, training: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a GPU that is not there: its tensors have a shape and a device, and no numbers that could be read."""
+def test_it_stays_on_the_device_of_its_clips_and_reads_nothing_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU that is not there: its tensors have a shape and a device, and no numbers that could be read.
+
+    Every method trains with regions and is evaluated without; the paper's is evaluated with them, too.
+    """
     monkeypatch.setattr(KeyRegionFeatures, "_chance", staticmethod(lambda _: 0.7))  # drawn on the host
-    with FakeTensorMode():
-        method = build_method(config(name)).train(training)
-        put(method, "cuda")
-        index, classes = (torch.arange(n, device="cuda") for n in (8, 3))
-        bank = method.encode(torch.empty(8, FRAMES, 3, SIZE, SIZE, device="cuda"))
-        support, query = bank.take(index[:6].view(1, 3, 2)), bank.take(index[6:].view(1, 2))
-        scores = method.match(support, query, classes.unsqueeze(0))
-        loss = method.loss(scores, classes[:2].unsqueeze(0), "sum", classes.unsqueeze(0))
-    assert {t.device.type for t in (loss, *scores.everything().values(), *bank.tensors.values())} == {"cuda"}
+    for training in (True, False) if name == "keyregion" else (has_regions(name),):
+        with FakeTensorMode():
+            method = build_method(config(name)).train(training)
+            put(method, "cuda")
+            index, classes = (torch.arange(n, device="cuda") for n in (8, 3))
+            bank = method.encode(torch.empty(8, FRAMES, 3, SIZE, SIZE, device="cuda"))
+            support, query = bank.take(index[:6].view(1, 3, 2)), bank.take(index[6:].view(1, 2))
+            scores = method.match(support, query, classes.unsqueeze(0))
+            loss = method.loss(scores, classes[:2].unsqueeze(0), "sum", classes.unsqueeze(0))
+        assert {t.device.type for t in (loss, *scores.everything().values(), *bank.tensors.values())} == {"cuda"}

@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from core_parts import relative_error, seeded, small_config
-from torch import Tensor, nn
+from oracles.matching import hausdorff_distance
+from torch import Tensor
 
 from fsar_cli.core.features import Features
-from fsar_cli.core.layers.selfattention import SelfAttention
 from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods.hyrsm import HyRSM
 from fsar_cli.errors import UsageError
@@ -46,11 +45,6 @@ def slow_attention(rows: Tensor, weight: Tensor, heads: int = 8) -> Tensor:
     return found
 
 
-def slow_hausdorff(a: Tensor, b: Tensor) -> float:
-    cosines = F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
-    return sum(1 - max(row) for row in cosines.tolist()) + sum(1 - max(row) for row in cosines.T.tolist())
-
-
 def slow_logit(built: HyRSM, support: Tensor, query: Tensor) -> Tensor:
     """Logits [N] of one query [T,D] in its own task with support [N,K,T,D]; nothing is computed beforehand."""
 
@@ -69,7 +63,7 @@ def slow_logit(built: HyRSM, support: Tensor, query: Tensor) -> Tensor:
         return torch.stack([across.join(torch.cat([frame, context])) for frame in frames])
 
     mine = joined(own, found[-1])
-    return torch.tensor([-slow_hausdorff(mine, joined(c, found[n])) for n, c in enumerate(classes)])
+    return torch.tensor([-hausdorff_distance(mine, joined(c, found[n])) for n, c in enumerate(classes)])
 
 
 @torch.no_grad()
@@ -132,14 +126,3 @@ def test_in_training_the_generator_drops_and_in_evaluation_nothing_does():
 def test_clips_of_another_length_are_refused():
     with pytest.raises(UsageError, match="HyRSM was built for clips of 4 frames, not 5"):
         method().embed(Encoded({"frames": torch.zeros(1, 5, D, dtype=torch.float64)}))
-
-
-def test_self_attention_is_that_of_torch():
-    layer, plain = SelfAttention(D, 0.0).double(), nn.MultiheadAttention(D, 8, batch_first=True).double()
-    with torch.no_grad():
-        plain.in_proj_weight.copy_(layer.project.weight)
-        plain.in_proj_bias.zero_()
-        plain.out_proj.load_state_dict(layer.out.state_dict())
-        x = videos(3)
-        normal = layer.norm(x)
-        torch.testing.assert_close(layer(x), x + plain(normal, normal, normal)[0])

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from core_parts import random_clips, relative_error, seeded, small_config
+from oracles.matching import hausdorff_distance
 from torch import Tensor
 
 from fsar_cli.core.build import build_method
@@ -104,11 +105,6 @@ def test_changes_are_kept_in_evaluation_too_for_heads_trained_on_what_it_describ
     assert torch.equal(found["changes"], changes_of(clips))
 
 
-def slow_hausdorff(a: Tensor, b: Tensor) -> float:
-    cosines = F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
-    return sum(1 - max(row) for row in cosines.tolist()) + sum(1 - max(row) for row in cosines.T.tolist())
-
-
 def slow_distance(frames: Tensor, token: Tensor) -> float:
     return sum(1 - F.cosine_similarity(frame, token, dim=0).item() for frame in frames)
 
@@ -128,7 +124,7 @@ def test_scores_are_those_of_loops_over_queries_and_classes():
         for n in range(WAY):
             video = {name: x[6 + q] for name, x in encoded.tensors.items()}
             mean = {name: x[2 * n : 2 * n + 2].mean(0) for name, x in encoded.tensors.items()}
-            distance = {name: slow_hausdorff(video[name], mean[name]) for name in ("frames", "motion")}
+            distance = {name: hausdorff_distance(video[name], mean[name]).item() for name in ("frames", "motion")}
             expected = {
                 "logits": -(distance["frames"] + 0.3 * distance["motion"]),
                 "frames": -distance["frames"],

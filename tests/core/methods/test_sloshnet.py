@@ -90,29 +90,13 @@ def test_the_long_term_module_is_a_transformer_layer_over_the_frames_of_each_pos
     assert relative_error(module(x), torch.from_numpy(np.stack(expected))) < 1e-12
 
 
-def test_positions_and_videos_do_not_attend_to_one_another() -> None:
-    module, x = lively(LongTerm(D, 2)), tokens(3)
-    alone = torch.stack([module(x[:, p : p + 1]) for p in range(H * W)]).mean(0)
-    assert relative_error(module(x), alone) < 1e-12
-    assert relative_error(module(x[1:2]), module(x)[1:2]) < 1e-12
-
-
-@pytest.mark.parametrize("groups", [1, 3, 4])
+@pytest.mark.parametrize("groups", [1, 4])
 def test_the_short_term_module_gates_by_the_next_frames_difference(groups: int) -> None:
     module, x = lively(ShortTerm(D, groups)), tokens()
     assert len(module.key_conv.weight) == D // groups
     maps = x.permute(0, 2, 1, 3).reshape(2, T, H, W, D).numpy()
     expected = [slow_short(video, arrays(module)).mean((1, 2)) for video in maps]
     assert relative_error(module(x, (H, W)), torch.from_numpy(np.stack(expected))) < 1e-12
-
-
-def test_a_short_term_frame_knows_itself_and_the_next_one() -> None:
-    module, x = lively(ShortTerm(D, 4)), tokens(1)
-    before = module(x, (H, W))
-    changed = x.clone()
-    changed[:, :, 3] += 1
-    moved = (module(changed, (H, W)) - before).abs().amax((0, 2)) > 1e-9
-    assert moved.tolist() == [False, False, True, True, False]
 
 
 # The method

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fsar_cli.core.build import build_method
 from fsar_cli.core.features import FrameFeatures
+from fsar_cli.core.layers.basics import position_encoding
 from fsar_cli.core.layers.nearest import NearestTuples, distances, nearest_distance
 from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods.strm import STRM, FrameEnrichment, PatchEnrichment
@@ -42,20 +43,13 @@ def method(tiny: None) -> STRM:
 # Slow references, one number or one vector at a time, in float64
 
 
-def slow_positions(tokens: int, dim: int) -> list[list[float]]:
-    angle = lambda p, d: p / 10_000 ** ((d - d % 2) / dim)  # noqa: E731
-    return [
-        [0.1 * (math.cos if d % 2 else math.sin)(angle(p, d)) for d in range(dim)] for p in range(tokens)
-    ]  # fmt: skip
-
-
 def linear(layer: torch.nn.Linear, x: Tensor) -> Tensor:
     return layer.weight.double() @ x + layer.bias.double()
 
 
 def slow_patches(module: PatchEnrichment, patches: Tensor) -> Tensor:
     """Patches [P,D] of one frame."""
-    x = patches.double() + torch.tensor(slow_positions(*patches.shape), dtype=torch.float64)
+    x = (patches + 0.1 * position_encoding(*patches.shape)).double()
     result = []
     for own in x:
         energies = [(linear(module.query, own) @ linear(module.key, other)).item() for other in x]
@@ -72,7 +66,7 @@ def slow_patches(module: PatchEnrichment, patches: Tensor) -> Tensor:
 
 def slow_frames(module: FrameEnrichment, frames: Tensor) -> Tensor:
     """Frames [T,D] of one clip."""
-    x = frames.double() + torch.tensor(slow_positions(*frames.shape), dtype=torch.float64)
+    x = (frames + 0.1 * position_encoding(*frames.shape)).double()
     over, channels = module.over_frames, module.over_channels
     columns = [x[:, d] + linear(over[2], linear(over[0], x[:, d]).clamp(min=0)) for d in range(x.shape[1])]
     mixed = torch.stack(columns, dim=1)
@@ -106,7 +100,7 @@ def slow_grid(maps: Tensor, side: int) -> Tensor:
 # Parts
 
 
-@pytest.mark.parametrize("height,width", [(7, 7), (4, 4), (2, 2), (3, 9), (1, 1)])
+@pytest.mark.parametrize("height,width", [(7, 7), (3, 9), (1, 1)])
 def test_patches_are_the_largest_values_in_a_grid(method: STRM, height: int, width: int) -> None:
     maps = normal(1, 3, 5, height, width)
     expected = torch.stack([slow_grid(one, 4).flatten(1).T for one in maps[0]])
@@ -183,7 +177,7 @@ def test_gradients_of_distances_are_those_of_the_plain_form() -> None:
 
 
 def test_the_method_is_its_parts_in_order(method: STRM) -> None:
-    maps = normal(8, FRAMES, 10, 7, 7).abs()
+    maps = normal(5, FRAMES, 10, 7, 7).abs()
     found = FrameFeatures(maps.mean((3, 4)), maps)
     patches = torch.stack([torch.stack([slow_grid(m, 4).flatten(1).T for m in video]) for video in maps])
     with torch.no_grad():
