@@ -61,6 +61,21 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Numbers of the standard normal distribution."""
+    return torch.randn(*shape, generator=seeded(seed))
+
+
+def filled(module: nn.Module) -> nn.Module:
+    """Every parameter and statistic of the same random numbers each time, none where it may start from."""
+    with torch.no_grad():
+        for seed, (name, tensor) in enumerate(module.state_dict().items()):
+            if tensor.is_floating_point():
+                drawn = 0.4 * normal(*tensor.shape, seed=seed)
+                tensor.copy_(1 + drawn.abs() if "var" in name else drawn)
+    return module.eval()
+
+
 def random_clips(videos: int, frames: int = FRAMES, size: int = SIZE, seed: int = 0) -> Tensor:
     """Clips [B,T,3,S,S]: coarse random patterns, so that neither their classes nor their frames look alike."""
     coarse = torch.rand(videos * frames, 3, 4, 4, generator=seeded(seed))

@@ -11,15 +11,11 @@ from fsar_cli.core.relation import Relation
 DRAWS = 200
 
 
-def make_features(**options: object) -> KeyRegionFeatures:
+def make_features(sides: object = SIDE, **options: object) -> KeyRegionFeatures:
     torch.manual_seed(0)
-    return KeyRegionFeatures(
-        tiny_backbone(),
-        tiny_backbone(),
-        Relation(10, FRAMES),
-        KeyRegionSelector(SIZE, SIDE, gain=0.2),
-        **({"random_probability": 0.0} | options),
-    )
+    networks = tiny_backbone(), tiny_backbone(), Relation(10, FRAMES)
+    selector = KeyRegionSelector(SIZE, sides, gain=0.2)
+    return KeyRegionFeatures(*networks, selector, **({"random_probability": 0.0} | options))
 
 
 def largest_gradient(module: torch.nn.Module) -> float:
@@ -67,20 +63,10 @@ def test_autocast_leaves_the_relation_and_the_region_in_float32() -> None:
 # Several sides
 
 
-def with_sides(sides: object) -> KeyRegionFeatures:
-    torch.manual_seed(0)
-    relation = Relation(10, FRAMES)
-    features = KeyRegionFeatures(
-        tiny_backbone(), tiny_backbone(), relation, KeyRegionSelector(SIZE, sides, gain=0.2), random_probability=0.0
-    )
-    features.load_state_dict(make_features().state_dict())
-    return features.eval()
-
-
 def test_the_local_feature_of_several_sides_is_the_mean_of_theirs() -> None:
     clips, sides = random_clips(2), (SIDE, 24, 20)
-    found = with_sides(sides)(clips)
-    alone = [with_sides(side)(clips) for side in sides]
+    found = make_features(sides).eval()(clips)
+    alone = [make_features(side).eval()(clips) for side in sides]
     assert torch.allclose(found.frames, sum(f.frames for f in alone) / 3, atol=1e-5)
     assert not torch.allclose(found.frames, alone[0].frames, atol=1e-4)
     assert torch.equal(found.regions.boxes, alone[0].regions.boxes) and torch.equal(found.cells, alone[0].cells)
@@ -88,7 +74,7 @@ def test_the_local_feature_of_several_sides_is_the_mean_of_theirs() -> None:
 
 def test_local_maps_of_several_sides_are_averaged_at_the_size_of_the_first() -> None:
     clips = random_clips(2)
-    found, first, second = (with_sides(sides)(clips).local_maps for sides in ((16, 24), 16, 24))
+    found, first, second = (make_features(sides).eval()(clips).local_maps for sides in ((16, 24), 16, 24))
     assert first.shape[3:] == (2, 2) and second.shape[3:] == (3, 3)
     expected = (first[0, 1] + torch.nn.functional.adaptive_avg_pool2d(second[0, 1], 2)) / 2
     assert torch.allclose(found[0, 1], expected, atol=1e-5)
@@ -96,7 +82,7 @@ def test_local_maps_of_several_sides_are_averaged_at_the_size_of_the_first() -> 
 
 def test_a_list_of_one_side_is_that_side() -> None:
     clips = random_clips(2)
-    found, expected = with_sides([SIDE])(clips), with_sides(SIDE)(clips)
+    found, expected = make_features([SIDE]).eval()(clips), make_features(SIDE).eval()(clips)
     assert torch.equal(found.frames, expected.frames) and torch.equal(found.local_maps, expected.local_maps)
 
 
@@ -147,15 +133,10 @@ def count_random_forwards(features: KeyRegionFeatures, generator: torch.Generato
 
 @pytest.mark.parametrize("kind", ["mask", "uniform_centre"])
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
-def test_regions_are_random_in_the_asked_share_of_training_forwards(kind: str, probability: float) -> None:
+def test_regions_are_random_in_the_asked_share_of_training_alone(kind: str, probability: float) -> None:
     features = make_features(random_probability=probability, random_kind=kind)
     tolerance = 0.0 if probability in (0, 1) else 0.12  # over three standard deviations
     assert abs(count_random_forwards(features.train(), seeded(3)) - probability) <= tolerance
-
-
-@pytest.mark.parametrize("kind", ["mask", "uniform_centre"])
-def test_regions_are_never_random_in_evaluation(kind: str) -> None:
-    features = make_features(random_probability=1.0, random_kind=kind)
     assert count_random_forwards(features.eval(), seeded(3)) == 0
 
 

@@ -8,12 +8,7 @@ import torch
 from core_parts import relative_error, seeded
 from oracles.matching import hausdorff_distance, otam_distance
 
-from fsar_cli.core.features import Features
 from fsar_cli.core.layers import alignment
-from fsar_cli.core.layers.pairwise import Pairwise
-from fsar_cli.core.method import Encoded
-from fsar_cli.core.methods.bimhm import BiMHM
-from fsar_cli.core.methods.otam import OTAM
 
 E, Q, N, K, T, D = 2, 3, 4, 2, 5, 6
 
@@ -49,30 +44,15 @@ def test_videos_of_different_lengths_are_compared() -> None:
     assert relative_error(hausdorff(query, support), hausdorff_distance(query[0, 0], support[0, 0, 0])) < 1e-5
 
 
-def test_the_distance_is_zero_to_itself_symmetric_and_at_most_four_a_frame() -> None:
-    a, b = make_videos(1, 1), make_videos(1, 1, seed=1)
-    assert hausdorff(a, a.unsqueeze(2)).item() == pytest.approx(0, abs=1e-5)
-    assert hausdorff(a, b.unsqueeze(2)).item() == pytest.approx(hausdorff(b, a.unsqueeze(2)).item(), rel=1e-5)
-    constant = a[:, :, :1].expand(-1, -1, T, -1)
-    assert hausdorff(constant, -constant.unsqueeze(2)).item() == pytest.approx(4 * T, rel=1e-5)
-
-
-def test_frames_are_a_set_and_their_length_does_not_count() -> None:
+def test_the_length_of_frames_does_not_count() -> None:
     query, support = make_videos(E, Q), make_videos(E, N, K, seed=1)
     expected = hausdorff(query, support)
-    assert torch.allclose(hausdorff(query.flip(2), support), expected, atol=1e-5)
-    scales = torch.rand(E, Q, T, 1, generator=seeded(2)) + 0.5
-    assert torch.allclose(hausdorff(scales * query, support), expected, atol=1e-5)
     for scale in (1e-8, 1e8):  # untrained networks give features as short as that
         assert torch.allclose(hausdorff(scale * query, scale * support), expected, atol=1e-5)
 
 
-def test_black_videos_give_numbers_and_finite_gradients() -> None:
-    query = torch.zeros(1, 1, T, D, requires_grad=True)
-    distance = hausdorff(query, make_videos(1, 1, 1))
-    assert distance.item() == pytest.approx(2 * T)
-    distance.sum().backward()
-    assert query.grad.isfinite().all()
+def test_a_black_frame_is_like_no_other() -> None:
+    assert hausdorff(torch.zeros(1, 1, T, D), make_videos(1, 1, 1)).item() == pytest.approx(2 * T)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -87,19 +67,6 @@ def test_features_kept_in_half_precision_are_compared_in_full(dtype: torch.dtype
     assert relative_error(hausdorff(query, support)[:, :3], expected[:, :3]) < 1e-3
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(hausdorff(query.float(), support.float()), hausdorff(query, support))
-
-
-@pytest.mark.parametrize("method", [OTAM, BiMHM])
-def test_a_class_is_as_far_as_its_shots_on_average(method: type[Pairwise]) -> None:
-    built, videos = method(Features()), Encoded({"frames": make_videos(9)})
-    support, query = torch.arange(6).view(1, 2, 3), torch.arange(6, 9).view(1, 3)
-
-    def logits(shots: torch.Tensor) -> torch.Tensor:
-        return built.match(videos.take(shots), videos.take(query)).logits
-
-    each = torch.stack([logits(support[..., k : k + 1]) for k in range(3)])
-    assert torch.allclose(logits(support), each.mean(0), atol=1e-5)
-    assert each.std(0).min() > 1e-3
 
 
 # OTAM
@@ -151,25 +118,6 @@ def test_otam_is_the_soft_minimum_over_all_paths_and_without_smoothing_the_short
     assert found == pytest.approx(expected, rel=1e-9)
     if smoothing < 0.01:
         assert found == pytest.approx(min(lengths), abs=1e-3)
-
-
-def test_otam_is_symmetric_and_knows_the_order_of_frames() -> None:
-    query, support = make_videos(E, Q), make_videos(E, N, K, seed=1)
-    there = otam(query, support)
-    back = otam(support.flatten(1, 2), query.unsqueeze(2)).squeeze(-1).transpose(1, 2)  # [E,Q,N*K]
-    assert torch.allclose(there.flatten(2), back, atol=1e-5)
-    one = query[:, :1]
-    assert (otam(one, one.flip(2).unsqueeze(2)) > otam(one, one.unsqueeze(2)) + 0.5).all()
-
-
-def test_otam_follows_a_shift_in_time() -> None:
-    """The same action two frames later is nearer than the same frames in another order."""
-    action = make_videos(1, 1, seed=6)
-    still = make_videos(1, 1, seed=7)[:, :, :1].expand(-1, -1, 2, -1)
-    early, late = torch.cat([action, still], 2), torch.cat([still, action], 2)
-    shuffled = torch.cat([still, action[:, :, [2, 0, 4, 1, 3]]], 2)
-    near, far = (otam(early, other.unsqueeze(2)).item() for other in (late, shuffled))
-    assert near < far - 0.5
 
 
 def test_paths_whose_exponentials_vanish_keep_their_cost_and_gradients() -> None:

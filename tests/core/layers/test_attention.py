@@ -104,12 +104,3 @@ def test_dropout_acts_in_training_only() -> None:
     transformer.train()
     assert torch.equal(transformer.encode(frames, seeded(0))[name], transformer.encode(frames, seeded(0))[name])
     assert not torch.allclose(transformer.encode(frames, seeded(0))[name], plain)
-
-
-def test_positions_are_added_to_frames_before_tuples_are_formed() -> None:
-    frames = features(2)
-    with_positions, without = head(position_scale=0.3), head(position_scale=0.0)
-    shifted = frames + with_positions.positions.encoding
-    assert with_positions.positions.encoding.abs().max().item() == pytest.approx(0.3)
-    for name, tensor in with_positions.encode(frames).items():
-        assert torch.allclose(tensor, without.encode(shifted)[name], atol=1e-6)

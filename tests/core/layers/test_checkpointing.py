@@ -41,23 +41,18 @@ def run(backbone: Backbone, frames: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_map_gradients_and_running_statistics_are_the_plain_ones(name: str) -> None:
+def test_map_gradients_and_running_statistics_are_the_plain_ones_from_less_memory(name: str) -> None:
     plain, thrifty = pair(name)
     frames = random_clips(1, 4, 64).flatten(0, 1)
-    (expected, _), (found, _) = run(plain, frames), run(thrifty, frames)
+    (expected, kept), (found, kept_of_less) = run(plain, frames), run(thrifty, frames)
     assert torch.equal(found, expected)
+    assert kept_of_less < 0.5 * kept
     for (key, a), (_, b) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), key
         if a.grad is not None and a.grad.abs().max() > 1e-12:
             assert relative_error(b.grad, a.grad) < 1e-4, key
     for (key, a), (_, b) in zip(plain.named_buffers(), thrifty.named_buffers(), strict=True):
         assert torch.equal(a, b), key
-
-
-def test_it_keeps_a_fraction_of_the_activations() -> None:
-    plain, thrifty = pair("resnet18")
-    frames = random_clips(2, 4, 64).flatten(0, 1)
-    assert run(thrifty, frames)[1] < 0.5 * run(plain, frames)[1]
 
 
 def test_nothing_changes_where_no_gradient_is_wanted() -> None:

@@ -13,7 +13,6 @@ from fsar_cli.core.methods.ata import (
     ATA,
     adapt,
     appearance_score,
-    order_prior,
     prototype_loss,
     similarity_gradient,
     temporal_score,
@@ -71,17 +70,6 @@ def test_scores_are_those_of_loops_over_videos_and_classes():
             for n in range(5):
                 assert appearance[e, q, n].item() == pytest.approx(slow_appearance(similarity[e, q, :, n]))
                 assert temporal[e, q, n].item() == pytest.approx(slow_temporal(similarity[e, q, :, n]))
-
-
-def test_the_temporal_score_is_highest_where_frames_follow_the_prior():
-    places = torch.arange(8)
-    ordered = order_prior(8, 8).log()
-    assert temporal_score(ordered.unsqueeze(1)).item() == pytest.approx(2)
-    assert temporal_score(ordered.flip(1).unsqueeze(1)) < temporal_score(torch.zeros(8, 1, 8).double()) < 2
-    assert order_prior(8, 8).argmax(1).tolist() == places.tolist()
-    # at T=8 the unit is sqrt(2) frames: two frames away lie exp(-1) of the diagonal
-    row = order_prior(8, 8)[4]
-    assert (row[6] / row[4]).item() == pytest.approx(math.exp(-1), rel=1e-6)
 
 
 @pytest.mark.parametrize(("way", "shot"), [(2, 1), (4, 3)])

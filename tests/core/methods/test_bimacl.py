@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from core_parts import FRAMES, random_clips, relative_error, seeded, small_config, split_episode
+from core_parts import FRAMES, filled, normal, random_clips, relative_error, seeded, small_config, split_episode
 from torch import Tensor
 
 from fsar_cli.core.build import build_method
@@ -13,20 +13,6 @@ from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods.bimacl import BiMACL, MotionAttention, contrast
 
 LABELS = torch.tensor([[0, 1, 1]])
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed))
-
-
-def filled(module: torch.nn.Module) -> torch.nn.Module:
-    """Every parameter and statistic of the same random numbers each time, none where it may start from."""
-    with torch.no_grad():
-        for seed, (name, tensor) in enumerate(module.state_dict().items()):
-            if tensor.is_floating_point():
-                drawn = 0.4 * normal(*tensor.shape, seed=seed)
-                tensor.copy_(1 + drawn.abs() if "var" in name else drawn)
-    return module.eval()
 
 
 @pytest.fixture

@@ -81,24 +81,6 @@ def test_each_query_is_matched_in_a_task_of_its_own(dim):
             assert relative_error(logits[e, q], expected) < 1e-6
 
 
-@torch.no_grad()
-def test_the_task_changes_how_a_class_is_seen():
-    """The logit of a class depends on the other classes of the episode: nothing could be compared beforehand."""
-    built = method().eval()
-    bank = built.embed(Encoded({"frames": videos(5)}))
-    support, query = torch.tensor([[[0], [1]], [[0], [2]]]), torch.tensor([[3], [3]])
-    logits = built.match(bank.take(support), bank.take(query)).logits
-    assert abs(logits[0, 0, 0] - logits[1, 0, 0]) > 1e-4
-    assert not built.pair_tensors
-
-
-@torch.no_grad()
-def test_frames_know_of_their_place():
-    built, frames = method().eval(), videos(1)
-    x, back = built.embed(Encoded({"frames": frames})), built.embed(Encoded({"frames": frames.flip(1)}))
-    assert (x["frames"].flip(1) - back["frames"]).abs().max() > 1e-4
-
-
 def test_all_frames_of_the_episode_are_classified():
     built = method(classes=6, class_weight=0.25).train()
     encoded = built.embed(Encoded({"frames": videos(8)}), seeded(0))

@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 import torch.nn.functional as F
-from core_parts import FRAMES, random_clips, relative_error, seeded, small_config, split_episode
+from core_parts import FRAMES, filled, normal, random_clips, relative_error, seeded, small_config, split_episode
 from torch import Tensor
 
 from fsar_cli.core.build import build_method
@@ -19,18 +19,6 @@ from fsar_cli.errors import UsageError
 
 SLOW = 1e-5  # of the largest number: float32 beside float64 loops
 LABELS = torch.tensor([[0, 1, 1]])
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed))
-
-
-def filled(module: torch.nn.Module) -> torch.nn.Module:
-    """Every parameter of the same random numbers each time, none at the zero it may start from."""
-    with torch.no_grad():
-        for seed, parameter in enumerate(module.parameters()):
-            parameter.copy_(0.4 * normal(*parameter.shape, seed=seed))
-    return module.eval()
 
 
 @pytest.fixture

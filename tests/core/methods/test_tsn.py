@@ -43,17 +43,6 @@ def test_scores_are_those_of_loops_over_shots_and_frames(shot: int) -> None:
                 assert found[e, q, n].item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_only_directions_count_and_each_frame_has_its_place() -> None:
-    frames = torch.randn(2, T, D, generator=seeded(1))
-    support, query = torch.tensor([[[0]]]), torch.tensor([[1]])
-    found = logits(frames, support, query)
-    lengths = torch.tensor([1.0, 2.0, 5.0, 0.1]).view(T, 1)
-    torch.testing.assert_close(logits(frames * lengths, support, query), found)
-    both_reversed, one_reversed = frames.flip(1), torch.stack([frames[0], frames[1].flip(0)])
-    torch.testing.assert_close(logits(both_reversed, support, query), found)
-    assert abs(logits(one_reversed, support, query) - found) > 0.01
-
-
 def test_a_black_frame_is_like_no_other() -> None:
     frames = torch.randn(2, T, D, generator=seeded(2))
     frames[1, 1:] = 0
