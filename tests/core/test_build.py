@@ -11,9 +11,7 @@ from torch import Tensor
 from fsar_cli.config import KEYS, Config
 from fsar_cli.core import build
 from fsar_cli.core.build import build_method, normalizes
-from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.core.method import FewShotMethod
-from fsar_cli.core.methods import METHODS
 from fsar_cli.errors import UsageError
 
 WAY, SHOT, QUERIES = 3, 2, 4
@@ -205,27 +203,16 @@ def test_an_unlike_method_is_refused_with_the_list() -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("reduction", ["sum", "mean", "dim"])
+@pytest.mark.parametrize("reduction", ["mean", "dim"])
 def test_the_hausdorff_reduction_reaches_bimhm(reduction: str) -> None:
     changes = {"model.method": "bimhm", "model.match.hausdorff": reduction}
     plain, other = build_method(small_config(**{"model.method": "bimhm"})), build_method(small_config(**changes))
     ratio = observe(other)["logits"] / observe(plain)["logits"]
-    expected = {"sum": 1, "mean": 1 / FRAMES, "dim": 1 / plain.features.dim}[reduction]
+    expected = {"mean": 1 / FRAMES, "dim": 1 / plain.features.dim}[reduction]
     torch.testing.assert_close(ratio, torch.full_like(ratio, expected))
 
 
 # Key regions for any method
-
-
-@pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("enabled", [None, False, True])
-def test_regions_are_the_default_of_the_papers_method_and_an_option_of_all(enabled: bool | None) -> None:
-    for method in METHODS:
-        config = small_config(**{"model.method": method, "model.region.enabled": enabled})
-        wanted = method == "keyregion" if enabled is None else enabled
-        assert config.model.selects_regions is wanted
-        if method in ("keyregion", "trx"):  # tests/core/methods/test_contract.py builds them all
-            assert isinstance(build_method(config).features, KeyRegionFeatures) is wanted
 
 
 @pytest.mark.usefixtures("tiny")
@@ -254,7 +241,9 @@ def test_a_region_as_large_as_the_crop_is_refused_where_there_is_one() -> None:
     ],
 )
 def test_the_label_names_regions_that_are_not_the_default(method: str, enabled: bool | None, label: str) -> None:
-    assert small_config(**{"model.method": method, "model.region.enabled": enabled}).model.label == label
+    model = small_config(**{"model.method": method, "model.region.enabled": enabled}).model
+    assert model.label == label
+    assert model.selects_regions is (label in ("keyregion", "trx+region"))
 
 
 @pytest.mark.parametrize(("size", "side"), [(32, 16), (224, 16)])

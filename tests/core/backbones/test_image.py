@@ -4,6 +4,7 @@ import pickle
 import urllib.error
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def make_network(name: str, **options: object) -> nn.Module:
         if buffer_name.endswith("running_var"):
             buffer.mul_(0.5)
     return network.eval()
+
+
+@cache
+def small_network() -> nn.Module:
+    return make_network(SMALL, num_classes=7)
 
 
 def body(network: nn.Module) -> dict[str, Tensor]:
@@ -154,7 +160,7 @@ def in_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     ["other classes", "no classifier", "float16", "module prefix", "wrapped", "no counters", "safetensors"],
 )
 def test_weights_load_in_every_form_they_come_in(form: str, tmp_path: Path) -> None:
-    network = make_network(SMALL, num_classes=7)
+    network = small_network()
     state, file = body(network), tmp_path / "weights.pth"
     if form == "safetensors":
         file = tmp_path / "weights.safetensors"
@@ -192,7 +198,7 @@ def test_weights_of_the_next_larger_network_are_refused_by_shape_or_name(tmp_pat
 
 
 def test_one_missing_tensor_is_named(tmp_path: Path) -> None:
-    state = body(make_network(SMALL))
+    state = body(small_network())
     del state["conv5.1.running_var"]
     with pytest.raises(DataError, match=r": 1 of \d+ tensors missing .*first 'conv5\.1\.running_var'"):
         build_backbone(SMALL, write(tmp_path / "x.pth", state))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from core_parts import random_clips, relative_error, small_config, split_episode
+from core_parts import random_clips, relative_error, small_config, split_episode, tiny_backbone
 from torch import nn
 
 from fsar_cli.core.backbones.image import Backbone, build_backbone
@@ -40,6 +40,16 @@ def run(backbone: Backbone, frames: torch.Tensor) -> tuple[torch.Tensor, int]:
     return found.detach(), size
 
 
+def assert_alike(plain: nn.Module, thrifty: nn.Module, tolerance: float = 1e-4) -> None:
+    """The same gradients and batch statistics."""
+    for (key, a), (_, b) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), key
+        if a.grad is not None and a.grad.abs().max() > 1e-12:
+            assert relative_error(b.grad, a.grad) < tolerance, key
+    for (key, a), (_, b) in zip(plain.named_buffers(), thrifty.named_buffers(), strict=True):
+        assert torch.equal(a, b), key
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_map_gradients_and_running_statistics_are_the_plain_ones_from_less_memory(name: str) -> None:
     plain, thrifty = pair(name)
@@ -47,16 +57,22 @@ def test_map_gradients_and_running_statistics_are_the_plain_ones_from_less_memor
     (expected, kept), (found, kept_of_less) = run(plain, frames), run(thrifty, frames)
     assert torch.equal(found, expected)
     assert kept_of_less < 0.5 * kept
-    for (key, a), (_, b) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
-        assert (a.grad is None) == (b.grad is None), key
-        if a.grad is not None and a.grad.abs().max() > 1e-12:
-            assert relative_error(b.grad, a.grad) < 1e-4, key
-    for (key, a), (_, b) in zip(plain.named_buffers(), thrifty.named_buffers(), strict=True):
-        assert torch.equal(a, b), key
+    assert_alike(plain, thrifty)
+
+
+def test_maps_of_all_stages_are_the_plain_ones_too() -> None:
+    plain, thrifty = pair("shufflenet_v2_x0_5")
+    stages, maps = plain.stages(64), []
+    for backbone in (plain, thrifty):
+        maps.append(backbone.maps(random_clips(1, 4, 64)[0], stages))
+        sum(m.square().mean() for m in maps[-1]).backward()
+    assert all(torch.equal(a, b) for a, b in zip(*maps, strict=True))
+    assert_alike(plain, thrifty)
 
 
 def test_nothing_changes_where_no_gradient_is_wanted() -> None:
-    _, thrifty = pair("resnet18")
+    thrifty = tiny_backbone()
+    thrifty.checkpointing = True
     frames = random_clips(1, 2, 64).flatten(0, 1)
     with torch.no_grad():
         assert torch.equal(thrifty.eval()(frames), thrifty.trunk(frames))
@@ -105,11 +121,7 @@ def test_the_second_run_repeats_the_random_regions_and_leaves_the_generator_alon
     for described in (expected, found):
         described["frames"].square().sum().backward()
     assert torch.equal(first.get_state(), second.get_state())
-    for (name, a), (_, b) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
-        assert (a.grad is None) == (b.grad is None)
-        assert a.grad is None or relative_error(b.grad, a.grad) < 1e-5, name
-    for a, b in zip(plain.buffers(), thrifty.buffers(), strict=True):
-        assert torch.equal(a, b)
+    assert_alike(plain, thrifty, 1e-5)
 
 
 @pytest.mark.usefixtures("tiny")

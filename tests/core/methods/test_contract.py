@@ -29,8 +29,8 @@ WAY, SHOT, QUERIES = 3, 2, 4
 VIDEOS = 11
 TOLERANCE = 1e-4  # of the largest logit: sums in another order
 
-# A method by its label: `trx`, `trx+region`, `keyregion`, `keyregion-noregion`.
-LABELS = {ModelConfig(method=m, region={"enabled": r}).label: (m, r) for m in METHODS for r in (None, False, True)}
+# A method by its label: `trx`, `trx+region`, `keyregion`, `keyregion-noregion`; where nothing is said: the default.
+LABELS = {ModelConfig(method=m, region={"enabled": r}).label: (m, r) for m in METHODS for r in (False, True, None)}
 
 pytestmark = [pytest.mark.parametrize("name", list(LABELS)), pytest.mark.usefixtures("tiny")]
 

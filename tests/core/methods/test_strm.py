@@ -167,17 +167,17 @@ def test_gradients_of_distances_are_those_of_the_plain_form() -> None:
 def test_the_method_is_its_parts_in_order(method: STRM) -> None:
     maps = normal(5, FRAMES, 10, 7, 7).abs()
     found = FrameFeatures(maps.mean((3, 4)), maps)
-    patches = torch.stack([torch.stack([slow_grid(m, 4).flatten(1).T for m in video]) for video in maps])
     with torch.no_grad():
         support, query = split_episode(method.embed(Encoded(method.keep(found))), 2, 2)
         scores = method.match(support, query)
-        slow = torch.stack([torch.stack([slow_patches(method.patches, p).mean(0) for p in v]) for v in patches])
-        mixed = torch.stack([slow_frames(method.frames, v) for v in slow]).float()
-        main = -method.head.distance(*split_episode(Encoded(method.head.encode(mixed)), 2, 2))
-        similarity = -slow_similarity(method.similarity, slow[:4].unflatten(0, (2, 2)), slow[4:])
-    assert relative_error(scores.parts["main"], main) < 1e-4
-    assert relative_error(scores.parts["similarity"][0], similarity) < 1e-4
-    assert relative_error(scores.logits[0], main[0] + 0.1 * similarity) < 1e-4
+        enriched = method.patches(method.keep(found)["patches"]).mean(2)
+        for name, head, frames in (
+            ("main", method.head, method.frames(enriched)),
+            ("similarity", method.similarity, enriched),
+        ):
+            expected = -head.distance(*split_episode(Encoded(head.encode(frames)), 2, 2))
+            assert relative_error(scores.parts[name], expected) < SLOW, name
+    assert relative_error(scores.logits, scores.parts["main"] + 0.1 * scores.parts["similarity"]) < SLOW
 
 
 def test_the_loss_is_two_cross_entropies(method: STRM) -> None:
