@@ -7,8 +7,6 @@ import signal
 import subprocess
 import tarfile
 import time
-from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -244,15 +242,3 @@ def test_a_hundred_thousand_videos_open_in_a_moment(tmp_path: Path) -> None:
     begin = time.process_time()  # a busy machine is no fault of ours
     assert len(read_index(tmp_path)) == 100_000
     assert time.process_time() - begin < 5
-
-
-def test_positions_of_a_table_lead_to_its_pictures(undisturbed: dict[str, Path]) -> None:
-    root = undisturbed["packed"]
-    for place in read_index(root).values():
-        with tarfile.open(shards.shard_path(root, place.shard)) as tar:
-            members = [m for m in tar if m.name.startswith(f"{place.id}/") and m.name.endswith(".jpg")]
-        with shards.shard_path(root, place.shard).open("rb") as file:
-            table = np.load(BytesIO(shards.read_at(file, place.position, place.size)))
-        assert table["position"].tolist() == [member.offset_data for member in members]
-        assert table["size"].tolist() == [member.size for member in members]
-        assert all(a.offset < b.offset for a, b in pairwise(members))

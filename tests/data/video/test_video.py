@@ -1,6 +1,5 @@
 """Video files of every kind that data sets hold: which frame is read, at what time, in what size; and every refusal."""
 
-import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -195,19 +194,6 @@ def test_writer_refusals(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="does not fit"), VideoWriter(tmp_path / "a.mp4", 64, 48) as writer:
         writer.write(draw_counter(0, 32, 24))
-
-
-def test_real_clips_have_the_frames_their_manifest_says(shared: Path) -> None:
-    root = shared / "data" / "ut_interaction"
-    rows = list(csv.DictReader((root / "manifest.csv").open()))
-    assert len(rows) == 120
-    for row in rows[::30]:
-        info, path = probe(root / row["path"]), root / row["path"]
-        assert (info.width, info.height, info.fps) == (int(row["width"]), int(row["height"]), 30.0)
-        seconds = np.array([second for second, _ in iter_frames(path, keep=lambda index, _: index % 8 == 0)])
-        assert count_frames(path) == int(row["frames"])
-        assert seconds[0] == 0
-        assert np.all(np.diff(seconds) > 0.2)
 
 
 def test_packed_bframes_get_growing_times(shared: Path) -> None:
