@@ -1,6 +1,5 @@
 """`fsar extract-frames` as users run it: the real process, its two streams and its exit code."""
 
-import json
 import os
 import signal
 import subprocess
@@ -80,20 +79,19 @@ def test_one_argument_names_the_videos(fsar, tree: Path, tmp_path: Path) -> None
     assert FrameStore(tmp_path / "elsewhere").ids == ["kick/kick_0"]
 
 
-def test_json_is_one_document_and_worker_processes_do_the_work(tree: Path, tmp_path: Path) -> None:
+def test_json_is_one_document(fsar, tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "a [b] (c)"
-    options = ["--json", "--workers", "2", "--short-side", "0", "--max-frames", "6", "--quality", "80"]
-    done = subprocess.run([*FSAR, tree, out, *options], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert document["schema"] == 1
+    options = ["--json", "--workers", 0, "--short-side", 0, "--max-frames", 6, "--quality", 80]
+    done = fsar("extract-frames", tree, out, *options)
+    document = done.json
+    assert (done.code, document["schema"]) == (0, 1)
     assert document["out"] == str(out)
     settings = {"short_side": None, "quality": 80, "fps": None, "every": 1, "max_frames": 6}
     assert document["settings"] == settings | {"clips": "whole", "store": "files"}
     counts = [document[key] for key in ("done", "skipped", "failed", "frames")]
     assert counts == [12, 0, [], sum(r.frames for r in read_manifest(out))]
     assert document["frames_per_second"] > 0
-    assert "extract: 12/12" in done.stderr
+    assert "extract: 12/12" in done.err
 
 
 def test_a_name_that_is_no_unicode_is_extracted_and_shown(fsar, tmp_path: Path) -> None:
