@@ -139,6 +139,21 @@ def make_audio(path: Path, seconds: float = 0.5) -> Path:
     return path
 
 
+def packets(path: Path) -> list[tuple[int, int]]:
+    """(position, bytes) of each packet of pictures, in the order of the file."""
+    with av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+def zero(path: Path, start: int, stop: int) -> Path:
+    """Overwrite the packets start..stop with zeros."""
+    data = bytearray(path.read_bytes())
+    for position, size in packets(path)[start:stop]:
+        data[position : position + size] = bytes(size)
+    path.write_bytes(data)
+    return path
+
+
 def truncate(path: Path, share: float) -> Path:
     """Cut a file to a share of its bytes."""
     data = path.read_bytes()

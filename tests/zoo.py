@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
-from videos import draw_counter, make_audio, make_video, truncate
+from videos import draw_counter, make_audio, make_video, packets, truncate, zero
 
 FRAMES = 24
 NOT_READABLE, CUT, NO_FRAME = "not a readable video", "is cut off", "no frame could be decoded"
@@ -75,22 +75,22 @@ KINDS = {
     "ts": {},
     "flv": {"codec": "flv"},
 }
-# Of each kind: cut in its head, to 10, 50 and 95 % of its bytes, and its last 20 bytes lost.
+# Of each kind: cut in its head, to half of its bytes, and its last 20 bytes lost.
 CUTS: dict[str, list[str | int]] = {
-    "mp4": [NOT_READABLE, NOT_READABLE, NOT_READABLE, NOT_READABLE, FRAMES],  # what is needed to read it comes last
-    "faststart.mp4": [NO_HEAD, CUT, CUT, CUT, CUT],
-    "fragmented.mp4": [NO_HEAD, CUT, CUT, CUT, FRAMES],  # an index behind the last picture
-    "mov": [NO_HEAD, CUT, CUT, CUT, CUT],
-    "avi": [NO_HEAD, NO_HEAD, CUT, CUT, FRAMES],
-    "mkv": [NO_HEAD, CUT, CUT, CUT, FRAMES],
-    "webm": [NO_HEAD, CUT, CUT, CUT, FRAMES],
-    "ts": [f"{NO_HEAD}|{CUT}", CUT, CUT, CUT, CUT],
-    "flv": [NO_HEAD, CUT, CUT, CUT, CUT],
+    "mp4": [NOT_READABLE, NOT_READABLE, FRAMES],  # what is needed to read it comes last
+    "faststart.mp4": [NO_HEAD, CUT, CUT],
+    "fragmented.mp4": [NO_HEAD, CUT, FRAMES],  # an index behind the last picture
+    "mov": [NO_HEAD, CUT, CUT],
+    "avi": [NO_HEAD, CUT, FRAMES],
+    "mkv": [NO_HEAD, CUT, FRAMES],
+    "webm": [NO_HEAD, CUT, FRAMES],
+    "ts": [f"{NO_HEAD}|{CUT}", CUT, CUT],
+    "flv": [NO_HEAD, CUT, CUT],
 }
 
 
 def _cuts() -> Iterator[Exhibit]:
-    shares = {"head": 0.003, "10": 0.1, "50": 0.5, "95": 0.95, "end": 20}
+    shares = {"head": 0.003, "50": 0.5, "end": 20}
     for kind, outcomes in CUTS.items():
         for (label, share), outcome in zip(shares.items(), outcomes, strict=True):
             stem, _, suffix = kind.rpartition(".")
@@ -99,29 +99,16 @@ def _cuts() -> Iterator[Exhibit]:
             yield Exhibit(place, make, None if refused else outcome, outcome if refused else "", counted=False)
 
 
-def _packets(path: Path) -> list[tuple[int, int]]:
-    with av.open(str(path)) as container:
-        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-
-
 def _zeroed(start: int, stop: int, frames: int = FRAMES) -> Callable[[Path], object]:
     """Motion JPEG whose frames start..stop are zeros."""
-
-    def make(path: Path) -> None:
-        make_video(path, frames=frames, codec="mjpeg", pix_fmt="yuvj420p")
-        data = bytearray(path.read_bytes())
-        for position, size in _packets(path)[start:stop]:
-            data[position : position + size] = bytes(size)
-        path.write_bytes(data)
-
-    return make
+    return lambda path: zero(make_video(path, frames=frames, codec="mjpeg", pix_fmt="yuvj420p"), start, stop)
 
 
 def _flipped(path: Path) -> None:
     """H.264 with 40 flipped bits after the first picture."""
     make_video(path, frames=FRAMES, content="noise")
     data, dice = bytearray(path.read_bytes()), random.Random(0)
-    (first, size), (last, length) = _packets(path)[0], _packets(path)[-1]
+    (first, size), *_, (last, length) = packets(path)
     for position in dice.sample(range(first + size, last + length), 40):
         data[position] ^= 1 << dice.randrange(8)
     path.write_bytes(data)
@@ -208,25 +195,16 @@ def _socket(path: Path) -> None:
 
 def _forbidden() -> Iterator[Exhibit]:
     if os.geteuid():
-        yield Exhibit("access/forbidden.mp4", _locked, reason="cannot be read .Permission denied")
-    # Even root may not read this one.
-    elif os.path.exists(secret := "/proc/sys/vm/compact_memory") and not _opens(secret):
+        yield Exhibit(
+            "access/forbidden.mp4",
+            lambda p: make_video(p, frames=3).chmod(0),
+            reason="cannot be read .Permission denied",
+        )
+    elif os.path.exists(secret := "/proc/sys/vm/compact_memory") and not os.access(secret, os.R_OK):
+        # Even root may not read this one.
         yield Exhibit(
             "access/forbidden.mp4", lambda p: p.symlink_to(secret), reason="cannot be read .Permission denied"
         )
-
-
-def _locked(path: Path) -> None:
-    make_video(path, frames=3)
-    path.chmod(0)
-
-
-def _opens(path: str) -> bool:
-    try:
-        with open(path, "rb"):
-            return True
-    except OSError:
-        return False
 
 
 NAMES = [
@@ -247,7 +225,6 @@ def _names() -> Iterator[Exhibit]:
 
 EXHIBITS: list[Exhibit] = [
     Exhibit("junk/empty.mp4", _bytes(b""), reason=r"is empty \(0 bytes\)"),
-    Exhibit("junk/empty.mkv", _bytes(b""), reason=r"is empty \(0 bytes\)"),
     Exhibit("junk/one byte.mp4", _bytes(b"\0"), reason=NOT_READABLE),
     Exhibit("junk/zeros.avi", _bytes(bytes(10_000)), reason=NOT_READABLE),
     Exhibit("junk/noise.mp4", _bytes(random.Random(1).randbytes(50_000)), reason=NO_HEAD),
@@ -265,13 +242,11 @@ EXHIBITS: list[Exhibit] = [
     Exhibit("damaged/sixty frames.avi", _zeroed(20, 80, 90), reason=r"30 frames in a row do not decode \(after 20"),
     Exhibit("damaged/flipped bits.mp4", _flipped, (FRAMES // 2, FRAMES), counted=False),
     Exhibit("odd/one frame.mp4", _video(frames=1), 1),
-    Exhibit("odd/two frames.mkv", _video(frames=2), 2),
     Exhibit("odd/variable rate.mp4", _video(pts=[20 * i + 3 * i * i for i in range(FRAMES)]), FRAMES),
     Exhibit("odd/late start.mkv", _video(pts=[60_000 + 40 * i for i in range(FRAMES)]), FRAMES),
     Exhibit("odd/gap.mp4", _video(pts=[0, 33, 66, 600_000, 600_033]), 5),
     Exhibit("odd/clock set back.ts", _backwards, FRAMES),
     Exhibit("odd/turned 90.mp4", _video(rotation=90), FRAMES),
-    Exhibit("odd/turned 180.mp4", _video(rotation=180), FRAMES),
     Exhibit("odd/turned 270.mp4", _video(rotation=270), FRAMES),
     Exhibit("odd/33x47.mkv", _video(width=33, height=47, codec="ffv1"), FRAMES),
     Exhibit("odd/34x480.mp4", _video(width=34, height=480), FRAMES),
@@ -283,10 +258,8 @@ EXHIBITS: list[Exhibit] = [
     Exhibit("odd/alpha.mov", _video(codec="qtrle", pix_fmt="argb"), FRAMES),
     Exhibit("odd/alpha.webm", _video(codec="libvpx-vp9", pix_fmt="yuva420p"), FRAMES),
     Exhibit("odd/gif.mp4", _disguised(".gif", codec="gif", pix_fmt="rgb8"), FRAMES),
-    Exhibit("odd/alpha gif.mp4", _disguised(".gif", codec="gif", pix_fmt="bgr8"), FRAMES),
     Exhibit("odd/avi inside.mp4", _disguised(".avi", codec="mpeg4"), FRAMES),
     Exhibit("odd/mp4 inside.avi", _disguised(".mp4"), FRAMES),
-    Exhibit("odd/mkv inside.WMV", _disguised(".mkv"), FRAMES),
     Exhibit("odd/capitals.MP4", _disguised(".mp4"), FRAMES),
     Exhibit("odd/two pictures.mkv", lambda path: _streams(path, second=True), FRAMES),
     Exhibit("odd/oblong pixels.mp4", lambda path: _streams(path, aspect=Fraction(4, 3)), FRAMES),
@@ -294,7 +267,6 @@ EXHIBITS: list[Exhibit] = [
     Exhibit("odd/sound.mp4", _video(audio=True), FRAMES),
     Exhibit("odd/interlaced.mp4", _video(options={"x264-params": "tff=1"}), FRAMES),
     Exhibit("odd/one key frame.mp4", _video(gop=1000, bframes=3), FRAMES),
-    Exhibit("odd/b-frames.avi", _video(codec="mpeg4", bframes=2), FRAMES),
     Exhibit("odd/windows.wmv", _video(codec="wmv2"), FRAMES),
     Exhibit("odd/disc.mpg", _video(codec="mpeg2video"), FRAMES),
     Exhibit("odd/phone.3gp", _video(codec="mpeg4"), FRAMES),

@@ -1,6 +1,5 @@
 """`fsar extract-frames` as users run it: the real process, its two streams and its exit code."""
 
-import json
 import os
 import signal
 import subprocess
@@ -17,12 +16,12 @@ from fsar_cli.data.store.frames import KINDS, FrameStore
 from fsar_cli.data.store.records import read_manifest, read_settings
 
 FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()", "extract-frames"]
-VIDEOS = 24
+VIDEOS = 16
 
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 videos of 60 frames: some seconds of work."""
+    """Videos of 60 frames: some seconds of work."""
     root = tmp_path_factory.mktemp("long")
     data = make_video(root / "kick/0.mp4", frames=60, width=320, height=240, content="motion").read_bytes()
     for number in range(1, VIDEOS):
@@ -80,35 +79,19 @@ def test_one_argument_names_the_videos(fsar, tree: Path, tmp_path: Path) -> None
     assert FrameStore(tmp_path / "elsewhere").ids == ["kick/kick_0"]
 
 
-def test_json_is_one_document_and_worker_processes_do_the_work(tree: Path, tmp_path: Path) -> None:
+def test_json_is_one_document(fsar, tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "a [b] (c)"
-    options = ["--json", "--workers", "2", "--short-side", "0", "--max-frames", "6", "--quality", "80"]
-    done = subprocess.run([*FSAR, tree, out, *options], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert document["schema"] == 1
+    options = ["--json", "--workers", 0, "--short-side", 0, "--max-frames", 6, "--quality", 80]
+    done = fsar("extract-frames", tree, out, *options)
+    document = done.json
+    assert (done.code, document["schema"]) == (0, 1)
     assert document["out"] == str(out)
-    assert document["settings"] == {"short_side": None, "quality": 80, "fps": None, "every": 1, "max_frames": 6} | {
-        "clips": "whole",
-        "store": "files",
-    }
+    settings = {"short_side": None, "quality": 80, "fps": None, "every": 1, "max_frames": 6}
+    assert document["settings"] == settings | {"clips": "whole", "store": "files"}
     counts = [document[key] for key in ("done", "skipped", "failed", "frames")]
     assert counts == [12, 0, [], sum(r.frames for r in read_manifest(out))]
     assert document["frames_per_second"] > 0
-    assert "extract: 12/12" in done.stderr
-
-
-def test_broken_videos_are_named_as_they_happen_and_counted_at_the_end(fsar, tmp_path: Path) -> None:
-    folder = tmp_path / "v/kick it [1]"
-    make_video(folder / "good.mp4", frames=4)
-    (folder / "empty [x].mp4").touch()
-    done = fsar("extract-frames", "v", "out", "--json", "--workers", 0)
-    path = str(folder / "empty [x].mp4")
-    assert done.code == 3
-    assert done.json["failed"] == [{"path": path, "reason": "is empty (0 bytes)"}]
-    assert f"warning: {path}: is empty (0 bytes)\n" in done.err
-    assert "error: 1 of 2 videos could not be extracted\n  reasons: out/failed.csv" in done.err
-    assert FrameStore(tmp_path / "out").ids == ["kick it [1]/good"]
+    assert "extract: 12/12" in done.err
 
 
 def test_a_name_that_is_no_unicode_is_extracted_and_shown(fsar, tmp_path: Path) -> None:
@@ -128,11 +111,7 @@ def test_a_name_that_is_no_unicode_is_extracted_and_shown(fsar, tmp_path: Path) 
     [
         (["absent", "out"], 3, "absent does not exist"),
         (["v", "out", "--fps", "5", "--every", "2"], 2, "extract: extract.fps and extract.every exclude each other"),
-        (
-            ["v", "out", "--quality", "101"],
-            2,
-            "extract.quality (flag): Input should be less than or equal to 100, not 101",
-        ),
+        (["v", "out", "--quality", "101"], 2, "extract.quality (flag): Input should be less than or equal to 100, not"),
         (["v", "v"], 2, "v is not a frame store and not an empty folder"),
         (["v", "out", "--config", "absent.yaml"], 2, "cannot read the configuration absent.yaml"),
     ],
@@ -158,13 +137,8 @@ def test_other_settings_say_what_differs(fsar, tmp_path: Path) -> None:
 
 def _start(long: Path, out: Path) -> subprocess.Popen:
     """The command at work in a process group of its own, with a few videos done."""
-    process = subprocess.Popen(
-        [*FSAR, str(long), str(out), "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    process = subprocess.Popen([*FSAR, str(long), str(out), "--workers", "2"], **pipes)
     deadline = time.monotonic() + 60
     while len(list(read_manifest(out))) < 3:
         assert process.poll() is None, "it ended before it could be stopped"
@@ -188,7 +162,7 @@ def test_killed_run_resumes(fsar, long: Path, tmp_path: Path) -> None:
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     done = _assert_whole(tmp_path, least=3)
-    document = fsar("extract-frames", long, tmp_path, "--json", "--workers", 2).json
+    document = fsar("extract-frames", long, tmp_path, "--json", "--workers", 0).json
     assert (document["done"], document["skipped"]) == (VIDEOS - done, done)
     assert len(list(tmp_path.glob("kick/*/*.jpg"))) == VIDEOS * 60
     assert not (tmp_path / ".partial").exists()

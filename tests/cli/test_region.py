@@ -9,7 +9,7 @@ from fsar_cli.config import dump
 
 @pytest.fixture
 def folder(project, fsar, tmp_path):
-    config = small(project, **{"train.iterations": 2, "train.val_every": 0, "eval.episodes": 20})
+    config = small(project, **{"train.iterations": 2, "train.val_every": 0, "eval.episodes": 10})
     (tmp_path / "fsar.yaml").write_text(dump(config))
     return tmp_path
 

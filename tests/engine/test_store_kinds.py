@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 from small_project import small
+from stores import stored
 from videos import make_video
 
-from fsar_cli.config import ExtractConfig
-from fsar_cli.data.store.extraction import extract
-from fsar_cli.data.store.sources import find_videos
 from fsar_cli.engine.evaluate import evaluate, write_results
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.train import Trainer
@@ -22,17 +20,10 @@ CPU = torch.device("cpu")
 
 def _run(project: Path, kind: str, out: Path, workers: int = 0) -> tuple[dict, dict]:
     """(weights after two episodes, result of the evaluation) on a store of a kind."""
-    store = out / f"{kind}-{workers}"
-    extract(find_videos([project / "videos"]).sources, store, ExtractConfig(short_side=36, store=kind))
-    changes = {
-        "data.frames": store,
-        "train.iterations": 2,
-        "train.val_every": 0,
-        "train.workers": workers,
-        "optim.accumulate": 1,
-    }
+    changes = {"data.frames": stored(project / "videos", out / kind, kind, short_side=36).root, "eval.episodes": 10}
+    changes |= {"train.iterations": 2, "train.val_every": 0, "train.workers": workers, "optim.accumulate": 1}
     config = small(project, **changes)
-    trainer = Trainer(config, create_run(config, out / f"run-{kind}-{workers}"), CPU)
+    trainer = Trainer(config, create_run(config, out / f"run-{kind}"), CPU)
     trainer.run()
     result = evaluate(trainer.method.eval(), config, CPU)
     write_results(result, config, out)
@@ -47,7 +38,7 @@ def test_files_and_packed_give_the_same_bits_and_videos_train_and_evaluate(proje
     others, same = _run(project, "packed", tmp_path, workers=2)
     assert all(torch.equal(others[name], value) for name, value in weights.items())
     assert same == results
-    others, found = _run(project, "videos", tmp_path, workers=2)
+    others, found = _run(project, "videos", tmp_path)
     episodes = ("way", "shot", "episodes", "episode_digest")
     assert [[r[key] for key in episodes] for r in found] == [[r[key] for key in episodes] for r in results]
     assert all(np.isfinite(r["accuracy"]) for r in found)
@@ -58,7 +49,7 @@ def test_files_and_packed_give_the_same_bits_and_videos_train_and_evaluate(proje
 def test_doctor_counts_the_clips_of_each_kind(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    extract(find_videos([project / "videos"]).sources, tmp_path / "frames", ExtractConfig(short_side=36, store=kind))
+    stored(project / "videos", tmp_path / "frames", kind)
     (tmp_path / "fsar.yaml").write_text(
         f"data: {{videos: {project / 'videos'}, frames: frames, splits: {project / 'splits.csv'}}}\n"
     )
@@ -71,9 +62,7 @@ def test_doctor_counts_the_clips_of_each_kind(
 def test_doctor_misses_the_videos_that_a_store_reads_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         make_video(tmp_path / f"videos/kick/{name}.mp4", frames=5)
-    extract(
-        find_videos([tmp_path / "videos"]).sources, tmp_path / "frames", ExtractConfig(short_side=32, store="videos")
-    )
+    stored(tmp_path / "videos", tmp_path / "frames", "videos")
     (tmp_path / "videos/kick/b.mp4").unlink()
     monkeypatch.chdir(tmp_path)
     Path("fsar.yaml").write_text("data: {name: x}\n")

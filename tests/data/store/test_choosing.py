@@ -46,9 +46,8 @@ def test_segments() -> None:
 
 def test_the_longest_segment_is_the_first_of_equals() -> None:
     chosen = cut(HERE, SEGMENTS, "longest")
-    assert [source.id for source in chosen.sources if source.label == "Abuse"] == [
-        "Abuse/Abuse001_x264_000033.500_000036"
-    ]
+    abuse = [source.id for source in chosen.sources if source.label == "Abuse"]
+    assert abuse == ["Abuse/Abuse001_x264_000033.500_000036"]
     equal = cut(HERE, {"Abuse/Abuse001_x264": ((1, 3), (5, 7))}, "longest")
     assert [source.span for source in equal.sources] == [(1, 3)]
 
@@ -87,12 +86,8 @@ def test_names_stay_within_what_a_folder_may_be_called(stem: str) -> None:
 
 def test_the_protocol_groups_segments_by_their_video() -> None:
     entry = protocol("ucf-crime-v2")
-    assert (entry.splits, entry.clips, entry.videos("test"), len(entry.classes["test"])) == (
-        ("test",),
-        "annotated",
-        1193,
-        15,
-    )
+    assert (entry.splits, entry.clips) == (("test",), "annotated")
+    assert (entry.videos("test"), len(entry.classes["test"])) == (1193, 15)
     for clips in ("segment", "longest", "whole"):
         for source in cut(HERE, SEGMENTS, clips).sources:
             group = re.search(entry.groups, source.id)[1]

@@ -2,20 +2,19 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
 import time
-from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from videos import read_counter
+from stores import extracted, snapshot
 
 from fsar_cli.config import ExtractConfig
-from fsar_cli.data.store import extraction, filling, shards
+from fsar_cli.data.store import filling, shards
 from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shards import ShardPlace, Shards, read_index
@@ -24,15 +23,6 @@ from fsar_cli.errors import DataError
 
 LIMITS = {"packed": 48 << 10, "videos": 3 << 10}
 """So small that the twelve videos of the tree take several shards."""
-
-
-def _run(tree: Path, out: Path, kind: str, **options):
-    return extract(find_videos([tree]).sources, out, ExtractConfig(short_side=32, store=kind), **options)
-
-
-def snapshot(root: Path) -> dict[str, bytes]:
-    """Every file of a store but the lock."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
 @pytest.fixture(params=["packed", "videos"])
@@ -47,11 +37,15 @@ def undisturbed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     with pytest.MonkeyPatch.context() as patch:
         for kind, limit in LIMITS.items():
             patch.setattr(shards, "LIMIT", limit)
-            roots[kind] = (
-                tmp_path_factory.mktemp(kind) / "alone"
-            )  # as deep as tmp_path: sources are noted relative to it
-            _run(tree, roots[kind], kind)
+            roots[kind] = tmp_path_factory.mktemp(kind) / "alone"  # deep as tmp_path: sources are noted relative to it
+            extracted(tree, roots[kind], store=kind)
     return roots
+
+
+@pytest.fixture
+def store(undisturbed: dict[str, Path], kind: str, tmp_path: Path) -> Path:
+    """A copy of the undisturbed store, to be damaged."""
+    return shutil.copytree(undisturbed[kind], tmp_path, dirs_exist_ok=True)
 
 
 def test_shards_are_whole_tars_and_no_video_is_split(undisturbed: dict[str, Path], kind: str) -> None:
@@ -108,103 +102,81 @@ def _until(moment: str, number: int, tree: Path, out: Path, kind: str) -> None:
         return honest(*arguments, **options) if left[0] else deed(*arguments)
 
     setattr(owner, name, counting)
-    _run(tree, out, kind)
+    extracted(tree, out, store=kind)
 
 
 @pytest.mark.parametrize(
     ("moment", "number"),
-    [
-        ("member", 1),
-        ("member", 10),
-        ("row", 1),
-        ("row", 5),
-        ("new shard", 1),
-        ("listing", 9),
-        ("listing", 22),
-        ("end", 1),
-    ],
+    [("member", 1), ("member", 10), ("row", 1), ("row", 5), ("new shard", 1), ("listing", 22), ("end", 1)],
 )
 def test_killed_at_any_moment_it_resumes_to_the_undisturbed_store(
     tree: Path, tmp_path: Path, undisturbed: dict[str, Path], kind: str, moment: str, number: int
 ) -> None:
     for again in range(2):  # and killed once more at the same place of what was left
-        process = multiprocessing.get_context("fork").Process(
-            target=_until, args=(moment, number, tree, tmp_path, kind), daemon=True
-        )
+        job = {"target": _until, "args": (moment, number, tree, tmp_path, kind), "daemon": True}
+        process = multiprocessing.get_context("fork").Process(**job)
         process.start()
         process.join(30)
         assert process.exitcode == -signal.SIGKILL or again
     whole = undisturbed[kind]
     for video in FrameStore(tmp_path).ids if (tmp_path / "manifest.csv").exists() else ():
         assert np.array_equal(FrameStore(tmp_path).read(video, [4]), FrameStore(whole).read(video, [4]))
-    _run(tree, tmp_path, kind)
+    extracted(tree, tmp_path, store=kind)
     assert snapshot(tmp_path) == snapshot(whole)
 
 
 def test_running_again_changes_nothing(tree: Path, tmp_path: Path, undisturbed: dict[str, Path], kind: str) -> None:
-    for stop in (3, 7, 12, 12):
+    for stop in (3, 12, 12):
         extract(find_videos([tree]).sources[:stop], tmp_path, ExtractConfig(short_side=32, store=kind))
     assert snapshot(tmp_path) == snapshot(undisturbed[kind])
 
 
-def test_what_no_row_leads_to_is_removed(tree: Path, tmp_path: Path, undisturbed: dict[str, Path], kind: str) -> None:
-    _run(tree, tmp_path, kind)
-    last = max((tmp_path / "shards").glob("*.tar"))
+def test_what_no_row_leads_to_is_removed(tree: Path, store: Path, undisturbed: dict[str, Path], kind: str) -> None:
+    last = max((store / "shards").glob("*.tar"))
     for garbage in (b"x" * 1024, b"x" * 5000):
         end = last.stat().st_size - 1024
         os.truncate(last, end)
         with last.open("ab") as file:
             file.write(garbage)
-        shards.shard_path(tmp_path, 99).write_bytes(garbage)
-        _run(tree, tmp_path, kind)
-        assert snapshot(tmp_path) == snapshot(undisturbed[kind])
+        shards.shard_path(store, 99).write_bytes(garbage)
+        extracted(tree, store, store=kind)
+        assert snapshot(store) == snapshot(undisturbed[kind])
 
 
-def test_worker_processes_give_the_same_videos(tree: Path, tmp_path: Path, undisturbed: dict[str, Path]) -> None:
-    _run(tree, tmp_path, "packed", workers=2)
-    one, other = FrameStore(undisturbed["packed"]), FrameStore(tmp_path)
-    assert other.ids == one.ids
-    assert all(np.array_equal(other.read(video, range(12)), one.read(video, range(12))) for video in one.ids)
-
-
-def test_lost_data_is_named_and_fetched_again(tree: Path, tmp_path: Path, kind: str) -> None:
-    _run(tree, tmp_path, kind)
-    shard, places = tmp_path / "shards/000001.tar", read_index(tmp_path)
-    lost = [place.id for place in places.values() if place.shard == 1]
-    cut = next(place for place in places.values() if place.shard == 2)
-    shard.unlink()
-    os.truncate(tmp_path / "shards/000002.tar", cut.position + 10)
-    lost += [place.id for place in places.values() if place.shard == 2]
+def test_lost_data_is_named_and_fetched_again(tree: Path, store: Path, undisturbed: dict[str, Path], kind: str) -> None:
+    places = read_index(store).values()
+    (store / "shards/000001.tar").unlink()
+    os.truncate(store / "shards/000002.tar", next(place for place in places if place.shard == 2).position + 10)
+    lost = [place.id for place in places if place.shard in (1, 2)]
     for video in lost:
         with pytest.raises(DataError, match=rf"'{video}' in .*00000[12]\.tar is missing or damaged") as caught:
-            FrameStore(tmp_path).read(video, [0])
+            FrameStore(store).read(video, [0])
         assert "extract-frames" in caught.value.hint
         with pytest.raises(DataError, match="missing or damaged"):
-            FrameStore(tmp_path).seconds(video)
-    result = _run(tree, tmp_path, kind)
+            FrameStore(store).seconds(video)
+    result = extracted(tree, store, store=kind)
     assert (result.done, result.skipped) == (len(lost), 12 - len(lost))
-    store = FrameStore(tmp_path)
-    for video in store.ids:
-        first = read_counter(store.read(video, [0])[0])
-        assert [read_counter(p) for p in store.read(video, range(store.count(video)))] == list(
-            range(first, first + store.count(video))
-        )
+    again, whole = FrameStore(store), FrameStore(undisturbed[kind])
+    assert again.ids == whole.ids
+    for video in lost:
+        everything = range(whole.count(video))
+        assert np.array_equal(again.read(video, everything), whole.read(video, everything))
 
 
-def test_damage_inside_a_shard_is_named(tree: Path, tmp_path: Path, kind: str) -> None:
-    _run(tree, tmp_path, kind)
-    place = read_index(tmp_path)["kick/kick_1"]
-    path = shards.shard_path(tmp_path, place.shard)
+def test_damage_inside_a_shard_is_named(store: Path, kind: str) -> None:
+    place = read_index(store)["kick/kick_1"]
+    path = shards.shard_path(store, place.shard)
     data = bytearray(path.read_bytes())
     data[place.position : place.position + place.size] = os.urandom(place.size)
     path.write_bytes(data)
-    for call in (lambda store: store.read("kick/kick_1", [0]), lambda store: store.seconds("kick/kick_1")):
+    frames = FrameStore(store)
+    for call in (lambda: frames.read("kick/kick_1", [0]), lambda: frames.seconds("kick/kick_1")):
         with pytest.raises(DataError, match=r"'kick/kick_1' in .* is missing or damaged"):
-            call(FrameStore(tmp_path))
+            call()
 
 
 def test_a_damaged_picture_in_a_shard_is_named(tree: Path, tmp_path: Path) -> None:
-    _run(tree, tmp_path, "packed")
+    extracted(tree / "kick", tmp_path, store="packed")
     path = tmp_path / "shards/000000.tar"
     with tarfile.open(path) as tar:
         member = tar.getmember("kick/kick_1/00000004.jpg")
@@ -217,17 +189,16 @@ def test_a_damaged_picture_in_a_shard_is_named(tree: Path, tmp_path: Path) -> No
         store.read("kick/kick_1", [3])
 
 
-def test_a_lost_or_damaged_index_is_made_anew(tree: Path, tmp_path: Path, kind: str) -> None:
-    _run(tree, tmp_path, kind)
-    index = tmp_path / "shards/index.csv"
+def test_a_lost_or_damaged_index_is_made_anew(tree: Path, store: Path, kind: str) -> None:
+    index = store / "shards/index.csv"
     rows = index.read_text().splitlines(keepends=True)
     index.write_text("".join([*rows[:3], "kick/kick_1,what,is,this\n", "\n", *rows[4:]]))
     with pytest.raises(DataError, match=f"'{rows[3].split(',')[0]}' is not in .*index.csv"):
-        FrameStore(tmp_path).read(rows[3].split(",")[0], [0])
-    assert _run(tree, tmp_path, kind).done == 1
+        FrameStore(store).read(rows[3].split(",")[0], [0])
+    assert extracted(tree, store, store=kind).done == 1
     index.unlink()
-    assert _run(tree, tmp_path, kind).done == 12
-    assert len(FrameStore(tmp_path).read("kick/kick_1", range(12))) == 12
+    assert extracted(tree, store, store=kind).done == 12
+    assert len(FrameStore(store).read("kick/kick_1", range(12))) == 12
 
 
 def test_a_full_disk_leaves_a_store_that_goes_on(
@@ -245,55 +216,29 @@ def test_a_full_disk_leaves_a_store_that_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Shards, "add", full)
         with pytest.raises(DataError, match="takes no more: No space left") as caught:
-            _run(tree, tmp_path, kind)
+            extracted(tree, tmp_path, store=kind)
     assert "run the same again" in caught.value.hint
     for path in (tmp_path / "shards").glob("*.tar"):
         with tarfile.open(path) as tar:
             assert all(member.name.rsplit("/", 1)[0] in FrameStore(tmp_path).ids for member in tar)
         ends = [place.end for place in read_index(tmp_path).values() if place.shard == int(path.stem)]
         assert path.stat().st_size == max(ends, default=0) + 1024
-    _run(tree, tmp_path, kind)
+    extracted(tree, tmp_path, store=kind)
     assert snapshot(tmp_path) == snapshot(undisturbed[kind])
 
 
-def test_a_crashed_worker_costs_its_own_video(
-    tree: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def one_crash(function, jobs, workers):
-        for number, job in enumerate(jobs):
-            yield job, extraction.Crashed("SIGKILL") if number == 3 else function(job)
-
-    monkeypatch.setattr(extraction, "run_tasks", one_crash)
-    assert len(_run(tree, tmp_path, kind).failed) == 1
-    assert len(FrameStore(tmp_path)) == 11
+def test_overwrite_removes_nothing_of_others(tree: Path, store: Path, kind: str) -> None:
+    (store / "shards/notes.txt").write_text("mine")
+    (store / "shards/thesis.tar").write_text("mine too")
+    before = snapshot(store)
+    extracted(tree, store, store=kind, overwrite=True)
+    assert snapshot(store) == before
 
 
-def test_overwrite_removes_nothing_of_others(tree: Path, tmp_path: Path, kind: str) -> None:
-    _run(tree, tmp_path, kind)
-    (tmp_path / "shards/notes.txt").write_text("mine")
-    (tmp_path / "shards/thesis.tar").write_text("mine too")
-    before = snapshot(tmp_path)
-    _run(tree, tmp_path, kind, overwrite=True)
-    assert snapshot(tmp_path) == before
-
-
-def test_a_hundred_thousand_videos_open_in_a_moment(tree: Path, tmp_path: Path) -> None:
-    _run(tree, tmp_path, "packed")
-    place = read_index(tmp_path)["kick/kick_0"]
-    rows = [("video", "..."), *((f"kick/{i}", 0, place.position, place.size, 0, 0, "") for i in range(100_000))]
-    (tmp_path / "shards/index.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+def test_a_hundred_thousand_videos_open_in_a_moment(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    rows = ["video,...\n", *(f"kick/{i},0,512,4096,0,0,\n" for i in range(100_000))]
+    (tmp_path / "shards/index.csv").write_text("".join(rows))
     begin = time.process_time()  # a busy machine is no fault of ours
     assert len(read_index(tmp_path)) == 100_000
     assert time.process_time() - begin < 5
-
-
-def test_positions_of_a_table_lead_to_its_pictures(undisturbed: dict[str, Path]) -> None:
-    root = undisturbed["packed"]
-    for place in read_index(root).values():
-        with tarfile.open(shards.shard_path(root, place.shard)) as tar:
-            members = [m for m in tar if m.name.startswith(f"{place.id}/") and m.name.endswith(".jpg")]
-        with shards.shard_path(root, place.shard).open("rb") as file:
-            table = np.load(BytesIO(shards.read_at(file, place.position, place.size)))
-        assert table["position"].tolist() == [member.offset_data for member in members]
-        assert table["size"].tolist() == [member.size for member in members]
-        assert all(a.offset < b.offset for a, b in pairwise(members))

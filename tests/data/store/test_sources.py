@@ -31,16 +31,8 @@ def test_tree(tmp_path: Path) -> None:
 
 
 def test_left_out_files_are_counted_and_said(tmp_path: Path) -> None:
-    _touch(
-        tmp_path,
-        "kick/a.mp4",
-        "kick/.b.mp4",
-        ".git/c.mp4",
-        "kick/notes.txt",
-        "readme.md",
-        "top.mp4",
-        "kick/part/deep.mp4",
-    )
+    _touch(tmp_path, "kick/a.mp4", "kick/.b.mp4", ".git/c.mp4", "kick/notes.txt", "readme.md")
+    _touch(tmp_path, "top.mp4", "kick/part/deep.mp4")
     found = find_videos([tmp_path])
     assert [source.id for source in found.sources] == ["kick/a"]
     assert (found.hidden, found.not_video, len(found.misplaced)) == (2, 2, 2)
@@ -86,12 +78,8 @@ def test_lists(tmp_path: Path) -> None:
 
 def test_files_and_trees_mix_and_repeats_count_once(tmp_path: Path) -> None:
     _touch(tmp_path, "v/kick/a.mp4", "other/odd.bin")
-    assert _ids(
-        tmp_path / "v", tmp_path / "v/kick/a.mp4", tmp_path / "v/../v/kick/a.mp4", tmp_path / "other/odd.bin"
-    ) == [
-        "kick/a",
-        "other/odd",
-    ]
+    names = ("v", "v/kick/a.mp4", "v/../v/kick/a.mp4", "other/odd.bin")
+    assert _ids(*(tmp_path / name for name in names)) == ["kick/a", "other/odd"]
 
 
 def test_two_videos_with_one_id(tmp_path: Path) -> None:

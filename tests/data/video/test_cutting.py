@@ -10,22 +10,19 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
-from videos import make_video, read_counter, truncate
+from videos import make_video, packets, read_counter, truncate, zero
 
 from fsar_cli.data.video import cutting, iter_frames
 from fsar_cli.errors import DataError
 
 OPEN = {"x264-params": "open-gop=1:b-pyramid=normal:scenecut=0"}
-UNEVEN = [700 + at for at in accumulate(20 + i * i % 37 for i in range(300))]
+UNEVEN = [700 + at for at in accumulate(20 + i * i % 37 for i in range(160))]
 QUICK = {
-    "plain.mp4": {"gop": 24},
     "bframes.mp4": {"bframes": 3, "gop": 24},
     "fragments.mp4": {"bframes": 3, "gop": 24, "muxer": {"movflags": "frag_keyframe+empty_moov"}},
-    "open.mp4": {"bframes": 3, "gop": 24, "options": OPEN},
     "open.mkv": {"bframes": 3, "gop": 24, "options": OPEN},
     "open.ts": {"bframes": 3, "gop": 24, "options": OPEN},
     "uneven_late.mp4": {"bframes": 2, "gop": 24, "pts": UNEVEN},
-    "uneven_late.mkv": {"bframes": 2, "gop": 24, "pts": UNEVEN},
     "vp9.webm": {"codec": "libvpx-vp9"},
     "turned.mov": {"bframes": 3, "gop": 24, "rotation": 90, "width": 96},
     "intra.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
@@ -72,24 +69,23 @@ def _stretches(times: list[float]) -> Iterator[tuple[float, float | None]]:
     """Ends on a frame, just beside one and anywhere; the first frames, the last ones, and past the end."""
     middle = len(times) // 2
     yield from [(times[middle], times[middle + 9]), (times[middle] + 1e-9, times[middle + 1] + 1e-9)]
-    yield from [(times[200] - 1e-9, times[200] + 1e-9), (times[-1], times[-1] + 50), (times[-30], None)]
+    yield from [(times[110] - 1e-9, times[110] + 1e-9), (times[-1], times[-1] + 50), (times[-30], None)]
     yield from [(times[1], times[3]), (0.0, times[2]), (times[24], times[50])]
     rng = random.Random(len(times))
-    for _ in range(6):
-        start = rng.uniform(0, times[-2])
+    for start in (rng.uniform(0, times[-2]) for _ in range(2)):
         yield start, start + rng.uniform(0.1, 1)
 
 
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_a_stretch_is_what_a_whole_decode_gives(tmp_path: Path, decodes, name: str) -> None:
-    path = make_video(tmp_path / name, frames=300, content="motion", **{**QUICK, **SLOW}[name])
+    path = make_video(tmp_path / name, frames=160, content="motion", **{**QUICK, **SLOW}[name])
     everything = list(iter_frames(path))
     times = [seconds for seconds, _ in everything]
-    assert len(times) == 300
+    assert len(times) == 160
     for start, end in _stretches(times):
         _assert_same(path, everything, start, end)
     decodes()
-    _assert_same(path, everything, times[200], times[210], threads=1)
+    _assert_same(path, everything, times[110], times[120], threads=1)
     if name in QUICK:
         assert decodes() == 0, "it was found by seeking"
     if path.suffix in (".mkv", ".webm") and name in QUICK:
@@ -98,14 +94,11 @@ def test_a_stretch_is_what_a_whole_decode_gives(tmp_path: Path, decodes, name: s
 
 
 def test_packed_bframes(shared: Path) -> None:
-    for path in sorted((shared / "data/ut_interaction/kick").glob("*.avi"))[:2]:
-        everything = list(iter_frames(path, 64))
-        times = [seconds for seconds, _ in everything]
-        for start, end in [(times[30], times[50]), (times[7] + 0.01, times[9]), (times[-4], None)]:
-            wanted = [(s, p) for s, p in everything if start <= s and (end is None or s < end)]
-            got = list(iter_frames(path, 64, start=start, end=end))
-            assert [s for s, _ in got] == [s for s, _ in wanted]
-            assert all(np.array_equal(a[1], b[1]) for a, b in zip(got, wanted, strict=True))
+    path = min((shared / "data/ut_interaction/kick").glob("*.avi"))
+    everything = list(iter_frames(path, 64))
+    times = [seconds for seconds, _ in everything]
+    for start, end in [(times[30], times[50]), (times[7] + 0.01, times[9]), (times[-4], None)]:
+        _assert_same(path, everything, start, end, short_side=64)
 
 
 def _copied(source: Path, target: Path, shift: int = 0, after: float = 0.0) -> Path:
@@ -120,7 +113,7 @@ def _copied(source: Path, target: Path, shift: int = 0, after: float = 0.0) -> P
 
 
 def test_an_edit_list_and_a_clock_that_starts_anywhere(tmp_path: Path, decodes) -> None:
-    plain = make_video(tmp_path / "plain.mp4", frames=300, bframes=3, gop=24, content="motion")
+    plain = make_video(tmp_path / "plain.mp4", frames=220, bframes=3, gop=24, content="motion")
     for target in (
         _copied(plain, tmp_path / "edit.mp4", after=3.37),
         _copied(plain, tmp_path / "late.mkv", shift=12345),
@@ -130,7 +123,7 @@ def test_an_edit_list_and_a_clock_that_starts_anywhere(tmp_path: Path, decodes) 
         times = [seconds for seconds, _ in everything]
         assert times[0] == 0
         decodes()
-        for start in (times[100], times[120] + 0.001, times[150]):
+        for start in (times[60], times[80] + 0.001):
             _assert_same(target, everything, start, start + 0.5)
         assert decodes() == 0
 
@@ -148,20 +141,14 @@ def test_two_videos_in_one_stream_are_read_from_the_start(tmp_path: Path, decode
     everything = list(iter_frames(path))
     times = [seconds for seconds, _ in everything]
     decodes()
-    for first in (150, 180, 230, 290, 380):
+    for first in (150, 180, 230, 380):
         _assert_same(path, everything, times[first], times[first + 10])
     assert decodes() > 0
     assert {picture.shape for _, picture in everything} == {(48, 64, 3)}, "the size of the first frame"
 
 
 def test_damage_and_cuts_are_met_as_in_a_whole_decode(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "a.avi", frames=300, codec="mjpeg", pix_fmt="yuvj420p")
-    with av.open(str(path)) as container:
-        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
-    data = bytearray(path.read_bytes())
-    for position, size in packets[200:205]:
-        data[position : position + size] = bytes(size)
-    path.write_bytes(data)
+    path = zero(make_video(tmp_path / "a.avi", frames=230, codec="mjpeg", pix_fmt="yuvj420p"), 200, 205)
     seen = [read_counter(picture) for _, picture in iter_frames(path, start=6.5, end=7)]
     assert seen == [*range(195, 200), *range(205, 210)]
     whole = make_video(tmp_path / "b.mp4", frames=300, bframes=0, gop=24, muxer={"movflags": "faststart"})
@@ -170,8 +157,7 @@ def test_damage_and_cuts_are_met_as_in_a_whole_decode(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is cut off"):
         list(iter_frames(whole, start=4, end=9.9))
     lengthened = make_video(tmp_path / "c.avi", frames=300, codec="mjpeg", pix_fmt="yuvj420p")
-    with av.open(str(lengthened)) as container:
-        end = [p.pos for p in container.demux(video=0) if p.size][200]
+    end = packets(lengthened)[200][0]
     lengthened.write_bytes(lengthened.read_bytes()[: end - 8])  # at the end of a packet: nothing else is amiss
     assert sum(1 for _ in iter_frames(lengthened, start=6, end=6.5)) == 15
     with pytest.raises(DataError, match="is cut off"):
@@ -247,12 +233,6 @@ def test_the_clock_before_the_stretch_must_run_forward(
         assert next(walk) == (packet.pts, packet.pos, 1)
 
 
-def test_an_indexed_file_is_not_read_up_to_the_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "a.mp4", frames=200, gop=24, bframes=3)
-    monkeypatch.setattr(cutting, "_walk", lambda *_: pytest.fail("read from the start"))
-    assert [read_counter(p) for _, p in iter_frames(path, start=5, end=6)] == list(range(150, 180))
-
-
 def test_a_lost_frame_after_the_seek_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "a.mp4", frames=200, gop=24)
     honest = cutting._decoded
@@ -287,7 +267,7 @@ def test_a_stretch_without_a_frame_is_refused_with_the_real_length(tmp_path: Pat
 def test_a_stretch_costs_its_own_length_and_a_group(
     tmp_path: Path, decodes, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    path = make_video(tmp_path / f"long.{suffix}", frames=3000, fps=10, gop=50)
+    path = make_video(tmp_path / f"long.{suffix}", frames=1000, fps=10, gop=50)
     honest, decoded = cutting._decoded, []
 
     def counted(*arguments):
@@ -296,6 +276,8 @@ def test_a_stretch_costs_its_own_length_and_a_group(
             yield frame
 
     monkeypatch.setattr(cutting, "_decoded", counted)
-    assert [read_counter(p) for _, p in iter_frames(path, threads=1, start=280, end=285)] == list(range(2800, 2850))
+    if suffix == "mp4":
+        monkeypatch.setattr(cutting, "_walk", lambda *_: pytest.fail("an indexed file is read from the start"))
+    assert [read_counter(p) for _, p in iter_frames(path, threads=1, start=80, end=85)] == list(range(800, 850))
     assert decodes() == 0
     assert len(decoded) <= 50 + 50 + 1

@@ -20,8 +20,8 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return 10 * np.log10(255**2 / max(np.mean((a.astype(float) - b) ** 2), 1e-9))
 
 
-@pytest.mark.parametrize("size", [(96, 64), (97, 64), (96, 65), (97, 65), (43, 32)])
-@pytest.mark.parametrize("side", [None, 48, 33])
+@pytest.mark.parametrize("size", [(96, 64), (97, 65), (43, 32)])
+@pytest.mark.parametrize("side", [None, 33])
 @pytest.mark.parametrize(("codec", "pix_fmt"), [("mpeg4", "yuv420p"), ("mjpeg", "yuvj420p")])
 def test_planes_make_the_jpeg_of_the_picture(
     tmp_path: Path, size: tuple[int, int], side: int | None, codec: str, pix_fmt: str
