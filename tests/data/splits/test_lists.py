@@ -226,15 +226,6 @@ def test_a_protocol_of_annotations_has_no_lists():
         find_lists(replace(TOY, clips="annotated"))
 
 
-def test_hyrsm_is_recognised_and_refused_for_cmn(shared):
-    folder = shared / "reference/splits/hyrsm_kinetics100"
-    with pytest.raises(DataError, match=r"these are HyRSM's lists: 277 of 10,000 clips differ"):
-        find_lists(protocol("kinetics100-cmn"), [folder])
-    lists = find_lists(protocol("kinetics100-cmn"), [folder], accept=True)
-    assert lists.variant == "hyrsm" and sum(map(len, lists.lines.values())) == 10_000
-    assert {cls for cls, _ in lists.lines["val"]} == set(protocol("kinetics100-cmn").classes["val"])
-
-
 def test_a_folder_with_every_published_list_gives_each_protocol_its_own(shared, tmp_path):
     mixed = tmp_path / "all of them"
     for number, path in enumerate(sorted((shared / "reference/splits").rglob("*.txt"))):

@@ -4,19 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from trees import touch
 
 from fsar_cli.data.naming import match_folders
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.records import Record, write_manifest
 from fsar_cli.errors import DataError
-
-
-def touch(root: Path, *names: str) -> Path:
-    """Empty files: nothing here may open a video."""
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def test_video_tree(tmp_path):
@@ -99,10 +92,7 @@ def test_a_broken_file_name_is_shown(tmp_path):
 def test_every_video_has_its_file_in_a_flat_folder_too(tmp_path: Path, flat: bool) -> None:
     root = tmp_path / "clips [1]"
     names = ["a.avi", "b.mp4", "b.MKV"] if flat else ["kick/a.avi", "kick/b.mp4", "kick/b.MKV", "wave/a.avi"]
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    tree = scan_tree(root)
+    tree = scan_tree(touch(root, *names))
     assert tree.flat == flat
     assert tree.files.keys() == tree.ids
     assert {path.relative_to(root).as_posix() for path in tree.files.values()} == set(names)

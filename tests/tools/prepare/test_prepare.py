@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from archives import files, make_rar, make_zip
+from archives import NAME, files, make_rar, make_zip
+from trees import touch
 from videos import make_video
 
 from fsar_cli.errors import DataError, UsageError
@@ -14,13 +15,9 @@ from fsar_cli.tools.prepare.datasets import DATASETS, TreePlace
 from fsar_cli.tools.prepare.searching import SourceFile, archive_stem, missing_parts, search
 from fsar_cli.tools.prepare.staging import opened
 
-NAME = "[Name]_(x)!_&_'quoted';_cartwheel_f_cm_np1_le_med_0.avi"
-
 
 def test_search_finds_videos_archives_and_texts_at_any_depth_and_once(tmp_path: Path) -> None:
-    for name in ("a/b/x.MP4", "a/._x.MP4", "a/__MACOSX/x.mp4", "a/.hidden/x.mp4", "a/notes.md", "a/train.csv"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path / "a", "b/x.MP4", "._x.MP4", "__MACOSX/x.mp4", ".hidden/x.mp4", "notes.md", "train.csv")
     make_zip(tmp_path / "a/b/x.zip", {})
     (tmp_path / "a/loop").symlink_to(tmp_path / "a")
     (tmp_path / "a/lost.mp4").symlink_to("nowhere")
@@ -36,8 +33,7 @@ def test_search_finds_videos_archives_and_texts_at_any_depth_and_once(tmp_path: 
 
 
 def test_folders_are_searched_through_links(tmp_path: Path) -> None:
-    (tmp_path / "disk/kick").mkdir(parents=True)
-    (tmp_path / "disk/kick/a.mp4").touch()
+    touch(tmp_path, "disk/kick/a.mp4")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/train").symlink_to(tmp_path / "disk")
     found = search([tmp_path / "data"])
@@ -165,10 +161,8 @@ def test_kinetics_reads_json_and_passes_over_other_tables(tmp_path: Path) -> Non
 
 
 def test_a_label_that_is_a_path_makes_no_folder_elsewhere(tmp_path: Path) -> None:
-    video = tmp_path / "in/evilevilevi_000001_000011.mp4"
-    video.parent.mkdir()
-    video.touch()
-    found = SourceFile(video, ("in",))
+    name = "in/evilevilevi_000001_000011.mp4"
+    found = SourceFile(touch(tmp_path, name) / name, ("in",))
     result = arrange([(found, learnt(tmp_path, CSV).place(found))], tmp_path / "a/b/videos")
     assert "cannot be the name of a class" in result.conflicts[0][1]
     assert not (tmp_path / "evil").exists() and not (tmp_path / "a").exists()

@@ -9,15 +9,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archives import Link, everything, files, make_old_rar, make_rar, make_tar, make_zip
+from archives import NAME, Link, everything, files, make_old_rar, make_rar, make_tar, make_zip
 
 from fsar_cli.errors import DataError
 from fsar_cli.tools.prepare import archives
 from fsar_cli.tools.prepare.unpacking import unpack
 
 needs_bsdtar = pytest.mark.skipif(not shutil.which("bsdtar"), reason="bsdtar (libarchive-tools) is not installed")
-NAME = "[Name]_(x)!_&_'quoted';_cartwheel_f_cm_np1_le_med_0.avi"
-
 # For the shell a call of Python, whose path may hold spaces; for Python a text.
 FAKE = """#!/bin/sh
 ''''exec {python} "$0" "$@" # '''
