@@ -5,10 +5,10 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 from trees import act_tree, touch
@@ -216,10 +216,9 @@ def long(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_stopped_goes_on(fsar, long, cache, number, monkeypatch):
-    options = ["--decode", "--way", "2", "--shot", "1", "--workers", "2"]
-    process = subprocess.Popen(
-        [*FSAR, *options], cwd=long, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    options = ["--decode", "--way", "2", "--shot", "1", "--workers"]
+    command = [*FSAR, *options, "2"]
+    process = Popen(command, cwd=long, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while len(rows := [r for f in cache.glob("fsar/decoded/*.jsonl") for r in f.read_text().splitlines()]) < 4:
         assert process.poll() is None and time.monotonic() < deadline
@@ -237,7 +236,7 @@ def test_a_run_that_is_stopped_goes_on(fsar, long, cache, number, monkeypatch):
         )
         assert "Traceback" not in err
     monkeypatch.chdir(long)
-    again = fsar("splits", "check", *options)
+    again = fsar("splits", "check", *options, "0")
     assert again.code == 0, again.err
     before = int(re.search(r"(\d+) of 8 videos were decoded before", again.err)[1])
     assert len(rows) <= before < 8

@@ -68,13 +68,6 @@ def test_access_by_split_and_class():
     assert made.counts() == {"train": (2, 3), "val": (1, 1), "test": (1, 1)}
 
 
-def test_test_may_be_the_only_split(tmp_path):
-    Splits(rows("test a a/1")).write(tmp_path / "s.csv")
-    again = Splits.read(tmp_path / "s.csv")
-    assert again.names == ("test",)
-    assert again.classes("val") == () == again.classes("train")
-
-
 def test_a_list_written_by_hand_is_read(tmp_path):
     path = tmp_path / "hand.csv"
     path.write_bytes(b'\xef\xbb\xbfvideo,split,class\r\na/1,train,a\r\n"b/x, y",test,b\r\n')
@@ -129,7 +122,6 @@ def test_rows_that_make_no_split_are_refused(lines, message):
     ("content", "message"),
     [
         (b"a,b\n1,2\n", "no column split, class, video in the first row"),
-        (b"", "no column split, class, video"),
         (b"# fsar-splits: 2\nsplit,class,video,group\n", "version 2 of the format is newer"),
         (b"split,class,video\n\xff\xfe", "is not UTF-8 text"),
         (b"split,class,video\ntrain,a,a/1\ntest,a,a/2\n", "in two splits"),

@@ -9,7 +9,7 @@ from fsar_cli.data.splits.making import make, remake
 from fsar_cli.data.splits.protocols import SPLITS, protocol
 from fsar_cli.errors import DataError, UsageError
 
-from .test_lists import CONTENT, THEIRS, TOY, write
+from .test_lists import CONTENT, TOY, write
 
 
 @pytest.fixture
@@ -51,13 +51,6 @@ def test_a_flat_tree_holds_the_classes_of_the_lists(lists):
         Video("kick (it)", "videos/3"),
         Video("kick (it)", "videos/4"),
     ]
-
-
-def test_other_lists_show_in_the_header(tmp_path):
-    lists = find_lists(TOY, [write(tmp_path, THEIRS)], accept=True)
-    made = make("toy-cmn", tree_of(["run fast/1", "run fast/9", "kick it/3"]), published=lists)
-    assert made.splits.header["protocol"] == "toy-cmn+theirs"
-    assert lists.hashes["train"] in made.splits.header["lists"]
 
 
 def test_missing_and_ambiguous_videos_stop_with_examples_or_are_reported(lists):

@@ -46,7 +46,10 @@ def test_protocol_on_a_complete_tree_is_the_published_split_and_brings_its_group
 
 @pytest.mark.parametrize("change", [str.upper, lambda n: n.replace("_", " "), lambda n: n.replace("_", "-").title()])
 def test_protocol_classes_are_found_under_other_spellings(change):
-    made = make("hmdb51-arn", hmdb(change), group_by="")
+    tree = hmdb(change)
+    tree.classes["juggle"] = ("juggle/1",)
+    made = make("hmdb51-arn", tree, group_by="")
+    assert made.unused == ("juggle",)
     assert made.splits.counts() == {"train": (31, 4280), "val": (10, 1194), "test": (10, 1292)}
     assert made.splits.classes("val")[-1] == "swing_baseball"
     assert made.splits.videos("val", "swing_baseball")[0].id == f"{change('swing_baseball')}/v0000"
@@ -62,18 +65,12 @@ def test_missing_classes_and_videos_stop_or_are_reported():
     assert made.splits.counts()["train"] == (30, 4280 - 109)
 
 
-def test_folders_outside_the_protocol_are_named():
-    tree = hmdb()
-    tree.classes["juggle"] = ("juggle/1",)
-    assert make("hmdb51-arn", tree, group_by="").unused == ("juggle",)
-
-
 def test_a_tree_without_any_protocol_class_is_refused():
     with pytest.raises(DataError, match="no class of ucf101-arn is in videos, which has class 00, class 01"):
         make("ucf101-arn", SMALL, allow_missing=True)
 
 
-@pytest.mark.parametrize(("rule", "hint"), [("hmdb51", "hmdb51-arn"), ("arm", "arn"), ("zzzz", "arn, cmn")])
+@pytest.mark.parametrize(("rule", "hint"), [("hmdb51", "hmdb51-arn"), ("zzzz", "arn, cmn")])
 def test_unknown_rules_get_suggestions(rule, hint):
     with pytest.raises(UsageError, match=f"unknown protocol '{rule}'") as error:
         make(rule, SMALL)
@@ -131,10 +128,12 @@ def test_wrong_class_lists_are_refused():
         make("arn", SMALL, lists={"test": ["class 01"]}, counts=(1, 1, 1))
 
 
-def test_cmn_draws_so_many_videos_of_classes_that_have_them():
+def test_cmn_draws_so_many_videos_of_classes_that_have_them_and_names_the_others():
     made = make("cmn", SMALL, per_class=10, seed=4)
     sizes = {cls: len(made.splits.videos(split, cls)) for split in SPLITS for cls in made.splits.classes(split)}
     assert sizes == dict.fromkeys([f"class {i:02d}" for i in range(4, 12)], 10)
+    assert made.left_out == {f"class {i:02d}": 6 + i for i in range(4)} and made.unused == ()
+    assert make("arn", SMALL).left_out == {}
 
 
 def test_cmn_takes_at_most_a_hundred_classes():
@@ -173,12 +172,6 @@ def test_groups_by_expression():
 def test_wrong_group_expressions_are_refused(pattern, message):
     with pytest.raises(UsageError, match=f"--group-by '{re.escape(pattern)}' {message}"):
         make("arn", SMALL, group_by=pattern)
-
-
-def test_cmn_names_the_classes_it_leaves_out():
-    made = make("cmn", SMALL, per_class=10)
-    assert made.left_out == {"class 00": 6, "class 01": 7, "class 02": 8, "class 03": 9} and made.unused == ()
-    assert make("arn", SMALL).left_out == {}
 
 
 UT = Tree(

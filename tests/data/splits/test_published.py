@@ -25,10 +25,8 @@ def lists_of(shared: Path, folder: str) -> dict[str, Path]:
     [
         ("air drumming/-VtLx-mcPds_000012_000022", ("air drumming", "-VtLx-mcPds_000012_000022")),
         ("fencing/1899_(Hamlet) [the]_fencing_f_cm; !&'", ("fencing", "1899_(Hamlet) [the]_fencing_f_cm; !&'")),
-        ("train8/78687", ("train8", "78687")),
         ("train0//videos/air_drumming/-VtLx-mcPds.mp4", ("air_drumming", "-VtLx-mcPds")),
         ("val3//val_256/a b/c.d.MKV", ("a b", "c.d")),
-        ("ApplyLipstick/v_ApplyLipstick_g01_c01.avi", ("ApplyLipstick", "v_ApplyLipstick_g01_c01")),
         ("Laying something, not upright/7", ("Laying something, not upright", "7")),
     ],
 )
@@ -38,21 +36,7 @@ def test_a_line_of_every_form(line, entry):
     assert read_list(around.encode(), "list") == [entry, ("other", "1")]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "78687",
-        "a/b/c",
-        "/b",
-        "a/",
-        " /b",
-        "train0//b.avi",
-        "a/b//c/d.avi",
-        "//a/b.avi",
-        "train0//a//b.avi",
-        "a/b.avi 1",
-    ],
-)
+@pytest.mark.parametrize("line", ["78687", "a/b/c", "/b", "a/", "train0//b.avi", "train0//a//b.avi", "a/b.avi 1"])
 def test_a_line_of_no_form_is_named(line):
     with pytest.raises(DataError, match=r"my\.list, line 3 is of no known form: '") as error:
         read_list(f"a/b\n\n{line}\n".encode(), "my.list")
@@ -117,7 +101,6 @@ def test_lists_are_replaced_only_by_force(tmp_path):
     [
         ([Video("a/b", "x/1")], "does not fit a line"),
         ([Video("a", "x/1\n2")], "does not fit a line"),
-        ([Video("a", "x/1 ")], "does not fit a line"),
         ([Video("a", "x/1"), Video("a", "y/1")], "x/1 and y/1 would both be the line 'a/1'"),
     ],
 )

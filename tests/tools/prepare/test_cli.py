@@ -4,10 +4,10 @@ import csv
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 from archives import NAME, Link, clip, cut, files, make_hmdb51, make_tar, make_ucf_crime, make_zip
@@ -277,15 +277,9 @@ def test_videos_of_no_class_are_listed_and_nothing_else_there_is_an_error(fsar, 
     assert str(tmp_path / "x/a.mp4") in (tmp_path / "hmdb51/left-out.csv").read_text()
 
 
-def start(arguments: list[object], folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*FSAR, *map(str, arguments)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(arguments: list[object], folder: Path) -> Popen:
+    command = [*FSAR, *map(str, arguments)]
+    return Popen(command, cwd=folder, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True)
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +295,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path / "down"
 
 
-def wait_for(process: subprocess.Popen, out: Path, rows: int) -> None:
+def wait_for(process: Popen, out: Path, rows: int) -> None:
     deadline, done = time.monotonic() + 60, out / ".fsar-prepare/done.csv"
     while not done.exists() or len(done.read_text().splitlines()) <= rows:
         assert process.poll() is None, process.stderr.read()

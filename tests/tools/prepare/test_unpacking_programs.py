@@ -128,9 +128,10 @@ def test_an_unknown_method_of_a_zip_is_left_to_bsdtar(tmp_path: Path, program) -
     program("bsdtar", make_tar(tmp_path / "a.tar", {"a.avi": b"x", "../up.avi": b"y"}, "").read_bytes())
     with pytest.raises(DataError, match="outside its folder"):
         unpack(archive, tmp_path / "out", everything)
-    program("bsdtar", make_tar(tmp_path / "a.tar", {"a.avi": b"x"}, "").read_bytes())
+    harmless = make_tar(tmp_path / "a.tar", {"a.avi": b"x"}, "").read_bytes()
+    program("bsdtar", harmless)
     assert unpack(archive, tmp_path / "out2", everything).files == 1
-    program("bsdtar", make_tar(tmp_path / "a.tar", {"a.avi": b"x"}, "").read_bytes(), fails="it is cut")
+    program("bsdtar", harmless, fails="it is cut")
     with pytest.raises(DataError, match="bsdtar: it is cut"):
         unpack(archive, tmp_path / "out3", everything)
 
