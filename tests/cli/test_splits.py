@@ -31,15 +31,12 @@ def test_list_names_protocols_and_styles(fsar):
     }
 
 
-def test_show_a_protocol(fsar):
+def test_show_a_protocol_and_the_lists_it_is_mixed_up_with(fsar):
     result = fsar("splits", "show", "hmdb51-arn")
     assert result.code == 0
     assert "fencing 116" in " ".join(result.out.split()) and "SHA-256 e2ce039f" in result.out
     document = fsar("splits", "show", "hmdb51-arn", "--json").json
     assert document["classes"]["test"]["run"] == 232 and len(document["lists"]["val"]["sha256"]) == 64
-
-
-def test_show_names_the_lists_that_a_protocol_is_mixed_up_with(fsar):
     result = fsar("splits", "show", "kinetics100-cmn")
     assert "277 of 10,000 clips differ" in result.out and "23b5ef3e" in result.out
     document = fsar("splits", "show", "kinetics100-cmn", "--json").json

@@ -204,15 +204,15 @@ def test_small_classes_are_all_named_with_what_would_do():
 def test_impossible_episodes_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         sampler(UT_LIKE, **options)
-    with pytest.raises(UsageError, match="counted from 0, not from -1"):
-        sampler(UT_LIKE)(-1)
 
 
 @pytest.mark.parametrize(("name", "message"), [("tset", "no split 'tset'"), ("val", "the split 'val' is empty")])
-def test_absent_splits_are_refused(name, message):
+def test_absent_splits_and_episodes_are_refused(name, message):
     with pytest.raises(DataError, match=message) as error:
         EpisodeSampler(UT_LIKE, name, way=2, shot=1, queries=1)
     assert "test" in error.value.hint
+    with pytest.raises(UsageError, match="counted from 0, not from -1"):
+        sampler(UT_LIKE)(-1)
 
 
 def test_a_class_of_one_group_is_named():

@@ -16,7 +16,7 @@ from fsar_cli.tools.prepare.searching import SourceFile, archive_stem, missing_p
 from fsar_cli.tools.prepare.staging import opened
 
 
-def test_search_finds_videos_archives_and_texts_at_any_depth_and_once(tmp_path: Path) -> None:
+def test_search_finds_videos_archives_and_texts_at_any_depth_through_links_and_once(tmp_path: Path) -> None:
     touch(tmp_path / "a", "b/x.MP4", "._x.MP4", "__MACOSX/x.mp4", ".hidden/x.mp4", "notes.md", "train.csv")
     make_zip(tmp_path / "a/b/x.zip", {})
     (tmp_path / "a/loop").symlink_to(tmp_path / "a")
@@ -28,16 +28,11 @@ def test_search_finds_videos_archives_and_texts_at_any_depth_and_once(tmp_path: 
     assert ([f.name for f in found.archives], [f.name for f in found.texts]) == (["x.zip"], ["train.csv"])
     assert [reason for _, reason in found.problems] == ["is a link that leads nowhere", "is not a file"]
     assert found.others == 1
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train").symlink_to(tmp_path / "a/b")
+    assert search([tmp_path / "data"]).videos[0].parents[-2:] == ("data", "train")
     with pytest.raises(DataError, match="absent does not exist"):
         search([tmp_path / "absent"])
-
-
-def test_folders_are_searched_through_links(tmp_path: Path) -> None:
-    touch(tmp_path, "disk/kick/a.mp4")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/train").symlink_to(tmp_path / "disk")
-    found = search([tmp_path / "data"])
-    assert found.videos[0].parents[-3:] == ("data", "train", "kick")
 
 
 def test_of_a_rar_in_volumes_the_first_is_unpacked_and_a_gap_is_named(tmp_path: Path) -> None:
