@@ -1,17 +1,25 @@
-"""Small real archives for tests: zip, tar and RAR 5, well-behaved, nested, hostile or broken.
+"""Small real archives for tests: zip, tar and RAR 5, well-behaved, nested, hostile or broken; and data sets in them.
 
 Contents are given as `{name inside: bytes}`; a value may also be a `Link` or a `Device`. RAR is written here because no
 free program writes it: members are stored as they are, which every reader of RAR 5 unpacks.
 """
 
 import io
+import json
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from videos import make_video
+
+NAME = "[Name]_(x)!_&_'quoted';_cartwheel_f_cm_np1_le_med_0.avi"
+"""A name as HMDB51 has them."""
 
 
 @dataclass(frozen=True)
@@ -185,3 +193,47 @@ def everything(wanted: tuple[str, ...]) -> bool:
 def files(folder: Path) -> dict[str, bytes]:
     """{path inside: bytes} of all files in a folder."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@cache
+def clip(number: int = 0, suffix: str = ".mp4", frames: int = 4) -> bytes:
+    """A small video, another one for each number; MPEG-4 in AVI as in HMDB51 and UCF101, else H.264."""
+    options = {"codec": "mpeg4", "bframes": 0} if suffix == ".avi" else {}
+    with TemporaryDirectory() as folder:
+        return make_video(Path(folder, f"clip{suffix}"), frames=frames, first=37 * number, **options).read_bytes()
+
+
+def make_hmdb51(path: Path, classes: Mapping[str, list[str]]) -> Path:
+    """HMDB51's download: a RAR with a RAR of each class, given as {class: names}."""
+    inner, number = {}, 0
+    for label, names in classes.items():
+        contents = {f"{label}/{name}": clip(number := number + 1, ".avi") for name in names}
+        one = make_rar(path.with_name(f"{label}.rar"), contents)
+        inner[one.name] = one.read_bytes()
+        one.unlink()
+    return make_rar(path, inner)
+
+
+def make_ucf_crime(
+    down: Path, parts: tuple[int, ...] = (1, 2, 3, 4), splits: tuple[str, ...] = ("train", "test"), frames: int = 4
+) -> Path:
+    """UCF Crime's downloads with one class a part, and its second version's, which marks two segments in each video."""
+    videos = {}
+    for part, label in enumerate(("Abuse", "Explosion", "Robbery", "Stealing"), 1):
+        names = [f"{label}/{label}{n:03}_x264.mp4" for n in range(2)]
+        videos |= {name: clip(2 * part + n, frames=frames) for n, name in enumerate(names)}
+        if part in parts:
+            contents = {f"Anomaly-Videos-Part-{part}/{name}": videos[name] for name in names}
+            make_zip(down / f"Anomaly-Videos-Part-{part}.zip", contents)
+    extra = ("Banner/banner18.MP4", "Banner/banner04.mp4", "MolotovBomb/molotof001.mp4", "MolotovBomb/molotof002.mp4")
+    more = {name: clip(10 + n, frames=frames) for n, name in enumerate(extra)}
+    marks = {name: [{"start": 0, "end": 1}, {"start": 2, "end": 3}] for name in videos | more}
+    for n, split in enumerate(splits):
+        text = json.dumps(dict(list(marks.items())[n :: len(splits)]))
+        more[f"TemporalAnnotations/abnormal/{split}.json"] = text.encode()
+    more |= {"CSV/UCF - Crime Temporal.csv": b"Filepath\n", "README.md": b"about"}
+    inside = {f"ucf_crime_v2/{name}": content for name, content in more.items()}
+    make_zip(down / "UCF Crime v2.zip", inside | {"__MACOSX/Banner/banner18.MP4": b"x"})
+    normal = "Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4"
+    make_zip(down / "Testing_Normal_Videos.zip", {normal: clip(9)})
+    return down

@@ -1,12 +1,10 @@
 """From the archives a user downloads to an accuracy: HMDB51, and Kinetics for UCF Crime, with small real videos."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
-from archives import make_rar, make_tar, make_zip
-from videos import make_video
+from archives import clip, make_hmdb51, make_tar, make_ucf_crime
 
 TINY = {
     "clip.frames": 4, "clip.size": 32, "clip.short_side": 36, "clip.jitter": 1, "episode.way": 2, "episode.shot": 1,
@@ -27,19 +25,6 @@ def run(fsar):
         return done.json
 
     return call
-
-
-def clip(path: Path, number: int, frames: int = 8) -> bytes:
-    """The bytes of a small video; MPEG-4 in AVI as in HMDB51 and UCF101, else H.264."""
-    options = {"codec": "mpeg4", "bframes": 0} if path.suffix == ".avi" else {}
-    data = make_video(path, frames=frames, first=37 * number % 4000, **options).read_bytes()
-    path.unlink()
-    return data
-
-
-def contents(tmp_path: Path, names: list[str], frames: int = 8) -> dict[str, bytes]:
-    """{name: video}, no two of them alike."""
-    return {name: clip(tmp_path / f"clip{Path(name).suffix}", n, frames) for n, name in enumerate(names)}
 
 
 def train_and_eval(run) -> dict:
@@ -66,12 +51,7 @@ def ids(split: str) -> list[str]:
 def test_hmdb51(run, tmp_path: Path) -> None:
     odd = "[Fan]_(1)!_&_'em';_{0}_f_cm_np1_le_med_{1}.avi"
     labels = ("catch", "ride_horse", "cartwheel", "draw_sword", "fencing", "kick")
-    inner = {}
-    for label in labels:
-        names = [f"{label}/{odd.format(label, n)}" for n in range(3)]
-        inner[f"{label}.rar"] = make_rar(tmp_path / f"{label}.rar", contents(tmp_path, names)).read_bytes()
-        (tmp_path / f"{label}.rar").unlink()
-    make_rar(tmp_path / "down/hmdb51_org.rar", inner)
+    make_hmdb51(tmp_path / "down/hmdb51_org.rar", {c: [odd.format(c, n) for n in range(3)] for c in labels})
     prepared = run("prepare", "hmdb51", "down/hmdb51_org.rar", tiny=False)
     assert set(prepared["classes"].values()) == {3}
     os.chdir("hmdb51")
@@ -90,7 +70,7 @@ def kinetics(tmp_path: Path) -> Path:
         for n in range(3):
             names.append(f"./-_{c}{n:08}_{n:06}_{n + 10:06}.{'mp4' if n else 'MP4'}")
             rows.append(f"{label},-_{c}{n:08},{n},{n + 10},train")
-    videos = contents(tmp_path, names)
+    videos = {name: clip(n) for n, name in enumerate(names)}
     make_tar(down / "train/part_0.tar.gz", {name: videos[name] for name in names[::2]})
     make_tar(down / "train/part_1.tar.gz", {name: videos[name] for name in names[1::2]})
     (down / "annotations").mkdir()
@@ -98,28 +78,8 @@ def kinetics(tmp_path: Path) -> Path:
     return down
 
 
-def crime(tmp_path: Path) -> Path:
-    """UCF Crime's parts and the second version's archive; every video has two segments of half a second or more."""
-    down, names = tmp_path / "crime", []
-    for part, label in enumerate(("Abuse", "Explosion", "Robbery", "Stealing"), 1):
-        names += [f"Anomaly-Videos-Part-{part}/{label}/{label}{n:03}_x264.mp4" for n in range(1, 3)]
-    extra = ["Banner/banner18.MP4", "Banner/banner04.mp4", "MolotovBomb/molotof001.mp4", "MolotovBomb/molotof002.mp4"]
-    videos = contents(tmp_path, [*names, *extra], frames=90)
-    for part in range(1, 5):
-        inside = {name: data for name, data in videos.items() if f"Part-{part}/" in name}
-        make_zip(down / f"Anomaly-Videos-Part-{part}.zip", inside)
-    make_zip(down / "Testing_Normal_Videos.zip", {"Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4": b"x"})
-    marks = {"/".join(name.split("/")[-2:]): [{"start": 0, "end": 1}, {"start": 2, "end": 3}] for name in videos}
-    half = {k: marks[k] for k in list(marks)[::2]}
-    texts = {"train": {k: v for k, v in marks.items() if k not in half}, "test": half}
-    notes = {f"TemporalAnnotations/abnormal/{name}.json": json.dumps(part).encode() for name, part in texts.items()}
-    inside = {f"UCF_Crime_v2/{name}": videos[name] for name in extra}
-    make_zip(down / "UCF_Crime_v2.zip", inside | {f"UCF_Crime_v2/{name}": data for name, data in notes.items()})
-    return down
-
-
 def test_ucf_crime_v2_with_a_model_trained_on_kinetics(run, tmp_path: Path) -> None:
-    prepared = run("prepare", "ucf-crime-v2", crime(tmp_path), tiny=False)
+    prepared = run("prepare", "ucf-crime-v2", make_ucf_crime(tmp_path / "crime", frames=90), tiny=False)
     assert prepared["classes"] == dict.fromkeys(
         ("Abuse", "Banner", "Explosion", "MolotovBomb", "Robbery", "Stealing"), 2
     )

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
 from fsar_cli.config import Config, load
@@ -60,6 +59,11 @@ def test_paths_are_written_as_seen_from_the_project_folder(fsar, tmp_path):
     assert resolve(path=tmp_path / "abs" / "fsar.yaml", environ={}).config.data.videos == tmp_path / "v"
 
 
+def test_an_unknown_preset_writes_nothing(fsar, tmp_path):
+    assert fsar("init", "p", "--preset", "nope").code == 2
+    assert not (tmp_path / "p").exists()
+
+
 def test_an_existing_file_is_kept_unless_forced(fsar, tmp_path):
     (tmp_path / "fsar.yaml").write_text("optim: {lr: 1}\n")
     refused = fsar("init")
@@ -67,9 +71,3 @@ def test_an_existing_file_is_kept_unless_forced(fsar, tmp_path):
     assert (tmp_path / "fsar.yaml").read_text() == "optim: {lr: 1}\n"
     assert fsar("init", "--force").code == 0
     assert resolve(environ={}).config.optim.lr == 1e-3
-
-
-@pytest.mark.parametrize("preset", ["hmdb", "nope"])
-def test_an_unknown_preset_writes_nothing(fsar, tmp_path, preset):
-    assert fsar("init", "p", "--preset", preset).code == 2
-    assert not (tmp_path / "p").exists()

@@ -1,6 +1,5 @@
 """Sampling, crops and clips: the indices of TRX's rule, the same crop for all frames, purity by seed."""
 
-import os
 import subprocess
 import sys
 from zlib import crc32
@@ -45,7 +44,7 @@ def test_even_indices_are_those_of_the_rule(count, expected):
     assert even_indices(count, 8).tolist() == expected
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 20, 400])
+@pytest.mark.parametrize("count", [1, 9, 20, 400])
 def test_jitter_moves_the_ends_by_at_most_five_frames_or_half_of_what_is_spare(count):
     rng = np.random.default_rng(0)
     drawn = np.stack([jittered_indices(count, 8, 5, rng) for _ in range(300)])
@@ -144,27 +143,27 @@ def test_clips_cut_on_the_device_are_those_cut_as_they_are_read(store, sampler):
 
 
 LOAD = """
-import sys
+import os, sys, tempfile
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.store.frames import FrameStore
 reader = ClipReader(FrameStore(sys.argv[1]), ClipConfig(frames=4, size=32, short_side=40))
-print(sum(len(some) for some in clip_loader(EvaluationClips(reader, tuple(reader.store.ids)), 5, 1, False)))
+for os.environ["TMPDIR"] in sys.argv[2:]:
+    tempfile.tempdir = None
+    print(sum(len(some) for some in clip_loader(EvaluationClips(reader, tuple(reader.store.ids)), 5, 1, False)))
 """
 
 
-@pytest.mark.parametrize(("longer", "expected"), [(0, "12"), (1, "a shorter path than")])
-def test_a_temporary_folder_whose_sockets_cannot_be_made_is_refused_at_once(store, tmp_path_factory, longer, expected):
+def test_a_temporary_folder_whose_sockets_cannot_be_made_is_refused_at_once(store, tmp_path_factory):
     """torch alone waits for ever there: a worker that cannot make its socket loses the batch."""
     root = tmp_path_factory.mktemp("t")
-    room = SOCKET_PATH - len(SOCKET_NAME) - len(str(root)) - 1
-    folder = root / ("x" * (room + longer))
-    folder.mkdir()
-    command = [sys.executable, "-c", LOAD, str(store.root)]
-    found = subprocess.run(
-        command, env=os.environ | {"TMPDIR": str(folder)}, capture_output=True, text=True, timeout=60
-    )
-    assert expected in found.stdout + repr(found.stderr), found
+    longest = "x" * (SOCKET_PATH - len(SOCKET_NAME) - len(str(root)) - 1)
+    folders = [root / longest, root / f"{longest}x"]
+    for folder in folders:
+        folder.mkdir()
+    command = [sys.executable, "-c", LOAD, store.root, *folders]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "12\n" and "a shorter path than" in done.stderr, done
 
 
 def test_frames_of_any_widths_and_heights_share_one_buffer():
@@ -179,7 +178,7 @@ def test_frames_of_any_widths_and_heights_share_one_buffer():
     )
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 12, 20, 300])
+@pytest.mark.parametrize("count", [1, 8, 12, 300])
 def test_the_frames_training_can_ask_for_are_exactly_those_it_asks_for(count):
     rng = np.random.default_rng(0)
     asked = np.unique([jittered_indices(count, 8, 5, rng) for _ in range(1000)])

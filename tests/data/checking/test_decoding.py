@@ -6,8 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from trees import touch
 from videos import make_audio, make_video, truncate
 
+from fsar_cli.cli.output import ConsoleReporter
 from fsar_cli.config import ExtractConfig
 from fsar_cli.data.checking import decoding, verdicts
 from fsar_cli.data.checking.decoding import decode, look
@@ -54,10 +56,9 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_good_videos_are_counted_and_bad_ones_have_a_reason(root: Path, tmp_path: Path, workers: int):
-    tree = scan_tree(root)
-    verdicts = decode(tree, tree.ids, tmp_path / "cache", workers)
+def test_good_videos_are_counted_and_bad_ones_have_a_reason(made: Path, tmp_path: Path):
+    root, tree = made, scan_tree(made)
+    verdicts = decode(tree, tree.ids, tmp_path / "cache")
     assert {video: v.frames for video, v in verdicts.items() if not v.reason} == COUNTS
     reasons = {video: v.reason for video, v in verdicts.items() if v.reason}
     assert reasons.keys() == BAD.keys()
@@ -66,18 +67,9 @@ def test_good_videos_are_counted_and_bad_ones_have_a_reason(root: Path, tmp_path
 
 
 def test_the_files_are_those_of_the_tree(root: Path):
-    (root / "kick/.hidden.mp4").touch()
-    (root / "kick/notes.txt").touch()
-    tree, sources = scan_tree(root), find_videos([root]).sources
-    files = tree.files
-    assert files.keys() == tree.ids
-    assert files == {source.id: source.path for source in sources}
-
-
-def test_only_what_is_asked_for_is_decoded(root: Path, tmp_path: Path, monkeypatch):
-    seen = spy(monkeypatch)
-    decode(scan_tree(root), ["kick/good"], tmp_path / "cache")
-    assert seen == [root / "kick/good.mp4"]
+    tree, sources = scan_tree(touch(root, "kick/.hidden.mp4", "kick/notes.txt")), find_videos([root]).sources
+    assert tree.files.keys() == tree.ids
+    assert tree.files == {source.id: source.path for source in sources}
 
 
 def test_the_second_run_decodes_nothing(root: Path, tmp_path: Path, monkeypatch):
@@ -86,11 +78,14 @@ def test_the_second_run_decodes_nothing(root: Path, tmp_path: Path, monkeypatch)
     seen = spy(monkeypatch)
     assert decode(tree, tree.ids, tmp_path / "cache") == first
     assert seen == []
-    # Seen from elsewhere it is the same tree.
+    # Seen from elsewhere it is the same tree, and a copy is another.
     monkeypatch.chdir(tmp_path)
     relative = scan_tree(Path(root.name))
     assert decode(relative, relative.ids, tmp_path / "cache") == first
     assert seen == []
+    twin = scan_tree(Path(shutil.copytree(root, tmp_path / "twin")))
+    decode(twin, twin.ids, tmp_path / "cache")
+    assert len(seen) == len(tree.ids) and len(list((tmp_path / "cache/decoded").iterdir())) == 2
 
 
 def test_changed_videos_are_decoded_again(root: Path, tmp_path: Path, monkeypatch):
@@ -121,23 +116,15 @@ def test_a_video_that_changes_while_it_is_decoded_is_decoded_again(root: Path, t
     assert decode(tree, ["kick/empty"], tmp_path / "cache")["kick/empty"] == Verdict(20)
 
 
-def test_twins_in_two_classes_are_two_videos(root: Path, tmp_path: Path):
+def test_only_what_is_asked_for_is_decoded_and_twins_are_two_videos(root: Path, tmp_path: Path, monkeypatch):
     (root / "sit").mkdir()
     shutil.copy2(root / "kick/good.mp4", root / "sit/good.mp4")
     tree = scan_tree(root)
+    seen = spy(monkeypatch)
     decode(tree, ["kick/good"], tmp_path / "cache")
+    assert seen == [root / "kick/good.mp4"]
     with Verdicts(tmp_path / "cache", root) as kept:
         assert kept.get(root / "kick/good.mp4") == Verdict(12) and kept.get(root / "sit/good.mp4") is None
-
-
-def test_another_tree_has_results_of_its_own(root: Path, tmp_path: Path, monkeypatch):
-    tree = scan_tree(root)
-    decode(tree, tree.ids, tmp_path / "cache")
-    twin = scan_tree(Path(shutil.copytree(root, tmp_path / "twin")))
-    seen = spy(monkeypatch)
-    decode(twin, twin.ids, tmp_path / "cache")
-    assert len(seen) == len(tree.ids)
-    assert len(list((tmp_path / "cache/decoded").iterdir())) == 2
 
 
 def test_a_torn_last_row_costs_that_video_only(root: Path, tmp_path: Path, monkeypatch):
@@ -158,8 +145,8 @@ def test_a_torn_last_row_costs_that_video_only(root: Path, tmp_path: Path, monke
     assert sorted(file.read_bytes().splitlines()) == sorted(whole.splitlines())
 
 
-def test_results_of_other_versions_do_not_count(root: Path, tmp_path: Path, monkeypatch):
-    tree = scan_tree(root)
+def test_results_of_other_versions_do_not_count(made: Path, tmp_path: Path, monkeypatch):
+    tree = scan_tree(made)
     decode(tree, tree.ids, tmp_path / "cache")
     monkeypatch.setattr(verdicts, "version", lambda name: "0.1")
     seen = spy(monkeypatch)
@@ -167,29 +154,12 @@ def test_results_of_other_versions_do_not_count(root: Path, tmp_path: Path, monk
     assert len(seen) == len(tree.ids)
 
 
-class Warnings:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, text: str) -> None:
-        self.lines.append(text)
-
-    warn = detail = log
-
-    def track(self, *arguments):
-        from fsar_cli.reporting import SILENT
-
-        return SILENT.track(*arguments)
-
-
-def test_a_cache_that_cannot_be_written_is_said_and_done_without(root: Path, tmp_path: Path):
+def test_a_cache_that_cannot_be_written_is_said_and_done_without(made: Path, tmp_path: Path, capsys):
     (tmp_path / "cache").write_text("a file in the way")
-    told, tree = Warnings(), scan_tree(root)
-    verdicts = decode(tree, tree.ids, tmp_path / "cache", reporter=told)
+    tree = scan_tree(made)
+    verdicts = decode(tree, tree.ids, tmp_path / "cache", reporter=ConsoleReporter(quiet=True))
     assert {video for video, v in verdicts.items() if not v.reason} == COUNTS.keys()
-    assert len(told.lines) == 1 and "will not be kept" in told.lines[0]
+    assert capsys.readouterr().err.count("will not be kept") == 1
 
 
 def test_what_the_disk_refused_is_tried_again(root: Path, tmp_path: Path, monkeypatch):
@@ -254,8 +224,8 @@ def test_ctrl_c_keeps_what_was_decoded(root: Path, tmp_path: Path, monkeypatch, 
     assert len(seen) == 8 - after and not set(seen) & set(calls)
 
 
-def test_look_tells_frames_from_reasons(root: Path, tmp_path: Path):
-    tree = scan_tree(root)
+def test_look_tells_frames_from_reasons(made: Path, tmp_path: Path):
+    tree = scan_tree(made)
     assert look(tree, tree.ids, 8, None).frames is None and look(tree, tree.ids, 8, None).undecodable is None
     seen = look(tree, tree.ids, 8, tmp_path / "cache")
     assert seen.least == 8 and seen.frames == COUNTS and seen.undecodable.keys() == BAD.keys()
@@ -292,9 +262,7 @@ def test_damage_in_a_store_is_found(store: Path, tmp_path: Path):
 
 
 def test_pictures_without_a_manifest_are_no_store(tmp_path: Path):
-    (tmp_path / "pictures/kick/a").mkdir(parents=True)
-    (tmp_path / "pictures/kick/a/00000001.jpg").touch()
-    tree = scan_tree(tmp_path / "pictures")
+    tree = scan_tree(touch(tmp_path / "pictures", "kick/a/00000001.jpg"))
     assert look(tree, tree.ids, 8, None).frames is None
     with pytest.raises(DataError, match="is not a frame store"):
         decode(tree, tree.ids, tmp_path / "cache")

@@ -1,28 +1,20 @@
 """Checking a split list against a tree: every listed video is accounted for, once."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from trees import tree_of
 
 from fsar_cli.data.checking.fit import Check, Shape, VideoFacts, check
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.naming import match_videos
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.data.splits.protocols import SPLITS, protocol
-from fsar_cli.data.splits.tree import Tree
 
 SHAPE = Shape(way=2, shot=3, queries=2)
 UNKNOWN = VideoFacts()
 SIZES = {"train": {"run": 9, "walk": 8}, "test": {"fall, hard": 8, 'kick "it"': 7, "punch\nhim": 9}}
-
-
-def tree_of(ids: list[str]) -> Tree:
-    classes = {
-        name: tuple(sorted(i for i in ids if i.rpartition("/")[0] == name)) for name in {i.split("/")[0] for i in ids}
-    }
-    return Tree(Path("videos"), "videos", classes)
 
 
 def list_of(sizes: dict[str, dict[str, int]], **header: str) -> Splits:
@@ -150,20 +142,15 @@ def test_a_complete_protocol_lacks_nothing():
     assert report.ok and [(e.lacking, e.extra, e.touched) for e in report.splits] == [(0, 0, 0)] * 3
 
 
-@pytest.mark.parametrize("header", [{"protocol": "none"}, {"protocol": "hmdb51-arn+mine"}, {}])
-def test_other_files_are_compared_with_themselves(header):
+@pytest.mark.parametrize("header", [{"protocol": "hmdb51-arn+mine"}, {}, {"protocol": "hmdb51-arn", "of": "segments"}])
+def test_other_files_are_compared_with_themselves(header, monkeypatch):
+    if "of" in header:  # its counts are of annotated videos, not of their segments
+        annotated = replace(protocol("hmdb51-arn"), clips="annotated")
+        monkeypatch.setattr("fsar_cli.data.checking.fit.protocols", lambda: {"hmdb51-arn": annotated})
     splits = Splits(published(fewer).rows, header)
     report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1))
     assert all((e.protocol, e.lacking, e.extra) == (None, 0, 0) for e in report.splits)
     assert all(entry.published is None for entry in report.classes)
-
-
-def test_counts_of_annotated_videos_are_not_those_of_their_segments(monkeypatch):
-    annotated = replace(protocol("hmdb51-arn"), clips="annotated")
-    monkeypatch.setattr("fsar_cli.data.checking.fit.protocols", lambda: {"hmdb51-arn": annotated})
-    splits = published(fewer)
-    report = run(splits, [video.id for _, video in splits.rows], Shape(5, 5, 1))
-    assert all((e.protocol, e.lacking, e.extra) == (None, 0, 0) for e in report.splits)
 
 
 def test_the_share_of_touched_episodes_is_about_that_of_sampled_ones():

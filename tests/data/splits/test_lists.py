@@ -18,6 +18,7 @@ from fsar_cli.data.splits.protocols import ListFile, Protocol, Variant, protocol
 from fsar_cli.errors import DataError, UsageError
 
 CONTENT = {"train": b"run fast/1\nrun fast/2\n", "test": b"kick (it)/3\nkick (it)/4\n"}
+LINES = {"train": [("run fast", "1"), ("run fast", "2")], "test": [("kick (it)", "3"), ("kick (it)", "4")]}
 THEIRS = {"train": b"train0//v/run_fast/1.mp4\ntrain0//v/run_fast/9.mp4\n", "test": b"test0//v/Kick_it/3.mkv\n"}
 
 
@@ -97,10 +98,7 @@ def server(monkeypatch, tmp_path) -> Iterator[Server]:
 
 def test_fetched_once_checked_and_kept(server, tmp_path):
     lists = find_lists(TOY)
-    assert lists.lines == {
-        "train": [("run fast", "1"), ("run fast", "2")],
-        "test": [("kick (it)", "3"), ("kick (it)", "4")],
-    }
+    assert lists.lines == LINES
     assert lists.hashes == {split: sha(content) for split, content in CONTENT.items()} and lists.variant == ""
     assert sorted(server.asked) == sorted(server.files)
     kept = tmp_path / "cache [x]" / "fsar" / "lists"
@@ -169,7 +167,7 @@ def test_given_files_are_known_by_their_hash_whatever_their_names_and_depth(tmp_
     write(tmp_path / "in" / "other", THEIRS)
     for given in ([tmp_path / "in"], [tmp_path / "in" / name for name in odd.values()]):
         lists = find_lists(TOY, given)
-        assert lists.lines["train"] == [("run fast", "1"), ("run fast", "2")] and not lists.variant
+        assert lists.lines == LINES and not lists.variant
     assert not server.asked
 
 
@@ -224,15 +222,6 @@ def test_accepted_lists_must_keep_the_class_split(tmp_path):
 def test_a_protocol_of_annotations_has_no_lists():
     with pytest.raises(UsageError, match="toy-cmn has no lists"):
         find_lists(replace(TOY, clips="annotated"))
-
-
-def test_hyrsm_is_recognised_and_refused_for_cmn(shared):
-    folder = shared / "reference/splits/hyrsm_kinetics100"
-    with pytest.raises(DataError, match=r"these are HyRSM's lists: 277 of 10,000 clips differ"):
-        find_lists(protocol("kinetics100-cmn"), [folder])
-    lists = find_lists(protocol("kinetics100-cmn"), [folder], accept=True)
-    assert lists.variant == "hyrsm" and sum(map(len, lists.lines.values())) == 10_000
-    assert {cls for cls, _ in lists.lines["val"]} == set(protocol("kinetics100-cmn").classes["val"])
 
 
 def test_a_folder_with_every_published_list_gives_each_protocol_its_own(shared, tmp_path):

@@ -84,10 +84,3 @@ def test_refusals(fsar, tmp_path: Path, name: str, text: str | None, message: st
     done = fsar("annotations", name)
     assert (done.code, done.out) == (3, "")
     assert f"error: {message}" in done.err
-
-
-def test_ucf_crime_v2(fsar, shared: Path) -> None:
-    done = fsar("annotations", shared / "reference/ucf_crime_v2")
-    assert ["15 classes", "1193", "1621"] in [row[:3] for row in _cells(done.out)]
-    assert "RoadAccidents/RoadAccidents148_x264: start 0, end 0" in done.out
-    assert "Fighting/Fighting061_x264: " in done.out

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from archives import (
+    NAME,
     Device,
     Link,
     cut,
@@ -28,7 +29,6 @@ from fsar_cli.tools.prepare.unpacking import DiskFull, safe_parts, unpack
 
 MAKERS = {"zip": make_zip, "tar.gz": make_tar, "rar": make_rar, "old.rar": make_old_rar}
 KINDS = list(MAKERS)
-NAME = "[Name]_(x)!_&_'quoted';_cartwheel_f_cm_np1_le_med_0.avi"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,19 +95,14 @@ def test_a_link_inside_the_archive_becomes_the_file_it_leads_to(tmp_path: Path, 
     assert got.left_out == 1
 
 
-def test_modes_are_not_taken_over(tmp_path: Path) -> None:
-    unpack(make_tar(tmp_path / "a.tar.gz", {"a.avi": b"x"}), tmp_path / "out", everything)
-    mode = (tmp_path / "out/a.avi").stat().st_mode
-    assert not mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IXUSR)
-
-
 @pytest.mark.parametrize("form", ["", "gz", "bz2", "xz"])
-def test_a_tar_is_read_by_what_it_is_and_not_by_its_name(tmp_path: Path, form: str) -> None:
+def test_a_tar_is_read_by_what_it_is_and_gives_its_modes_to_no_file(tmp_path: Path, form: str) -> None:
     unpack(make_tar(tmp_path / "part_120.tar.gz", {"a.mp4": b"x" * 5000}, form), tmp_path / "out", everything)
     assert files(tmp_path / "out") == {"a.mp4": b"x" * 5000}
+    assert not (tmp_path / "out/a.mp4").stat().st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IXUSR)
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.95, 0.999])
+@pytest.mark.parametrize("share", [0.05, 0.7, 0.999])
 @pytest.mark.parametrize("kind", [*KINDS, "tar", "tar.xz"])
 def test_an_archive_that_was_cut_off_is_noticed(tmp_path: Path, kind: str, share: float) -> None:
     contents = {f"{n}.avi": os.urandom(20_000) for n in range(5)}
@@ -132,7 +127,7 @@ def test_a_tar_that_stops_between_two_members_is_noticed(tmp_path: Path) -> None
         unpack(archive, tmp_path / "out", everything)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.498, 0.7])
+@pytest.mark.parametrize("share", [0.3, 0.498])
 @pytest.mark.parametrize("kind", KINDS)
 def test_changed_bytes_are_noticed(tmp_path: Path, kind: str, share: float) -> None:
     archive = MAKERS[kind](tmp_path / f"a.{kind}", {"a.avi": os.urandom(50_000), "b.avi": os.urandom(50_000)})
@@ -201,23 +196,15 @@ def test_a_bomb_is_refused_before_it_is_written(tmp_path: Path, kind: str, monke
     assert files(tmp_path / "out") == {}
 
 
-def test_a_zip_that_lies_about_a_size_writes_no_more_than_it_declared(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "a.zip", {"a.avi": bytes(1_000_000)})
+@pytest.mark.parametrize(("size", "message"), [(1_000_000, "damaged"), (700, "has 700 of 1000 bytes")])
+def test_a_zip_that_lies_about_a_size_writes_no_more_than_it_declared(tmp_path: Path, size: int, message: str) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"a.avi": bytes(size)})
     data = archive.read_bytes()
     at = data.find(b"PK\x01\x02") + 24
     archive.write_bytes(data[:at] + (1000).to_bytes(4, "little") + data[at + 4 :])
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=message):
         unpack(archive, tmp_path / "out", everything)
     assert sum(map(len, files(tmp_path / "out").values())) <= 1000
-
-
-def test_a_zip_that_declares_too_much_is_damaged(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "a.zip", {"a.avi": os.urandom(1000)})
-    data = archive.read_bytes()
-    at = data.find(b"PK\x01\x02") + 24
-    archive.write_bytes(data[:at] + (1500).to_bytes(4, "little") + data[at + 4 :])
-    with pytest.raises(DataError, match="has 1000 of 1500 bytes"):
-        unpack(archive, tmp_path / "out", everything)
 
 
 def test_a_disk_without_room_is_said_before_writing(tmp_path: Path, monkeypatch) -> None:
@@ -237,9 +224,3 @@ def test_a_disk_that_fills_up_while_writing_ends_the_run(tmp_path: Path, monkeyp
     monkeypatch.setattr(unpacking, "_chunks", full)
     with pytest.raises(DiskFull, match="takes no more: No space left"):
         unpack(make_zip(tmp_path / "a.zip", {"a.avi": b"x"}), tmp_path / "out", everything)
-
-
-def test_members_nobody_wants_are_counted_and_not_written(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "a.zip", {"normal/a.avi": b"x", "b.avi": b"y"})
-    got = unpack(archive, tmp_path / "out", lambda parts: parts[0] != "normal")
-    assert (got.files, got.left_out, files(tmp_path / "out")) == (1, 1, {"b.avi": b"y"})

@@ -9,15 +9,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archives import Link, everything, files, make_old_rar, make_rar, make_tar, make_zip
+from archives import NAME, Link, everything, files, make_old_rar, make_rar, make_tar, make_zip
 
 from fsar_cli.errors import DataError
 from fsar_cli.tools.prepare import archives
 from fsar_cli.tools.prepare.unpacking import unpack
 
 needs_bsdtar = pytest.mark.skipif(not shutil.which("bsdtar"), reason="bsdtar (libarchive-tools) is not installed")
-NAME = "[Name]_(x)!_&_'quoted';_cartwheel_f_cm_np1_le_med_0.avi"
-
 # For the shell a call of Python, whose path may hold spaces; for Python a text.
 FAKE = """#!/bin/sh
 ''''exec {python} "$0" "$@" # '''
@@ -130,9 +128,10 @@ def test_an_unknown_method_of_a_zip_is_left_to_bsdtar(tmp_path: Path, program) -
     program("bsdtar", make_tar(tmp_path / "a.tar", {"a.avi": b"x", "../up.avi": b"y"}, "").read_bytes())
     with pytest.raises(DataError, match="outside its folder"):
         unpack(archive, tmp_path / "out", everything)
-    program("bsdtar", make_tar(tmp_path / "a.tar", {"a.avi": b"x"}, "").read_bytes())
+    harmless = make_tar(tmp_path / "a.tar", {"a.avi": b"x"}, "").read_bytes()
+    program("bsdtar", harmless)
     assert unpack(archive, tmp_path / "out2", everything).files == 1
-    program("bsdtar", make_tar(tmp_path / "a.tar", {"a.avi": b"x"}, "").read_bytes(), fails="it is cut")
+    program("bsdtar", harmless, fails="it is cut")
     with pytest.raises(DataError, match="bsdtar: it is cut"):
         unpack(archive, tmp_path / "out3", everything)
 
