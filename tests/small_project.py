@@ -8,10 +8,17 @@ from videos import make_video
 from fsar_cli.config import Config, ExtractConfig
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
+from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes
+from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.splits import Splits
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
+from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.sources import find_videos
+from fsar_cli.engine.bank import Bank, encode_videos
+from fsar_cli.engine.setup import training_sampler
+from fsar_cli.reporting import Silent
 from fsar_cli.settings import resolve
 
 CLASSES = {"train": ("climb", "fall", "wave"), "val": ("jump", "sit"), "test": ("kick", "push", "throw")}
@@ -41,6 +48,40 @@ def small(project: Path, **changes: object) -> Config:
         "train.log_every": 2, "train.checkpoint_every": 2, "eval.way": 3, "eval.shots": (1, 2), "eval.episodes": 40,
     }  # fmt: skip
     return resolve(base=values | changes, environ={}).config
+
+
+class Listener(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warnings: list[str] = []
+
+    def log(self, text: str) -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def reader_of(config: Config) -> ClipReader:
+    """Of the configuration's frame store."""
+    return ClipReader(FrameStore(config.data.frames), config.clip)
+
+
+def sampler_of(config: Config, way: int = 3, shot: int = 2, queries: int = 1) -> EpisodeSampler:
+    """Test episodes."""
+    return EpisodeSampler(Splits.read(config.data.splits), "test", way=way, shot=shot, queries=queries)
+
+
+def bank_of(method: FewShotMethod, config: Config, videos: tuple[str, ...]) -> Bank:
+    """Those videos encoded once, on the CPU."""
+    return encode_videos(method, reader_of(config), videos, torch.device("cpu"), config)
+
+
+def episode_of(config: Config, index: int = 0) -> EpisodeBatch:
+    """A training episode."""
+    return TrainingEpisodes(reader_of(config), training_sampler(config, Splits.read(config.data.splits)), 0)[index]
 
 
 def lively(config: Config) -> FewShotMethod:

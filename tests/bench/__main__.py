@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 import torchvision
-from oracles.matching import COMPARED
 
 from bench.evaluation import evaluate, scaling
 from bench.frames import extract, read
@@ -42,12 +41,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; none: all of them")
     made.add_argument("--quick", action="store_true", help="small sizes: minutes become seconds")
-    made.add_argument("--method", action="append", choices=COMPARED, help="repeatable; default: all")
-    made.add_argument("--backbone", help="a torchvision classification network (resnet50; quick: resnet18)")
-    made.add_argument("--side", type=int, help="of the input in pixels (224; quick: 112)")
-    made.add_argument("--seed", type=int, default=0, help="of weights, pictures and episodes")
     made.add_argument("--device", default="auto")
-    made.add_argument("--out", type=Path, default=Path("bench"), help="folder of bench.json, bench.md and bench.png")
+    made.add_argument("--out", type=Path, default=Path("bench"), help="folder of bench.json and bench.md")
     return made
 
 
@@ -59,15 +54,11 @@ def main(arguments: list[str]) -> int:
         command.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     reporter = ConsoleReporter()
     device = resolve_device(given.device, reporter)
-    methods = tuple(given.method) if given.method else None
-    sizes = choose_sizes(
-        device, given.quick, backbone=given.backbone, side=given.side, methods=methods, seed=given.seed
-    )
     given.out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
     report = BenchReport(machine(device), shlex.join(["bench", *arguments]), given.quick)
     try:
         with tempfile.TemporaryDirectory(prefix="fsar-bench-") as folder:
-            run(report, Workbench(device, sizes, Path(folder), reporter), given.sections)
+            run(report, Workbench(device, choose_sizes(device, given.quick), Path(folder), reporter), given.sections)
     finally:  # also what was measured before an error
         write_report(report, given.out)
         print(markdown(report))
@@ -75,11 +66,8 @@ def main(arguments: list[str]) -> int:
 
 
 def run(report: BenchReport, bench: Workbench, sections: list[str]) -> None:
-    """Fill a report section by section; on Ctrl-C it holds what was measured so far, and says so.
-
-    A section that needs more GPU memory than there is is left out with a warning.
-    """
-    started, report.ceilings = time.monotonic(), bench.ceilings
+    """Fill a report section by section; on Ctrl-C it holds what was measured so far, and says so."""
+    started = time.monotonic()
     try:
         for name in [name for name in SECTIONS if name in sections or not sections]:
             bench.reporter.log(f"{name}: {SECTIONS[name].__doc__}")
@@ -89,7 +77,7 @@ def run(report: BenchReport, bench: Workbench, sections: list[str]) -> None:
                     bench.reporter.log(f"  {m.what}: {figure(m.ours)} {m.unit}, {ratio(m.ratio)}")
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                bench.reporter.warn(f"{name}: the GPU has too little memory for this section; smaller: --quick, --side")
+                bench.reporter.warn(f"{name}: the GPU has too little memory for this section; smaller: --quick")
     except (KeyboardInterrupt, Interrupted):
         report.interrupted = True
     report.seconds = time.monotonic() - started
@@ -111,12 +99,9 @@ def machine(device: torch.device) -> dict[str, object]:
 
 def processor_name(info: Path = Path("/proc/cpuinfo")) -> str:
     """As the processor calls itself."""
-    try:
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return " ".join(names[0].split()) if names else platform.machine()
+    return " ".join(names[0].split()) if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

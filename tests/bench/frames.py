@@ -11,17 +11,15 @@ from oracles.frames import extract_plainly, read_plainly
 
 from bench.report import Measurement
 from bench.testset import MAX_WORKERS, write_videos
-from bench.timing import in_turn, once
+from bench.timing import in_turn
 from bench.workbench import Workbench
 from fsar_cli.config import ExtractConfig
-from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
+from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.store.extraction import extract as extract_frames
 from fsar_cli.data.store.shards import SHARDS
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.device import loader_workers
-from fsar_cli.errors import counted
 from fsar_cli.files import cores
 
 CPU = torch.device("cpu")
@@ -55,14 +53,14 @@ def extract(bench: Workbench) -> Iterator[Measurement]:
 
 
 def read(bench: Workbench) -> Iterator[Measurement]:
-    """A clip from JPEGs to the float tensor of a network, and the loader, against Pillow in one process."""
+    """A clip from JPEGs to the float tensor of a network, against Pillow."""
     config = bench.sizes.config(bench.sizes.methods[0])
-    reader, videos = ClipReader(bench.test_set.store, config.clip), bench.test_set.store.ids[: bench.sizes.clips]
+    reader, videos = ClipReader(bench.test_set.store, config.clip), bench.test_set.store.ids[:PER_ROUND]
     side, short = config.clip.size, config.clip.short_side
-    files = loose_clips(bench, videos[:PER_ROUND], config.clip.frames)
+    files = loose_clips(bench, videos, config.clip.frames)
 
     def ours() -> None:
-        for video in videos[:PER_ROUND]:
+        for video in videos:
             to_float(torch.from_numpy(reader.evaluation(video)).unsqueeze(0), True)
 
     def plain() -> None:
@@ -71,20 +69,9 @@ def read(bench: Workbench) -> Iterator[Measurement]:
 
     timing = in_turn({"ours": ours, "plain": plain}, CPU, bench.sizes.repeats)
     one, by_pillow = (1000 * timing[name].median / len(files) for name in ("ours", "plain"))
-    sizes = f"{config.clip.frames} JPEGs of short side {short}, crop {side}"
-    against = "Pillow, picture by picture, one process"
-    yield Measurement("read", "a clip, ready for the network", sizes, "ms", one, by_pillow, against,
-                      timing["ours"].spread)  # fmt: skip
-    workers = loader_workers(None, bench.device)
-
-    def load() -> None:
-        for _ in clip_loader(EvaluationClips(reader, tuple(videos)), 8, workers, pin=False):
-            pass
-
-    seconds = once(load, CPU)
     yield Measurement(
-        "read", f"clips by loaders ({counted(workers, 'process')})", sizes, "clips/s", len(videos) / seconds,
-        1000 / by_pillow, against, details={"clips": len(videos), "start_included": True},
+        "read", "a clip, ready for the network", f"{config.clip.frames} JPEGs of short side {short}, crop {side}",
+        "ms", one, by_pillow, "Pillow, picture by picture", timing["ours"].spread,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
-"""Clips -> features, and the cross-transformer of TRX in training: how fast, and how much of the machine is used?"""
+"""Clips -> features, and the cross-transformer of TRX in training: how fast?"""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from oracles.episodes import in_customary_layout
@@ -9,54 +10,50 @@ from torch import Tensor
 
 from bench.report import Measurement
 from bench.timing import flops_of, in_turn
-from bench.workbench import Workbench, type_name
-from fsar_cli.config import Config
+from bench.workbench import Workbench
+from fsar_cli.core.features import Features
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.losses import episode_cross_entropy
-from fsar_cli.core.method import Encoded, FewShotMethod
-from fsar_cli.engine.device import encoding_autocast, encoding_type, folded, training_type
+from fsar_cli.core.method import Encoded
+from fsar_cli.engine.device import encoding_autocast, folded, training_type
 
 FEATURES = {"trx": "backbone (global features)", "keyregion": "global and key-region features"}
 """What is encoded, by a method that needs it."""
-FRAMES, CARDINALITIES, KEY_DIM = 8, (2, 3), 1152
+FRAMES = 8
 
 
 def encode(bench: Workbench) -> Iterator[Measurement]:
     """The bank's batches against single clips in float32."""
-    for method, what in FEATURES.items():
-        config = bench.sizes.config(method)
-        yield _encoding(bench, bench.method(config).eval(), config, what)
+    for name, what in FEATURES.items():
+        config = bench.sizes.config(name)
+        method, clip = bench.method(config).eval(), config.clip
+        batch = max(1, bench.sizes.encoded_frames // clip.frames)
+        generator = torch.Generator().manual_seed(bench.sizes.seed)
+        clips = torch.rand((batch, clip.frames, clip.size, clip.size, 3), generator=generator).to(bench.device)
+        clips = clips.permute(0, 1, 4, 2, 3)  # as `to_float` leaves them
+        plain = partial(in_customary_layout(method.features), clips[:1].contiguous())
+        ours = partial(_autocast, bench.device, config.train.amp, method.features, clips)
+        with torch.inference_mode(), folded(method):
+            timing = in_turn({"ours": ours, "plain": plain}, bench.device, bench.sizes.repeats)
+        yield Measurement(
+            "encode", what, f"{bench.sizes.backbone}, {clip.size} px, batches of {batch * clip.frames} frames",
+            "frames/s", batch * clip.frames / timing["ours"].median, clip.frames / timing["plain"].median,
+            "a clip at a time, float32", timing["ours"].spread,
+        )  # fmt: skip
 
 
-def _encoding(bench: Workbench, method: FewShotMethod, config: Config, what: str) -> Measurement:
-    clip, sizes, features = config.clip, bench.sizes, method.features
-    batch = max(1, sizes.encoded_frames // clip.frames)
-    generator = torch.Generator().manual_seed(sizes.seed)
-    clips = torch.rand((batch, clip.frames, clip.size, clip.size, 3), generator=generator).to(bench.device)
-    clips = clips.permute(0, 1, 4, 2, 3)  # as `to_float` leaves them
-    single, plain = clips[:1].contiguous(), in_customary_layout(features)
-
-    def ours() -> None:
-        with encoding_autocast(bench.device, config.train.amp):
-            features(clips)
-
-    with torch.inference_mode(), folded(method):
-        timing = in_turn({"ours": ours, "plain": lambda: plain(single)}, bench.device, sizes.repeats)
-    with torch.no_grad():
-        flops = flops_of(lambda: features(clips[:1])) * batch
-    seconds = timing["ours"].median
-    return Measurement(
-        "encode", what, f"{sizes.backbone}, {clip.size} px, batches of {batch * clip.frames} frames", "frames/s",
-        batch * clip.frames / seconds, clip.frames / timing["plain"].median, "a clip at a time, float32",
-        timing["ours"].spread, bench.share(flops, seconds, encoding_type(bench.device, config.train.amp)),
-        {"gflop_per_frame": flops / batch / clip.frames / 1e9, "flops_per_second": flops / seconds},
-    )  # fmt: skip
+def _autocast(device: torch.device, amp: str, features: Features, clips: Tensor) -> None:
+    with encoding_autocast(device, amp):
+        features(clips)
 
 
 def head(bench: Workbench) -> Iterator[Measurement]:
     """One call for all tuples, classes and queries against tuples concatenated and a loop over classes and queries."""
     sizes = bench.sizes
-    transformer = _transformer(sizes.head_dim, bench.device, sizes.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sizes.seed)
+        sides = {"cardinalities": (2, 3), "key_dim": 1152, "dropout": 0.0}  # without dropout both forms are the same
+        transformer = CrossTransformer("head", sizes.head_dim, FRAMES, **sides).to(bench.device).train()
     support, query = _random_features(bench, sizes.way * sizes.shot), _random_features(bench, sizes.head_queries)
 
     def fast() -> Tensor:
@@ -84,22 +81,14 @@ def head(bench: Workbench) -> Iterator[Measurement]:
                 return step(fast)
 
         timing = in_turn({"ours": ours, "plain": lambda: step(slow)}, bench.device, sizes.repeats)
-        flops, loops, seconds = flops_of(ours), flops_of(lambda: step(slow)), timing["ours"].median
+        flops, loops = flops_of(ours), flops_of(lambda: step(slow))
         yield Measurement(
-            "head", f"TRX head, forward and backward, {type_name(dtype)}",
+            "head", f"TRX head, forward and backward, {str(dtype).removeprefix('torch.')}",
             f"{sizes.way}-way {sizes.shot}-shot, {sizes.head_queries} queries, tuples of 2 and 3, {sizes.head_dim}-d",
-            "s", seconds, timing["plain"].median, "tuples concatenated, a loop over classes and queries, float32",
-            timing["ours"].spread, bench.share(flops, seconds, dtype),
+            "s", timing["ours"].median, timing["plain"].median,
+            "tuples concatenated, a loop over classes and queries, float32", timing["ours"].spread,
             {"gflop": flops / 1e9, "gflop_plain": loops / 1e9, "largest_relative_difference": difference},
         )  # fmt: skip
-
-
-def _transformer(dim: int, device: torch.device, seed: int) -> CrossTransformer:
-    """With random parameters; no dropout, so that both forms compute the same."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = CrossTransformer("head", dim, FRAMES, cardinalities=CARDINALITIES, key_dim=KEY_DIM, dropout=0.0)
-    return made.to(device).train()
 
 
 def _random_features(bench: Workbench, videos: int) -> Tensor:

@@ -1,12 +1,10 @@
-"""Seconds, arithmetic and memory of a piece of work, and what the machine reaches at best.
+"""Seconds, arithmetic and memory of a piece of work.
 
-Two forms of the same work are timed in turn (A B A B ...), so that whatever else the machine does meets both. The
-ceiling is not a data sheet's: it is the fastest matrix product of torch on this machine, now, with these threads.
+Two forms of the same work are timed in turn (A B A B ...), so that whatever else the machine does meets both.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,13 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 Work = Callable[[], object]
 Clock = Callable[[], float]
-# Sides of the products: square ones, and those of a cross-transformer (tuples of an episode x key_dim, x 3 frames).
-SHAPES = {
-    "cpu": ((1024, 1024, 1024), (2048, 2048, 2048), (3360, 1152, 6144)),
-    "cuda": ((4096, 4096, 4096), (8192, 8192, 8192), (3360, 1152, 6144)),
-}
-COPIED = {"cpu": 2**28, "cuda": 2**30}
-"""Bytes of a copy: more than the caches hold."""
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -88,46 +79,16 @@ def flops_of(work: Work) -> int:
     return counter.get_total_flops()
 
 
-def product_ceiling(device: torch.device, dtype: torch.dtype, repeats: Repeats) -> float:
-    """FLOP/s of the fastest of some matrix products, at its best repeat."""
-    rates = []
-    for rows, columns, inner in SHAPES[device.type]:
-        a, b = (torch.rand(shape, device=device).to(dtype) for shape in ((rows, inner), (inner, columns)))
-        timing = in_turn({"product": lambda a=a, b=b: a @ b}, device, repeats)["product"]
-        rates.append(2 * rows * columns * inner / min(timing.seconds))
-    return max(rates)
-
-
-def copy_bandwidth(device: torch.device, repeats: Repeats) -> float:
-    """Bytes/s of copying a large tensor, reading and writing counted."""
-    source = torch.ones(COPIED[device.type], dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    timing = in_turn({"copy": lambda: target.copy_(source)}, device, repeats)["copy"]
-    return 2 * source.numel() / min(timing.seconds)
-
-
-@dataclass
-class Peak:
-    """The most memory in use within a block; filled when the block ends."""
-
-    bytes: int | None = None
-    """None where the system does not tell."""
-
-
-@contextmanager
-def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Measure the largest memory in use within the block: allocated on the GPU, or resident on the machine."""
-    peak = Peak()
+def peak_memory(work: Work, device: torch.device) -> int | None:
+    """The most bytes in use while `work` runs: allocated on the GPU, or resident; None where it is not told."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        yield peak
-        peak.bytes = torch.cuda.max_memory_allocated(device)
-        return
+        work()
+        return torch.cuda.max_memory_allocated(device)
     try:
         RESET.write_text("5", encoding="ascii")  # forget the highest mark so far
     except OSError:  # not Linux, or not allowed here
-        yield peak
-        return
-    yield peak
+        return None
+    work()
     lines = STATUS.read_text(encoding="ascii").splitlines()
-    peak.bytes = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)

@@ -1,10 +1,7 @@
 """A training episode: how long does it take, and does a real run wait for its loaders?"""
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
 from statistics import median
 
 import pandas as pd
@@ -13,12 +10,12 @@ from oracles.episodes import in_customary_layout, plain_optimizer, train_plainly
 
 from bench.report import Measurement
 from bench.testset import SyntheticSet
-from bench.timing import Timing, flops_of, in_turn, once
+from bench.timing import in_turn, once
 from bench.workbench import Workbench
 from fsar_cli.config import Config
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.device import constant_sizes, loader_workers, training_type
+from fsar_cli.engine.device import constant_sizes, loader_workers
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.setup import build_optimizer, training_sampler
 from fsar_cli.engine.steps import episode_loss
@@ -31,37 +28,22 @@ CLASSES, VIDEOS = 10, 200
 
 def train(bench: Workbench) -> Iterator[Measurement]:
     """An episode in memory against the plain float32 form, then a real training run against the episode in memory."""
-    methods = [name for name in METHODS if name in bench.sizes.methods]
-    if not methods:
-        return
-    made = bench.make_set("train", {"train": (CLASSES, VIDEOS)}, training_config(bench, methods[0]).clip.short_side)
-    plain_trx = None
-    for name in methods:
+    made = bench.make_set("train", {"train": (CLASSES, VIDEOS)}, training_config(bench, METHODS[0]).clip.short_side)
+    for name in METHODS:
         config = training_config(bench, name, made)
         batch = first_episode(config, made)
         ours, plain = FastEpisodes(bench, config, batch), PlainEpisodes(bench, config, batch)
-        forms = {"ours": ours, "plain": plain} | ({"trx": plain_trx} if plain_trx else {})
-        timing = in_turn(forms, bench.device, bench.sizes.repeats)
+        timing = in_turn({"ours": ours, "plain": plain}, bench.device, bench.sizes.repeats)
         seconds = timing["ours"].median + ours.optimizer_seconds()
         yield Measurement(
             "train", f"{name}, episode in memory", _sizes(bench), "episodes/s", 1 / seconds,
             1 / (timing["plain"].median + plain.optimizer_seconds()), "the same in float32, in loops",
             timing["ours"].spread,
-            bench.share(flops_of(ours), timing["ours"].median, training_type(bench.device, config.train.amp)),
         )  # fmt: skip
-        if plain_trx:
-            yield Measurement(
-                "train", "keyregion against plain TRX", _sizes(bench), "episodes/s", 1 / timing["ours"].median,
-                1 / (timing["trx"].median + plain_trx.optimizer_seconds()),
-                "TRX (a third less for the backbones) in float32, in loops", timing["ours"].spread,
-            )  # fmt: skip
-        plain_trx = plain if name == "trx" else plain_trx
         yield _from_store(bench, config, seconds)
 
 
-def training_config(
-    bench: Workbench, method: str, made: SyntheticSet | None = None, **changes: object
-) -> Config:  # fmt: skip
+def training_config(bench: Workbench, method: str, made: SyntheticSet | None = None, **changes: object) -> Config:
     """The configuration of a method with the benchmark's training episodes."""
     way, shot, queries = bench.sizes.train_shape
     where = {"data.frames": made.store.root, "data.splits": made.splits_file} if made else {}
@@ -122,40 +104,13 @@ def _from_store(bench: Workbench, config: Config, in_memory: float) -> Measureme
         in_memory: seconds of an episode in memory.
     """
     count = bench.sizes.train_episodes
-    half = count // 2
-    run = {"iterations": count, "log_every": half, "checkpoint_every": count}
+    run = {"iterations": count, "log_every": count // 2, "checkpoint_every": count}
     config = config.model_copy(update={"train": config.train.model_copy(update=run)})
-    ticks, folder = Ticks(), bench.scratch("run") / config.model.method
-    Trainer(config, partial(create_run, config, folder), bench.device, reporter=ticks).run()
-    # The last one also saves the run.
-    timing = Timing(tuple(after - before for before, after in pairwise(ticks.times[half - 1 : -1])))
-    mean = sum(timing.seconds) / len(timing.seconds)
-    last = pd.read_csv(folder / "metrics.csv").iloc[-1]
-    details = {
-        "idle_share": float(last["waiting"] * last["seconds"]) / mean, "workers": loader_workers(None, bench.device),
-        "episodes": len(timing.seconds),
-    }  # fmt: skip
+    folder = bench.scratch("run") / config.model.method
+    Trainer(config, partial(create_run, config, folder), bench.device).run()
+    second_half = pd.read_csv(folder / "metrics.csv").iloc[-1]
+    details = {"idle_share": float(second_half["waiting"]), "workers": loader_workers(None, bench.device)}
     return Measurement(
-        "train", f"{config.model.method}, from the frame store", _sizes(bench), "episodes/s", 1 / mean, 1 / in_memory,
-        "our own step, episode in memory", timing.spread, details=details,
+        "train", f"{config.model.method}, from the frame store", _sizes(bench), "episodes/s",
+        1 / float(second_half["seconds"]), 1 / in_memory, "our own step, episode in memory", details=details,
     )  # fmt: skip
-
-
-class Ticks:
-    """A reporter that only notes when episodes were done."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def log(self, text: str) -> None:
-        pass
-
-    detail = warn = log
-
-    @contextmanager
-    def track(self, label: str, total: int | None, unit: str = "") -> Iterator["Ticks"]:
-        yield self
-
-    def advance(self, steps: int = 1, **metrics: object) -> None:
-        """An episode is done."""
-        self.times.append(time.perf_counter())

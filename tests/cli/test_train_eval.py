@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from small_project import small
 from videos import make_video
 
 from fsar_cli.config import dump
+from fsar_cli.core.build import build_method
 from fsar_cli.data.video import probe
+from fsar_cli.engine.checkpoint import save_weights
+from fsar_cli.engine.runs import create_run
 
 FSAR = [sys.executable, "-c", "from fsar_cli.cli.app import main; main()"]
 
@@ -26,6 +30,22 @@ def folder(project, fsar, tmp_path) -> Path:
     config = small(project, **{"train.iterations": 4, "train.val_every": 0, "eval.episodes": 50})
     (tmp_path / "fsar.yaml").write_text(dump(config))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def weights(project, tmp_path_factory) -> Path:
+    """A run folder of the small project with weights that nobody trained. Read only."""
+    config = small(project, **{"eval.episodes": 50})
+    run = create_run(config, tmp_path_factory.mktemp("runs") / "run")
+    save_weights(build_method(config), run.model_file)
+    return run.path
+
+
+@pytest.fixture
+def run(folder, weights) -> str:
+    """The name of a copy of that run in the current folder."""
+    shutil.copytree(weights, folder / "my run")
+    return "my run"
 
 
 def test_train_eval_and_visualize_work_with_no_further_flag(folder, fsar):
@@ -68,8 +88,7 @@ def test_json_is_one_document_and_the_same_as_the_files(folder, fsar):
     assert written["results"][0]["accuracy"] == found["results"][0]["accuracy"]
 
 
-def test_a_run_can_be_evaluated_from_another_folder(folder, fsar, tmp_path_factory, monkeypatch):
-    run = fsar("train", "--json", "--iterations", "2", "--out", "my run").json["run"]
+def test_a_run_can_be_evaluated_from_another_folder(folder, run, fsar, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     result = fsar("eval", folder / run, "--shots", "1")
     assert result.code == 0, result.err
@@ -98,13 +117,12 @@ def test_resume_continues_and_says_which_value_wins(folder, fsar):
     assert again.code == 2
 
 
-def test_an_existing_run_folder_is_never_overwritten(folder, fsar):
-    fsar("train", "--out", "run", "--iterations", "1")
-    before = (folder / "run" / "model.safetensors").read_bytes()
-    result = fsar("train", "--out", "run", "--iterations", "1", "--seed", "5")
+def test_an_existing_run_folder_is_never_overwritten(folder, run, fsar):
+    before = (folder / run / "model.safetensors").read_bytes()
+    result = fsar("train", "--out", run, "--iterations", "1", "--seed", "5")
     assert result.code == 2
     assert "holds a run already" in result.err
-    assert (folder / "run" / "model.safetensors").read_bytes() == before
+    assert (folder / run / "model.safetensors").read_bytes() == before
 
 
 def test_untrained_evaluation_needs_no_run(folder, fsar):
@@ -145,9 +163,8 @@ def test_wrong_input_is_named_with_its_exit_code(folder, fsar, arguments, code, 
     assert not (folder / "runs").exists()
 
 
-def test_a_checkpoint_of_another_number_of_frames_is_refused(folder, fsar):
-    fsar("train", "--out", "run", "--iterations", "1")
-    result = fsar("eval", "run", "--set", "clip.frames=6")
+def test_a_checkpoint_of_another_number_of_frames_is_refused(run, fsar):
+    result = fsar("eval", run, "--set", "clip.frames=6")
     assert result.code == 3
     assert "keep clip.frames" in result.err
 
@@ -231,13 +248,12 @@ def test_kill_9_leaves_a_run_that_resumes(folder, fsar):
     assert fsar("eval", "run", "--shots", "1").code == 0
 
 
-def test_another_data_set_brings_its_data_and_evaluation_and_nothing_else(folder, fsar, project):
+def test_another_data_set_brings_its_data_and_evaluation_and_nothing_else(folder, run, fsar, project):
     other = folder / "other cams"
     other.mkdir()
     text = {"data": {"name": "cams", "frames": str(project / "frames"), "splits": str(project / "splits.csv")}}
     text |= {"eval": {"split": "train", "shots": [1]}, "model": {"method": "trx"}}
     (other / "fsar.yaml").write_text(json.dumps(text))
-    run = fsar("train", "--json", "--iterations", "2").json["run"]
     found = fsar("eval", run, "--dataset", "cams", "--json").json
     assert (found["dataset"], found["split"], found["method"]) == ("cams", "train", "keyregion")
     assert found["files"] == str(Path(run) / "eval-cams")

@@ -2,30 +2,17 @@
 
 import pytest
 import torch
-from small_project import small
+from small_project import Listener, episode_of, small
 from torch import nn
 
 from fsar_cli.core.build import build_method
-from fsar_cli.data.clips import ClipReader, TrainingEpisodes
-from fsar_cli.data.splits import Splits
-from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.compiling import compile_backbones
 from fsar_cli.engine.device import place
 from fsar_cli.engine.runs import create_run
-from fsar_cli.engine.setup import training_sampler
 from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
-from fsar_cli.reporting import Silent
 
 CPU = torch.device("cpu")
-
-
-class Listener(Silent):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, text):
-        self.warnings.append(text)
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +36,6 @@ def method_of(project, **changes):
             nn.BatchNorm2d(backbone.dim),
         )
     return place(method, CPU, True).train(), config
-
-
-def episode_of(config, index):
-    sampler = training_sampler(config, Splits.read(config.data.splits))
-    return TrainingEpisodes(ClipReader(FrameStore(config.data.frames), config.clip), sampler, 0)[index]
 
 
 def trace(method, frames):
@@ -94,30 +76,7 @@ def test_what_the_compiler_makes_of_it_is_the_backbone(project):
     compare(project, "inductor")
 
 
-def test_every_size_and_kind_of_input_of_training_was_tried_before_and_evaluation_runs_plain(project):
-    method, config = method_of(project)
-    made = []
-
-    def backend(graph, example):
-        made.append(tuple(example[-1].shape))
-        return graph.forward
-
-    assert compile_backbones(method, config, CPU, Listener(), backend)
-    tried = len(made)
-    assert tried == 2 + 4  # support and query; and with regions chosen or drawn
-    sources = set()
-    for seed in range(6):
-        batch, generator = episode_of(config, seed), torch.Generator().manual_seed(seed)
-        _, _, seen = episode_loss(method, batch, config, CPU, generator)
-        sources |= {encoded["frames"].shape for _, encoded in seen}
-    assert sources == {(6, 4, 1152), (3, 4, 1152)}
-    assert len(made) == tried, "nothing is compiled during training"
-    with torch.no_grad():
-        method.eval().encode(torch.rand(5, 4, 3, 32, 32))
-    assert len(made) == tried
-
-
-def test_every_trunk_and_size_is_compiled_and_none_runs_plainly_for_want_of_room(project):
+def test_every_trunk_and_size_of_training_is_compiled_before_it_and_evaluation_runs_plain(project):
     """Two sides of regions make ten graphs, and Dynamo by itself no more than eight of one function."""
     method, config = method_of(project, **{"model.region.side": (16, 24)})
     made, calls = [], []
@@ -128,11 +87,20 @@ def test_every_trunk_and_size_is_compiled_and_none_runs_plainly_for_want_of_room
 
     listener = Listener()
     assert compile_backbones(method, config, CPU, listener, backend), listener.warnings
-    assert len(made) == 2 + 2 * 4
+    graphs = 2 + 2 * 4  # support and query; and, at each side, with regions chosen or drawn
+    assert len(made) == graphs
     calls.clear()
+    sources = set()
     for seed in range(6):
-        episode_loss(method, episode_of(config, seed), config, CPU, torch.Generator().manual_seed(seed))
-    assert len(made) == 2 + 2 * 4 and len(calls) == 6 * (2 + 2 * 2)
+        batch, generator = episode_of(config, seed), torch.Generator().manual_seed(seed)
+        _, _, seen = episode_loss(method, batch, config, CPU, generator)
+        sources |= {encoded["frames"].shape for _, encoded in seen}
+    assert {shape[:2] for shape in sources} == {(6, 4), (3, 4)}
+    assert len(made) == graphs, "nothing is compiled during training"
+    assert len(calls) == 6 * (2 + 2 * 2)
+    with torch.no_grad():
+        method.eval().encode(torch.rand(5, 4, 3, 32, 32))
+    assert len(made) == graphs and len(calls) == 6 * (2 + 2 * 2)
 
 
 def test_a_trunk_of_which_a_part_cannot_be_compiled_is_said_to_run_as_it_is(project):

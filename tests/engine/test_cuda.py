@@ -3,29 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from small_project import lively, small
+from small_project import episode_of, lively, small
 
 from fsar_cli.core.build import build_method
 from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.core.methods import METHODS
-from fsar_cli.data.clips import ClipReader, TrainingEpisodes
-from fsar_cli.data.splits import Splits
-from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.device import place
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.runs import Run, create_run
-from fsar_cli.engine.setup import build_optimizer, training_sampler
+from fsar_cli.engine.setup import build_optimizer
 from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 
 pytestmark = pytest.mark.cuda
-
-
-def episode_of(config, index):
-    sampler = training_sampler(config, Splits.read(config.data.splits))
-    return TrainingEpisodes(ClipReader(FrameStore(config.data.frames), config.clip), sampler, 0)[index]
 
 
 @pytest.mark.parametrize("method", ["keyregion", "trx", "prototype"])

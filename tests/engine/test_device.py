@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_project import Listener
 
 from fsar_cli.engine.device import (
     autocast,
@@ -14,14 +15,6 @@ from fsar_cli.engine.device import (
     training_type,
 )
 from fsar_cli.errors import DeviceError, UsageError
-
-
-class Listener:
-    def __init__(self):
-        self.said = []
-
-    def log(self, text):
-        self.said.append(text)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", ""])

@@ -9,10 +9,7 @@ from fsar_cli.core.backbones.image import Backbone, build_backbone
 from fsar_cli.core.features import GlobalFeatures
 from fsar_cli.engine.device import folded
 
-FAMILIES = (
-    "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x0_5",
-    "mnasnet0_5", "densenet121", "googlenet", "vgg11_bn",
-)  # fmt: skip
+FAMILIES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121", "googlenet", "vgg11_bn")
 
 
 class Around:

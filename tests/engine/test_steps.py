@@ -2,17 +2,14 @@
 
 import pytest
 import torch
-from small_project import small
+from small_project import episode_of, small
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fsar_cli.core.build import build_method
 from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.core.methods import METHODS
-from fsar_cli.data.clips import ClipReader, TrainingEpisodes
-from fsar_cli.data.splits import Splits
-from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine import steps
-from fsar_cli.engine.setup import build_optimizer, training_sampler
+from fsar_cli.engine.setup import build_optimizer
 from fsar_cli.engine.steps import clips_per_call, episode_loss, statistics_kept, together
 
 CPU = torch.device("cpu")
@@ -41,11 +38,6 @@ class Watch(TorchDispatchMode):
         if masked or name.startswith(WAITING):
             self.waiting.append(name)
         return function(*args, **(kwargs or {}))
-
-
-def episode_of(config):
-    sampler = training_sampler(config, Splits.read(config.data.splits))
-    return TrainingEpisodes(ClipReader(FrameStore(config.data.frames), config.clip), sampler, 0)[0]
 
 
 def test_the_watch_sees_what_waits():

@@ -126,6 +126,8 @@ def test_strips_show_every_clip_with_its_own_boxes() -> None:
     assert not _near(strips([plain], "t"), RED).any()
     both = strips([plain, red], "t", columns=4)
     assert _near(both, RED).any()
+    without = strips([plain, Strip(red.name, frames, box)], "t", columns=4)
+    assert _near(both, (255, 255, 255)).sum() > _near(without, (255, 255, 255)).sum(), "actors in white"
     top = _extent(_near(both, RED))[0]
     assert _near(both, (60, 60, 60), 1)[:top].sum() > 1000, "the other clip stands above"
     shown = [_near(both, (60 + 8 * t,) * 3, 1)[top:].sum() > 1000 for t in range(6)]

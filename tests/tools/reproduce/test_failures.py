@@ -5,14 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from small_project import lively, small
+from small_project import bank_of, lively, reader_of, sampler_of, small
 
-from fsar_cli.data.clips import ClipReader
-from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
-from fsar_cli.data.splits import Splits
-from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.engine.bank import encode_videos
-from fsar_cli.render.figures import Strip, strips
+from fsar_cli.data.episodes import EpisodeList
 from fsar_cli.tools.reproduce.failures import Part, by_margin, by_size, gap_in_words, support_margins, target_sizes
 from fsar_cli.tools.reproduce.tested import video_shares
 
@@ -23,9 +18,8 @@ CPU = torch.device("cpu")
 def bank(project):
     """(method, bank, sampler, reader) of the small project, 3-way 2-shot."""
     config = small(project, **{"model.method": "otam"})
-    sampler = EpisodeSampler(Splits.read(config.data.splits), "test", way=3, shot=2, queries=1)
-    method, reader = lively(config), ClipReader(FrameStore(config.data.frames), config.clip)
-    return method, encode_videos(method, reader, sampler.videos, CPU, config), sampler, reader
+    sampler, method = sampler_of(config), lively(config)
+    return method, bank_of(method, config, sampler.videos), sampler, reader_of(config)
 
 
 def test_support_margins_are_those_of_each_support_clip_matched_alone(bank):
@@ -102,18 +96,3 @@ def test_sizes_are_those_of_the_boxes_inside_the_input_else_of_what_moves(bank):
         clips["square"][t, :10, :10] = 200 * (t % 2)
     sizes, how = target_sizes(SimpleNamespace(evaluation=clips.get), ("still", "square"), None)
     assert sizes == pytest.approx([0, 0.5]) and "moves" in how
-
-
-def test_strips_show_regions_in_red_and_actors_in_white():
-    frames = np.full((4, 32, 32, 3), 60, np.uint8)
-    box = np.array([[0.25, 0.25, 0.75, 0.75]] * 4)
-    plain, red, both = (strips([Strip("x", frames, *boxes)], "t") for boxes in ((), (box,), (box, box / 2)))
-    assert plain.shape == red.shape == both.shape
-
-    def count(picture, colour):
-        return int((np.abs(picture.astype(int) - colour).max(-1) < 30).sum())
-
-    assert count(plain, (230, 57, 70)) == 0 < count(red, (230, 57, 70))
-    assert count(both, (255, 255, 255)) > count(red, (255, 255, 255))
-    with pytest.raises(ValueError, match="no clip"):
-        strips([], "t")

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from small_project import lively, small
+from small_project import lively, reader_of, small
 
 from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.prototype import Prototype
-from fsar_cli.data.clips import ClipReader
-from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos
 from fsar_cli.tools.support.check import SupportReport, judge, nearest_by_likeness, sentences, shots_of
 from fsar_cli.tools.support.flags import (
@@ -110,8 +108,7 @@ def test_any_method_scores_as_one_query_at_a_time_would(project, name, monkeypat
     for cls, many in (("kick", 4), ("push", 3), ("throw", 1)):
         videos += [f"{cls}/{cls}_{i}" for i in range(many)]
     labels = np.repeat([0, 1, 2], [4, 3, 1])
-    reader = ClipReader(FrameStore(config.data.frames), config.clip)
-    bank = encode_videos(method, reader, tuple(videos), CPU, config)
+    bank = encode_videos(method, reader_of(config), tuple(videos), CPU, config)
     monkeypatch.setattr("fsar_cli.tools.support.margins.QUERIES_A_CALL", 2)
     draws = SupportDraws(labels, ("kick", "push", "throw"), 2)
     scores = mean_scores(method, bank, draws, 6)
