@@ -5,10 +5,17 @@ from typing import Annotated
 
 import typer
 
+
+def _device(name: str) -> str:
+    from fsar_cli.engine.device import check_device
+
+    return check_device(name)  # what is said is judged before any file or device is looked for
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and warnings.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More lines on stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:I.")]
+Device = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda or cuda:I.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override one configuration value.")
 ]

@@ -35,9 +35,8 @@ def resolve_device(name: str = "auto", reporter: Reporter = SILENT) -> torch.dev
         UsageError: another name.
         DeviceError: CUDA asked for and not there.
     """
+    check_device(name)
     kind, _, index = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not index.isdigit()) or (kind != "cuda" and index):
-        raise UsageError(f"unknown device '{name}'", "use auto, cpu, cuda or cuda:I")
     if kind == "cuda":
         _require_cuda(int(index or 0))
     device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
@@ -46,6 +45,14 @@ def resolve_device(name: str = "auto", reporter: Reporter = SILENT) -> torch.dev
     if name == "auto":
         reporter.log(f"device: {describe(device)}")
     return device
+
+
+def check_device(name: str) -> str:
+    """The name, if it can be one of a device, whether or not that is here. Raises UsageError."""
+    kind, _, index = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not index.isdigit()) or (kind != "cuda" and index):
+        raise UsageError(f"unknown device '{name}'", "use auto, cpu, cuda or cuda:I")
+    return name
 
 
 def _require_cuda(index: int) -> None:
