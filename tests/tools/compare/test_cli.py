@@ -40,7 +40,7 @@ def make_run(project: Path, folder: Path, method: str, seed: int = 0) -> Path:
 @pytest.fixture(scope="module")
 def trained(project, tmp_path_factory) -> Path:
     """`a [1]` (trx), `b`, `b1` and `b2` (keyregion, other seeds). Read only."""
-    root = tmp_path_factory.mktemp("trained")
+    root = tmp_path_factory.mktemp("trained") / "runs"
     make_run(project, root / "a [1]", "trx")
     for seed, name in enumerate(("b", "b1", "b2")):
         make_run(project, root / name, "keyregion", seed)
@@ -49,11 +49,18 @@ def trained(project, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def runs(trained, project, fsar, tmp_path, monkeypatch) -> Path:
-    """The current folder, with an fsar.yaml of the small project, those runs and a cache of its own."""
-    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "cache"))
+    """The current folder, with an fsar.yaml of the small project, those runs and a cache that the tests share."""
+    monkeypatch.setenv("FSAR_CACHE", str(trained.parent / "cache"))
     (tmp_path / "fsar.yaml").write_text(dump(small(project, **{"eval.episodes": 60})))
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+@pytest.fixture
+def own_cache(runs, monkeypatch) -> Path:
+    """An empty cache, of the test's own."""
+    monkeypatch.setenv("FSAR_CACHE", str(runs / "cache"))
+    return runs / "cache"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -101,7 +108,7 @@ def test_differences_are_paired_and_the_files_say_the_same(runs, fsar):
         assert picture.width > 1000
 
 
-def test_what_was_evaluated_before_is_not_evaluated_again(runs, fsar, monkeypatch):
+def test_what_was_evaluated_before_is_not_evaluated_again(runs, own_cache, fsar, monkeypatch):
     assert fsar("eval", "b").code == 0
     encoded = []
     real = evaluation.encode_videos
@@ -120,7 +127,7 @@ def test_what_was_evaluated_before_is_not_evaluated_again(runs, fsar, monkeypatc
     assert plain.json["differences"] == again.json["differences"]
     fsar("compare", "a [1]", "b,model.match.temporal_test_weight=3.0")
     assert len(encoded) == 6, "another setting of the same weights"
-    for file in (runs / "cache").rglob("arrays.npz"):
+    for file in own_cache.rglob("arrays.npz"):
         file.write_bytes(b"damaged")
     healed = fsar("compare", "a [1]", "b", "--json")
     assert healed.json["differences"] == again.json["differences"] and len(encoded) == 8
@@ -202,10 +209,7 @@ def test_evaluation_settings_are_those_of_the_first(runs, fsar):
 def test_against_compares_all_with_one(runs, fsar):
     arguments = ["compare", "a [1]", "b", "--untrained", "prototype", "--shots", 1, "--json"]
     found = fsar(*arguments, "--against", "keyregion").json["differences"]
-    assert [(d["first"], d["second"]) for d in found] == [
-        ("trx", "keyregion"),
-        ("prototype (untrained)", "keyregion"),
-    ]
+    assert [(d["first"], d["second"]) for d in found] == [(x, "keyregion") for x in ("trx", "prototype (untrained)")]
     every = {(d["first"], d["second"]): d["mean"] for d in fsar(*arguments).json["differences"]}
     assert found[0]["mean"] == pytest.approx(-every["keyregion", "trx"])
     wrong = fsar(*arguments, "--against", "keyregon")
@@ -270,7 +274,7 @@ def test_a_run_without_weights_is_found_before_the_first_evaluation(runs, fsar, 
     assert result.code == 3 and "no weights at" in result.err and "--resume" in result.err
 
 
-def test_ctrl_c_keeps_what_is_evaluated(runs, fsar):
+def test_ctrl_c_keeps_what_is_evaluated(runs, own_cache):
     process = subprocess.Popen(
         [*FSAR, "compare", "a [1]", "b", "--episodes", "3000", "--shots", "1"],
         cwd=runs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -282,8 +286,8 @@ def test_ctrl_c_keeps_what_is_evaluated(runs, fsar):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, seen + err
     assert "1 of 2 are evaluated" in err and "goes on from there" in err and out == ""
-    assert len(list((runs / "cache").rglob("arrays.npz"))) == 1
-    assert not [path for path in (runs / "cache" / "results").iterdir() if path.name.startswith(".") and path.is_dir()]
+    assert len(list(own_cache.rglob("arrays.npz"))) == 1
+    assert not [path for path in (own_cache / "results").iterdir() if path.name.startswith(".") and path.is_dir()]
 
 
 def test_the_tables_on_stdout_have_a_row_for_each(runs, fsar):
