@@ -111,7 +111,11 @@ def test_a_name_that_is_no_unicode_is_extracted_and_shown(fsar, tmp_path: Path) 
     [
         (["absent", "out"], 3, "absent does not exist"),
         (["v", "out", "--fps", "5", "--every", "2"], 2, "extract: extract.fps and extract.every exclude each other"),
-        (["v", "out", "--quality", "101"], 2, "extract.quality (flag): Input should be less than or equal to 100, not"),
+        (
+            ["v", "out", "--quality", "101"],
+            2,
+            "extract.quality (flag): Input should be less than or equal to 100, not 101",
+        ),
         (["v", "v"], 2, "v is not a frame store and not an empty folder"),
         (["v", "out", "--config", "absent.yaml"], 2, "cannot read the configuration absent.yaml"),
     ],

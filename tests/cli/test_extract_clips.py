@@ -137,7 +137,11 @@ def test_plain_videos_of_a_split_file(fsar, tree: Path, tmp_path: Path) -> None:
     ("options", "code", "message"),
     [
         (["--clips", "longest"], 2, "--clips longest needs annotations"),
-        (["--clips", "segments"], 2, "extract.clips (flag): Input should be 'segment', 'longest' or 'whole', not"),
+        (
+            ["--clips", "segments"],
+            2,
+            "extract.clips (flag): Input should be 'segment', 'longest' or 'whole', not 'segments'",
+        ),
         (["--store", "tar"], 2, "extract.store (flag): Input should be 'files', 'packed' or 'videos', not 'tar'"),
         (["--annotations", "absent"], 3, "the annotations absent do not exist"),
         (["--annotations", "other.csv"], 3, "none of the 6 clips or videos found is named by other.csv"),
