@@ -27,7 +27,6 @@ from fsar_cli.cli.options import (
     Verbose,
     Way,
 )
-from fsar_cli.errors import UsageError
 
 
 def evaluate(
@@ -71,8 +70,6 @@ def evaluate(
     from fsar_cli.engine.evaluate import write_results
     from fsar_cli.engine.results import result_cache
 
-    if region is not None and not untrained:
-        raise UsageError("--region and --no-region go with --untrained", "a run has the features it was trained with")
     reporter = ConsoleReporter(quiet or as_json, verbose)
     flags = {
         "eval.shots": shots or None, "eval.way": way, "eval.queries": queries, "eval.episodes": episodes,

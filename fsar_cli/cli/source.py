@@ -37,6 +37,8 @@ def resolve_method(
         raise UsageError("--untrained takes no run folder", "leave one of the two out")
     if not untrained and (preset or config):
         raise UsageError("a run brings its own configuration", "change single values with --set KEY=VALUE")
+    if not untrained and flags.get("model.region.enabled") is not None:
+        raise UsageError("--region and --no-region go with --untrained", "a run has the features it was trained with")
     check_given(flags, assignments, preset)
     over = data_of(dataset, reporter)
     if untrained:

@@ -86,8 +86,6 @@ def check(
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
     folder, run = _what(path, run, {"--split": split, "--dataset": dataset})
-    if region is not None and not untrained:
-        raise UsageError("--region and --no-region go with --untrained", "a run has the features it was trained with")
     flags = {"eval.shots": [shots] if shots else None, "eval.seed": seed, "eval.split": split,
              "model.region.enabled": region}  # fmt: skip
     source = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
