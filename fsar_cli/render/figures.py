@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -68,7 +69,9 @@ def _grid(figure: Figure, rows: Sequence[tuple[str, Paint, float]], captions: Se
             cell = axes[t // COLUMNS * len(rows) + row, t % COLUMNS]
             paint(cell, t)
             if t % COLUMNS == 0:
-                cell.set_ylabel(shorten(name, int(height * CELL / 0.085)), color=MUTED)
+                letters = int(height * CELL / 0.085)
+                lines = wrap(name, letters, break_long_words=False)[:2] or [""]
+                cell.set_ylabel("\n".join(shorten(line, letters) for line in lines), color=MUTED)
         cell.set_xlabel(caption, color=MUTED)
     return axes
 
