@@ -77,6 +77,11 @@ def bare(name: str) -> str:
     return stem if stem and f"{dot}{ending}".lower() in VIDEO_EXTENSIONS else name
 
 
+def slashed(path: str) -> str:
+    """A path of Windows with slashes; beside a slash, a backslash is part of a name."""
+    return path if "/" in path else path.replace("\\", "/")
+
+
 def match_folders(wanted: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
     """{class name: folder name} for the classes that have a folder: the same name, else the same folded name.
 
