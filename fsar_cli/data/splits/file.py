@@ -4,8 +4,9 @@ Format (version 1): UTF-8 text with `\\n` line ends. First header lines `# key: 
 `split,class,video,group`, then one row a video.
 
 - split: train, val or test. A class is in one split only.
-- video: the id "folder/stem" by which the frame store knows the video (see `tree`); any character is allowed. Of a path
-  the last two parts are read, of one written on Windows, too (`walk\\clip_0`); a name alone is one of its class's folder.
+- video: the id "folder/stem" by which the frame store knows the video (see `tree`); any character is allowed. Read
+  are also a path, whose last two parts count, backslashes where there is no slash, and a name alone: then the folder is
+  the class.
 - group: what videos of one source share (film, actors); empty: a group of its own. Groups may span classes.
 - header: fsar-splits (the version), protocol, style, seed, group-by, lists, made-from, tree, digest, created-by and
   counts; all optional on reading, so that a list written by hand is a split file too. `protocol` is the name of a
@@ -17,6 +18,7 @@ tree, rule and seed give the same bytes. The digest is the SHA-256 of the rows a
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,8 @@ from fsar_cli.files import write_whole
 
 FORMAT = "1"
 COLUMNS = ("split", "class", "video", "group")
+_PATH = re.compile(r"/|\.\.?/|[A-Za-z]:/")
+"""How a path begins that is no id."""
 
 
 @dataclass(frozen=True, order=True)
@@ -219,8 +223,11 @@ def _row(at: str, columns: Sequence[str], cells: Sequence[str]) -> tuple[str, Vi
 
 
 def _id(at: str, cls: str, written: str) -> str:
-    """The id "folder/stem" of a video as a list may name it; a whole path is one of these two parts."""
-    parts = [part for part in slashed(written).split("/") if part not in ("", ".")][-2:]
+    """The id "folder/stem" of a video as a list may name it."""
+    path = slashed(written)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if _PATH.match(path):
+        parts = parts[-2:]
     if ".." in parts:
         raise DataError(f"{at}'{written}' names no video", "an id is the video's folder and its name, as in walk/clip_0")
     return "/".join(parts if len(parts) != 1 else [cls, *parts])
