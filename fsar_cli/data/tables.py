@@ -1,4 +1,4 @@
-"""Tables that people write: CSV of an editor or a spreadsheet, whatever it takes for a comma and wherever columns stand.
+"""Tables that people write: CSV of an editor or a spreadsheet, whatever parts its cells, its columns in any order.
 
 The first row names the columns; their case, order and the spaces around them do not count. Of comma, semicolon and tab
 that one parts the cells which makes the first row name what is needed. A spreadsheet's line `sep=;` is passed over.

@@ -161,7 +161,9 @@ def _check(rows: Sequence[tuple[str, Video]], places: Sequence[str] = ()) -> Non
             raise DataError(f"{at}unknown split '{split}' of {video.id}", f"allowed: {', '.join(SPLITS)}")
         if not video.cls or not video.id:
             what = "class" if video.id else "video"
-            raise DataError(f"{at}a row of split '{split}' lacks its class or video: no {what}", "complete or remove it")
+            raise DataError(
+                f"{at}a row of split '{split}' lacks its class or video: no {what}", "complete or remove it"
+            )
         first, row = home.setdefault(video.cls, (split, number))
         if first != split:
             since = f" (since {places[row].rstrip(': ')})" if places else ""
@@ -229,7 +231,9 @@ def _id(at: str, cls: str, written: str) -> str:
     if _PATH.match(path):
         parts = parts[-2:]
     if ".." in parts:
-        raise DataError(f"{at}'{written}' names no video", "an id is the video's folder and its name, as in walk/clip_0")
+        raise DataError(
+            f"{at}'{written}' names no video", "an id is the video's folder and its name, as in walk/clip_0"
+        )
     return "/".join(parts if len(parts) != 1 else [cls, *parts])
 
 

@@ -34,6 +34,8 @@ class Source:
     path: Path
     span: tuple[float, float] | None = None
     """The clip's start and end in seconds from the video's first frame, end excluded; None: the whole video."""
+    at: str = ""
+    """Where that is written: file and row of the annotations."""
 
 
 @dataclass(frozen=True)
