@@ -7,7 +7,7 @@
 | one's own table: columns video, start, end and, if wanted, class; a row a segment                | seconds, clock  |
 | UCF Crime's .txt: `Abuse028_x264.mp4  Abuse  165  240  -1  -1`, frames; -1: no such segment      | frame / 30      |
 
-Tables are .csv, .tsv or .txt, as editors and spreadsheets write them (`data.tables`), in UTF-8 or, with its mark, UTF-16.
+Tables are .csv, .tsv or .txt, as editors and spreadsheets write them (`data.tables`), in UTF-8 or UTF-16.
 """
 
 import codecs

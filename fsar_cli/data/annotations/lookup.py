@@ -1,7 +1,7 @@
 """Which file of a tree an annotated video is; names are matched by the rule of `naming`.
 
-With a folder, a video is looked for there. A name alone is looked for in the folder of its class, where there is one, and
-then in the whole tree. Several annotated videos may be one file: in several classes, or under several spellings.
+With a folder, a video is looked for there. A name alone is looked for in the folder of its class, where there is one,
+and then in the whole tree. Several annotated videos may be one file: in several classes, or spelt in several ways.
 """
 
 from collections.abc import Collection, Iterable, Mapping

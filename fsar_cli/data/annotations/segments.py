@@ -15,8 +15,8 @@ The rule, each step one of five kinds of finding, by what a user can do about it
   where it starts or before, or that is shorter than any frame.
 - repeated (nothing, or choose): what is there twice counts once. Other segments for a video in a second row of a file
   count as well; in a second file they replace those of the first, where the file with `test` in its name is the later
-  one, as UCF Crime v2's was made from frames. Segments of a class that share time are merged, as two clips of one moment
-  must not be support and query; touching ones are two.
+  one, as UCF Crime v2's was made from frames. Segments of a class that share time are merged, as two clips of one
+  moment must not be support and query; touching ones are two.
 - missing (annotate it): a video without a usable segment, which can be a clip only as a whole; a video that none of the
   published splits lists, which is kept.
 

@@ -134,8 +134,8 @@ class Splits:
         """Read a split file.
 
         Raises:
-            DataError: no such file, not a split file, a newer version, or a row that is no video or that the constructor
-                refuses, by its number.
+            DataError: no such file, not a split file, a newer version, or, by its number, a row that is no video or
+                that the constructor refuses.
         """
         try:
             text = path.read_bytes().decode("utf-8-sig")

@@ -43,6 +43,15 @@ class Tree:
             files |= {video: folder / name for name, video in _ids(cls, _visible(folder)).items()}
         return files
 
+    def cut_from(self) -> dict[str, str]:
+        """{clip: "folder/name" of its video} of a frame store in which several clips are of one video; else empty."""
+        if self.kind != "frames" or _from_manifest(self.root) is None:
+            return {}
+        sources = {record.id: record.source for record in read_manifest(self.root)}
+        if len(set(sources.values())) == len(sources):
+            return {}
+        return {clip: "/".join(Path(source).parts[-2:]) for clip, source in sources.items()}
+
     @property
     def digest(self) -> str:
         """16 hex digits that depend on the ids only, not on where the tree is or of which kind."""

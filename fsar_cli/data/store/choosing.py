@@ -214,7 +214,8 @@ def _clip(source: Source, cls: str, stem: str, span: Segment | None) -> Source:
     if len(os.fsencode(stem + stamps)) > LONGEST:
         stem = f"{os.fsencode(stem)[:180].decode(errors='ignore')}~{crc32(os.fsencode(stem)):08x}"
     times = (float(span.start), float(span.end)) if span else None
-    return Source(f"{cls}/{stem}{stamps}", cls, source.path, times, span.at if span else "")
+    at = span.at if span else ""
+    return replace(source, id=f"{cls}/{stem}{stamps}", label=cls, span=times, at=at)
 
 
 def _stamp(seconds: float) -> str:
