@@ -11,6 +11,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache as remembered
 from itertools import chain
@@ -169,8 +170,12 @@ def _described(
     normalize = normalizes(config.model)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device)
-    with folded(method), reporter.track("encoding", len(clips), "clips") as task:
-        for some in clip_loader(clips, batch, workers, device.type == "cuda"):
+    with (
+        folded(method),
+        reporter.track("encoding", len(clips), "clips") as task,
+        closing(clip_loader(clips, batch, workers, device.type == "cuda", reporter)) as batches,
+    ):
+        for some in batches:
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)
             if BOXES in described:

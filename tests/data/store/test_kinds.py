@@ -224,7 +224,7 @@ def test_a_fingerprint_tells_of_frames_that_were_extracted_anew_from_something_e
 def test_a_crashed_worker_costs_its_own_video(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    def one_crash(function, jobs, workers):
+    def one_crash(function, jobs, workers, warn):
         for number, job in enumerate(jobs):
             yield job, extraction.Crashed("SIGKILL, perhaps out of memory") if number == 1 else function(job)
 

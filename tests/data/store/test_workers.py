@@ -33,8 +33,9 @@ def test_a_killed_worker_costs_only_its_own_task() -> None:
 
 
 def test_a_bug_surfaces_with_its_trace() -> None:
-    with pytest.raises(RuntimeError, match="a mistake"):
+    with pytest.raises(ValueError, match="a mistake") as raised:
         list(run_tasks(work, ["bug", 1], 1))
+    assert "test_workers.py" in raised.value.__notes__[0], "where it was, for those who look for it"
 
 
 def test_closing_stops_the_workers_at_once() -> None:
