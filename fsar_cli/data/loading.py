@@ -7,6 +7,7 @@ What goes wrong in a process or befalls it ends the loading with one error, that
 with all processes: the error comes where the next batch is asked for, and never while a batch is worked on.
 """
 
+import errno
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,7 +105,8 @@ def _in_words(error: Exception) -> Exception:
         return DeviceError("memory ran out while clips were loaded", f"free some, or {FEWER}")
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        return DataError(f"clips cannot be loaded ({place}{error.strerror or error})", FEWER)
+        hint = f"raise `ulimit -n`, or {FEWER}" if error.errno == errno.EMFILE else FEWER
+        return DataError(f"clips cannot be loaded ({place}{error.strerror or error})", hint)
     return error
 
 

@@ -168,14 +168,14 @@ class Trainer:
         """The same episodes; where the next one cannot be had, what was trained is saved before that is said."""
         try:
             yield from episodes
-        except FsarError as error:
-            raise self._stopped(error) from error
+        except Exception as error:
+            raise self._stopped(error) from error.__cause__
 
-    def _stopped(self, error: FsarError) -> FsarError:
+    def _stopped(self, error: Exception) -> Exception:
         """Save the last finished episode: what went wrong after it has nothing to do with the weights."""
         if self.step > self._saved:
             self.save()
-        if not self._saved:
+        if not self._saved or not isinstance(error, FsarError):
             return error
         self.folder.log(f"stopped at episode {self.step}, saved: {error.message}")
         going_on = f"episodes up to {self.step} are saved, go on with: fsar train --resume '{self.folder.path}'"
@@ -236,8 +236,8 @@ class Trainer:
         cache = self.cache if config.train.views else None  # else the backbones change: what they say serves once
         try:
             bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config, cache=cache)
-        except FsarError as error:
-            raise self._stopped(error) from error
+        except Exception as error:
+            raise self._stopped(error) from error.__cause__
         self.method.eval()
         result = evaluate_bank(self.method, bank, self.validation, config.train.val_episodes, device=self.device)
         self.method.train()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fsar_cli.data.store.clip import ClipFrames
-from fsar_cli.data.store.records import Record
+from fsar_cli.data.store.records import UNREADABLE, Record
 from fsar_cli.data.video.picture import from_jpeg
 from fsar_cli.errors import DataError
 
@@ -84,5 +84,7 @@ class LooseFrames:
             except FileNotFoundError as error:
                 raise DataError(f"the frame {path} is missing", AGAIN) from error
             except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno:  # of the system, not of the picture
+                    raise DataError(f"the frame {path} cannot be read ({error.strerror})", UNREADABLE) from error
                 raise DataError(f"the frame {path} is damaged ({error})", AGAIN) from error
         return pictures

@@ -42,7 +42,7 @@ def pack(value: Any) -> Packed:
 def send(pipe: Connection, packed: Packed) -> None:
     """Hand over a packed value. Raises OSError where the other process is gone."""
     data, arrays = packed
-    memory = _filled(arrays) if arrays else None
+    memory = _filled(arrays) if any(map(len, arrays)) else None
     pipe.send((data, [len(array) for array in arrays], memory is not None))
     if memory is not None:
         try:
@@ -99,7 +99,7 @@ def _mapped(pipe: Connection, sizes: Sequence[int]) -> list[memoryview]:
     try:
         # Pages are there already: to meet each of them for the first time would cost as much as to copy them.
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-        whole = memoryview(mmap.mmap(memory, max(1, sum(map(_room, sizes))), flags=flags))
+        whole = memoryview(mmap.mmap(memory, sum(map(_room, sizes)), flags=flags))
     finally:
         os.close(memory)
     starts = [sum(map(_room, sizes[:n])) for n in range(len(sizes))]

@@ -13,6 +13,7 @@ from fsar_cli.files import complete_rows, write_rows, write_whole
 MANIFEST, SETTINGS = "manifest.csv", "extract.json"
 COLUMN = {"id": "video", "label": "class"}  # where the column's name says more, or is no Python name
 ANEW = "run `fsar extract-frames` with --overwrite to extract everything anew"
+UNREADABLE = "it may be whole: check its permissions, its disk and, where too many files are open, `ulimit -n`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,8 @@ def stop_team(team: Iterable[Worker]) -> None:
         worker.process.join(5)
         if worker.process.is_alive():  # it waits for a disk that is gone, and nobody can wait for that
             multiprocessing.process._children.discard(worker.process)
+        else:
+            worker.process.close()
 
 
 def run_tasks(
