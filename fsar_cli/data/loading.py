@@ -114,5 +114,5 @@ def _crash(crash: Crashed, what: str) -> FsarError:
     if crash.killed:
         text = f"a loader process was killed over {what} (SIGKILL), as the system does when memory runs out"
         return DeviceError(text, f"free some, train with --set train.frame_cache=off, or {FEWER}")
-    hint = f"`fsar splits check --decode` finds a video that does this to its reader; or {FEWER}"
+    hint = f"does its disk answer? `fsar splits check --decode` finds a video that does this to its reader; or {FEWER}"
     return DataError(f"a loader process died over {what} ({crash.cause})", hint)
