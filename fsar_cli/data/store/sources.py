@@ -43,23 +43,31 @@ class FoundVideos:
     sources: list[Source]
     """Sorted by id."""
     hidden: int
-    not_video: int
+    not_video: list[Path]
+    """Files without a video suffix."""
     misplaced: list[Path]
     """Videos directly in a tree's root or deeper than class/video."""
 
     def left_out(self) -> str:
         """One sentence about everything that was left out; empty when nothing was."""
         parts = [f"{self.hidden} hidden"] if self.hidden else []
-        parts += [f"{self.not_video} without a video suffix"] if self.not_video else []
+        parts += [f"{len(self.not_video)} without a video suffix ({_some(self.not_video)})"] if self.not_video else []
         if self.misplaced:
             parts.append(f"{len(self.misplaced)} not at class/video (such as {printable(self.misplaced[0])})")
         return f"left out: {', '.join(parts)}" if parts else ""
 
 
+def _some(paths: list[Path], most: int = 3) -> str:
+    """The name of the first file of each suffix."""
+    firsts = list({path.suffix.lower(): printable(path.name) for path in reversed(paths)}.values())[: -most - 1 : -1]
+    return ", ".join(firsts + ["..."] * (len(paths) > len(firsts)))
+
+
 class _VideoSearch:
     def __init__(self) -> None:
         self.files: dict[Path, str] = {}
-        self.hidden = self.not_video = 0
+        self.hidden = 0
+        self.not_video: list[Path] = []
         self.misplaced: list[Path] = []
 
     def add(self, path: Path, label: str | None = None) -> None:
@@ -96,7 +104,7 @@ class _VideoSearch:
             for below in sorted(p for p in path.rglob("*") if not p.is_dir()):
                 self._elsewhere(below)
         else:
-            self.not_video += 1
+            self.not_video.append(path)
 
     def _elsewhere(self, path: Path) -> None:
         if path.name.startswith("."):
@@ -104,7 +112,7 @@ class _VideoSearch:
         elif path.suffix.lower() in VIDEO_EXTENSIONS:
             self.misplaced.append(path)
         else:
-            self.not_video += 1
+            self.not_video.append(path)
 
     def listed(self, file: Path) -> None:
         for path, label in _read_list(file):

@@ -5,7 +5,7 @@ What files do, and what happens here:
 - AVI with packed B-frames hands pts out of order, others repeat or lack some: stamps are sorted over a window of
   `WINDOW` frames, then made strictly increasing. Pictures always come in the decoder's (display) order.
 - Phones store turned or mirrored pictures and how to set them right, and some containers a frame to cut pictures to
-  (`cropping`): both are applied, and all sizes are those of the upright picture. The pixel aspect ratio is not applied,
+  (`shown`): both are applied, and all sizes are those of the upright picture. The pixel aspect ratio is not applied,
   as is usual when data sets are extracted.
 - Damaged frames are skipped; a run of `MAX_BAD` ends the reading, and a file that was cut off (`truncation`) is an
   error after its last readable frame.
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import av
 
-from fsar_cli.data.video.cropping import cropper
 from fsar_cli.data.video.opening import open_video, translated, video_error
 from fsar_cli.data.video.picture import turn_of
+from fsar_cli.data.video.shown import as_shown
 from fsar_cli.data.video.truncation import cut_off
 from fsar_cli.errors import DataError
 
@@ -59,7 +59,7 @@ def _fps(stream) -> float:
 def good_frames(path: Path | str, container, stream) -> Iterator[av.VideoFrame]:
     """Good frames in display order, to the last one the decoder holds back."""
     bad = good = packets = 0
-    cropped = cropper(container, stream)
+    prepared = as_shown(container, stream)
     with translated(path):
         for packet in container.demux(stream):  # ends with the empty packet that flushes the decoder
             packets += bool(packet.size)
@@ -71,7 +71,7 @@ def good_frames(path: Path | str, container, stream) -> Iterator[av.VideoFrame]:
                 bad = bad + 1 if frame.is_corrupt else 0
                 if not frame.is_corrupt:
                     good += 1
-                    yield cropped(frame)
+                    yield prepared(frame)
             if bad >= MAX_BAD:
                 raise video_error(path, f"{bad} frames in a row do not decode (after {good} good ones)")
     if missing := cut_off(container, stream, packets):

@@ -1,8 +1,12 @@
-"""The part of its pictures that a container wants shown: Matroska's PixelCrop, the clean aperture of MP4 and MOV.
+"""A decoded frame as `ffmpeg` hands it to its filters: cut to what the container wants shown, and in one piece.
 
-What a codec itself cuts off never leaves the decoder; this, as in `ffmpeg`, is for whoever reads the container.
+- Matroska's PixelCrop and the clean aperture of MP4 and MOV are for whoever reads the container; what a codec itself
+  cuts off never leaves the decoder.
+- Frames that are marked as interlaced are scaled like all others. Where the mark stays, swscale scales each of the two
+  fields for itself, which doubles every edge.
 """
 
+import itertools
 import re
 import threading
 from collections.abc import Callable
@@ -14,10 +18,9 @@ KINDS = ("matroska", "mp4")
 _LOGGING = threading.Lock()
 
 
-def cropper(container, stream) -> Callable[[av.VideoFrame], av.VideoFrame]:
+def as_shown(container, stream) -> Callable[[av.VideoFrame], av.VideoFrame]:
     """What to do with each frame that the stream's packets decode to: in nearly all files nothing."""
-    edges = _edges(container, stream)
-    return _Cropper(*edges) if any(edges) else lambda frame: frame
+    return _Shown(*_edges(container, stream))
 
 
 def _edges(container, stream) -> tuple[int, int, int, int]:
@@ -36,8 +39,8 @@ def _edges(container, stream) -> tuple[int, int, int, int]:
     return tuple(map(int, edges.groups())) if edges else (0, 0, 0, 0)
 
 
-class _Cropper:
-    """Cuts frames by FFmpeg's own filter, which moves edges to where subsampled colour has one."""
+class _Shown:
+    """Sends frames that need it through FFmpeg's own filters; edges move to where subsampled colour has one."""
 
     def __init__(self, left: int, right: int, top: int, bottom: int) -> None:
         self._left, self._right, self._top, self._bottom = left, right, top, bottom
@@ -45,6 +48,8 @@ class _Cropper:
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
         width, height = frame.width - self._left - self._right, frame.height - self._top - self._bottom
+        if (width, height) == (frame.width, frame.height) and not frame.interlaced_frame:
+            return frame
         if width < 1 or height < 1:
             return frame
         kind = {"width": frame.width, "height": frame.height, "format": frame.format.name}
@@ -52,9 +57,9 @@ class _Cropper:
             self._kind, self._graph = kind, av.filter.Graph()
             source = self._graph.add_buffer(**kind, time_base=frame.time_base)
             crop = self._graph.add("crop", f"{width}:{height}:{self._left}:{self._top}")
-            sink = self._graph.add("buffersink")
-            source.link_to(crop)
-            crop.link_to(sink)
+            whole, sink = self._graph.add("setfield", "prog"), self._graph.add("buffersink")
+            for one, next_one in itertools.pairwise((source, crop, whole, sink)):
+                one.link_to(next_one)
             self._graph.configure()
         self._graph.push(frame)
         return self._graph.pull()
