@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from functools import partial
@@ -73,6 +74,41 @@ def test_processes_are_only_so_far_ahead(tmp_path):
         assert len(os.read(reader, 100)) == 2 * AHEAD + 1
     os.close(reader)
     os.close(writer)
+
+
+class Pinnable:
+    """A batch that says where it was pinned, as a GPU's would."""
+
+    def __init__(self, task):
+        if task == BAD:
+            raise DataError("frame 5 is missing")
+        self.task, self.pinned = task, None
+
+    def pin_memory(self):
+        self.pinned = threading.current_thread().name
+        return self
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_batches_are_pinned_by_a_thread_one_ahead_and_its_errors_arrive(processes):
+    arriving = loaded(Pinnable, range(9), processes, True, str)
+    found = []
+    with pytest.raises(DataError, match="frame 5 is missing"):
+        found.extend(iter(arriving))
+    assert [batch.task for batch in found] == list(range(BAD))
+    assert all(batch.pinned not in (None, threading.current_thread().name) for batch in found)
+
+
+def test_a_loading_that_is_left_does_not_wait_for_what_is_loaded():
+    started = time.monotonic()
+    with closing(loaded(slow, range(9), 1, True, str)) as arriving:
+        next(arriving)
+    assert time.monotonic() - started < 20
+
+
+def slow(task):
+    time.sleep(600 * task)
+    return Pinnable(task)
 
 
 def test_where_the_system_has_no_such_memory_batches_go_through_the_pipe(monkeypatch):
