@@ -240,3 +240,15 @@ def test_worker_processes_give_the_same_videos(stores: dict[str, FrameStore], tr
     for video in one.ids:
         everything = range(one.count(video))
         assert np.array_equal(other.read(video, everything), one.read(video, everything))
+
+
+@pytest.mark.parametrize(("kind", "file"), [("files", "fall/fall_0/00000001.jpg"), ("packed", "shards/000000.tar")])
+def test_what_the_system_does_not_let_be_read_is_not_called_damaged(
+    tree: Path, tmp_path: Path, kind: str, file: str
+) -> None:
+    store = stored(tree / "fall", tmp_path / "frames", kind)
+    (store.root / file).unlink()
+    (store.root / file).mkdir()  # a refusal that root gets, too
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)") as raised:
+        store.read("fall/fall_0", [0])
+    assert raised.value.hint.startswith("it may be whole")
