@@ -14,7 +14,7 @@ import typer
 
 from fsar_cli import __version__
 from fsar_cli.cli.output import stderr
-from fsar_cli.cli.streams import streams_of_all_kinds
+from fsar_cli.cli.streams import streams_of_all_kinds, take_names_as_utf8
 from fsar_cli.errors import FsarError, is_out_of_memory, remedy
 
 # Worker processes share the cores with the network: threads that wait for work must sleep, not spin (read by OpenMP
@@ -88,6 +88,7 @@ def _fail(message: str, hint: str, code: int) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    take_names_as_utf8()
     with streams_of_all_kinds():
         try:
             try:

@@ -69,6 +69,18 @@ class _Stream(io.TextIOWrapper):
         raise DataError(f"standard output cannot be written: {error.strerror}", remedy(error)) from error
 
 
+def take_names_as_utf8() -> None:
+    """Where Python was told to hold file names for ASCII, begin again with UTF-8, the encoding of all lists.
+
+    Python itself does so for locales without an encoding, unless PYTHONUTF8=0 and PYTHONCOERCECLOCALE=0 forbid it. What
+    is shown keeps the encoding of the terminal.
+    """
+    if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", "ascii")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 @contextmanager
 def streams_of_all_kinds() -> Iterator[None]:
     """Let standard output and error take any text within the block, closed ones too."""
