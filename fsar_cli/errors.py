@@ -60,11 +60,14 @@ def remedy(error: OSError) -> str:
 def unreadable(path: Path, damaged: str, hint: str = "") -> DataError:
     """The error of a file that its reader could not take: what the system refuses in its words, the rest as `damaged`.
 
-    Libraries call missing, or broken, what they are only not allowed to open.
+    Libraries call missing, or broken, what they are only not allowed to open. A file that is not there is the caller's
+    to speak of.
     """
     try:
         with open(path, "rb") as file:
             file.read(1)
+    except FileNotFoundError:
+        return DataError(damaged, hint)
     except PermissionError:
         return DataError(f"not allowed to read {path}", NOT_ALLOWED)
     except OSError as error:

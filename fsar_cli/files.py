@@ -31,9 +31,9 @@ def naming(path: Path, *others: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or str(error.filename) in map(str, others):
-            error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None or (error.filename is not None and str(error.filename) not in map(str, others)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager

@@ -116,7 +116,15 @@ def _explained(error: Exception) -> tuple[str, str, int]:
         hint = "free memory on the device, or take a smaller clip.size, clip.frames or model.backbone, or --device cpu"
         return f"`{shlex.join(['fsar', *sys.argv[1:]])}` ran out of memory: {reason}", hint, 4
     if isinstance(error, OSError) and error.errno is not None:  # without a number it is an error of some library
-        named = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return f"{named}{error.strerror or error}", remedy(error), 3
+        return _of_the_system(error), remedy(error), 3
     hint = "this is a bug of fsar; FSAR_DEBUG=1 shows where. Please report it with the command."
     return f"{type(error).__name__}: {error}", hint, 1
+
+
+def _of_the_system(error: OSError) -> str:
+    if not isinstance(error.filename, str | bytes):
+        return error.strerror or str(error)
+    file = os.fsdecode(error.filename)
+    if isinstance(error, PermissionError) and os.path.exists(file) and not os.access(file, os.R_OK):
+        return f"not allowed to read {file}"
+    return f"{file}: {error.strerror}"
