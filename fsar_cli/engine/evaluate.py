@@ -159,7 +159,7 @@ def evaluate(
     made.known = tuple(e.sampler.shot for e, key in zip(lists, keys, strict=True) if results.find(key))
     _say(name, made.known, len(lists), reporter)
     for episodes, key in zip(lists, keys, strict=True):
-        made.shots.append(kept_result(results, key, episodes.sampler, partial(matched, episodes)))
+        made.shots.append(kept_result(results, key, episodes.sampler, partial(matched, episodes), reporter))
     return made
 
 

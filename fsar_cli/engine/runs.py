@@ -9,7 +9,7 @@ from pathlib import Path
 from fsar_cli import __version__
 from fsar_cli.config import Config, dump, flatten, load
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.files import write_whole
+from fsar_cli.files import naming, write_whole
 
 RUNS = Path("runs")
 
@@ -41,7 +41,7 @@ class Run:
 
     def log(self, text: str) -> None:
         """Append a line with the time to log.txt."""
-        with self.log_file.open("a", encoding="utf-8") as file:
+        with naming(self.log_file), self.log_file.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {text}\n")
 
 

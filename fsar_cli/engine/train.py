@@ -46,7 +46,7 @@ from fsar_cli.engine.setup import (
     with_classes,
 )
 from fsar_cli.engine.steps import episode_loss, step_seed
-from fsar_cli.errors import DataError, FsarError, Interrupted, is_out_of_memory
+from fsar_cli.errors import DataError, FsarError, Interrupted, is_out_of_memory, remedy
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -111,7 +111,8 @@ class Trainer:
 
         Raises:
             Interrupted: Ctrl-C; everything was saved.
-            DataError: a loss is not finite; or an episode or a validation could not be loaded, everything was saved.
+            DataError: a loss is not finite; an episode or a validation could not be loaded, everything was saved; a
+                file of the run cannot be written, the last checkpoint stays.
             DeviceError: an episode does not fit into the device's memory.
         """
         train, first, started = self.config.train, self.step, time.monotonic()
@@ -138,6 +139,8 @@ class Trainer:
                         raise self._interrupted()
         except KeyboardInterrupt:
             raise self._interrupted() from None
+        except OSError as error:
+            raise self._unwritten(error) from error
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise does_not_fit(self.config, self.device) from error
@@ -315,6 +318,17 @@ class Trainer:
         return Interrupted(
             f"stopped; episodes up to {self._saved} of {total} are saved in {where}",
             f"go on with: fsar train --resume '{where}'",
+        )
+
+    def _unwritten(self, error: OSError) -> DataError:
+        """What the run keeps where the disk takes no more; it cannot be saved now."""
+        where, total = self.folder.path, self.config.train.iterations
+        reason = f"{error.filename or where}: {error.strerror}"
+        if not self.folder.state_file.exists():
+            return DataError(f"{reason}; nothing was saved", f"{remedy(error)}; then remove {where} and start again")
+        return DataError(
+            f"{reason}; episodes up to {self._saved} of {total} are saved in {where}",
+            f"{remedy(error)}; then go on with: fsar train --resume '{where}'",
         )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, unreadable
 
 FRAMES_PER_SECOND = 30
 """Of UCF Crime's videos, by which the .txt form counts."""
@@ -60,7 +60,8 @@ def read_rows(file: Path) -> list[AnnotationRow]:
     try:
         return list(reader(file, file.read_bytes().decode("utf-8-sig")))
     except OSError as error:
-        raise DataError(f"cannot read the annotations {file}: {error.strerror}", "check the path") from error
+        message = f"cannot read the annotations {file}: {error.strerror}"
+        raise unreadable(file, message, "check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
 

@@ -11,7 +11,6 @@ the next writer cuts them off and goes on from there, so the shards become what 
 """
 
 import csv
-import errno
 import re
 import tarfile
 import zlib
@@ -22,8 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from fsar_cli.data.store.records import UNREADABLE, Record
-from fsar_cli.errors import DataError
+from fsar_cli.data.store.records import Record
+from fsar_cli.errors import DataError, unreadable
 from fsar_cli.files import complete_rows, write_rows
 
 SHARDS, INDEX = "shards", "index.csv"
@@ -138,11 +137,11 @@ class Shards:
             with path.open("rb", buffering=0) as file:
                 yield file, read_at(file, place.position, place.size)
         except (OSError, ValueError, EOFError) as error:
-            if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):  # of the system, not of the file
-                raise DataError(f"{path} cannot be read ({error.strerror})", UNREADABLE) from error
-            raise DataError(
+            raise unreadable(
+                path,
                 f"'{record.id}' in {path} is missing or damaged ({error})",
                 "delete that file and run `fsar extract-frames` again: it fetches only what is missing",
+                error,
             ) from error
 
     def whole(self, record: Record) -> bool:

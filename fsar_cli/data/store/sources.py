@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
 from fsar_cli.data.video import printable
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.errors import DataError, UsageError, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _read_list(file: Path) -> list[tuple[str, str | None]]:
                 raise UsageError(f"{printable(file)} has no column 'path'", "a list is a CSV with path and class")
             return [(row["path"], row.get("class") or None) for row in reader]
     except OSError as error:
-        raise DataError(f"{printable(file)} cannot be read ({error.strerror})") from error
+        raise unreadable(file, f"{printable(file)} cannot be read ({error.strerror})") from error
 
 
 def find_videos(inputs: Iterable[Path]) -> FoundVideos:

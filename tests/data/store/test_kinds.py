@@ -249,6 +249,5 @@ def test_what_the_system_does_not_let_be_read_is_not_called_damaged(
     store = stored(tree / "fall", tmp_path / "frames", kind)
     (store.root / file).unlink()
     (store.root / file).mkdir()  # a refusal that root gets, too
-    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)") as raised:
+    with pytest.raises(DataError, match=r"^cannot read .*: Is a directory$"):
         store.read("fall/fall_0", [0])
-    assert raised.value.hint.startswith("it may be whole")
