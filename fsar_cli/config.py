@@ -414,7 +414,8 @@ def _sentences(error: ValidationError, origins: Mapping[str, str] | None) -> Ite
     for known, items in groupby(error.errors(), _key):
         reasons, values = zip(*((_reason(item), item["input"]) for item in items), strict=True)
         origin = f" ({origins[known]})" if origins and known in origins else ""
-        text = " or ".join([reasons[0], *(reason.removeprefix("Input should be ") for reason in reasons[1:])])
+        first, *others = dict.fromkeys(reasons)
+        text = " or ".join([first, *(reason.removeprefix("Input should be ") for reason in others)])
         shown = f", not {_shown(values[0])}" if known in KEYS else ""
         yield known, f"{known}{origin}: {text}{shown}" if known else text
 
