@@ -72,7 +72,8 @@ def load_backbone(network: nn.Module, name: str, path: Path) -> None:
     Raises:
         DataError: the file cannot be read, is of another network, or holds NaN or infinite numbers.
     """
-    own, state = network.state_dict(), {_torchvision_name(k): v for k, v in read_state(path).items()}
+    own = {key: tensor for key, tensor in network.state_dict().items() if key.split(".")[0] not in HEADS}
+    state = read_state(path)
     wanted = _wanted(own)
     given = _part(state, wanted)
     if faults := list(_faults(wanted, given)):
@@ -111,10 +112,12 @@ def _part(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str
     """
     tops = {name.split(".")[0] for name in wanted}
     common = (f"{next(iter(tops))}.",) if len(tops) == 1 else ()
+    # GoogLeNet's own names are like mmaction2's: as they are comes first.
     choices = [
-        {f"{lacking}{name.removeprefix(above)}": tensor for name, tensor in state.items() if name.startswith(above)}
+        {f"{lacking}{name.removeprefix(above)}": tensor for name, tensor in named.items() if name.startswith(above)}
+        for named in (state, {_torchvision_name(name): tensor for name, tensor in state.items()})
         for lacking in ("", *common)
-        for above in _above(state, [name.removeprefix(lacking) for name in wanted])
+        for above in _above(named, [name.removeprefix(lacking) for name in wanted])
     ]
     return max(choices, key=lambda part: sum(_fits(part.get(k), v) for k, v in wanted.items()), default=dict(state))
 
