@@ -26,7 +26,7 @@ class Run:
 
     def config(self) -> Config:
         """The resolved configuration the run was made with."""
-        return load(self.config_file.read_text(encoding="utf-8"))
+        return load(self.config_file.read_bytes(), str(self.config_file))
 
     def keep_classes(self, classes: int | None) -> None:
         """Write the number of training classes, which a run gets to know as it starts, where it is not yet known."""
