@@ -54,7 +54,7 @@ stderr = LazyConsole(stderr=True)
 
 def print_json(document: dict) -> None:
     """Print exactly one JSON document, `schema: 1` first."""
-    sys.stdout.write(json.dumps({"schema": 1, **document}, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps({"schema": 1, **document}, indent=2, default=str, allow_nan=False) + "\n")
 
 
 class Rows:

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from fsar_cli.config import Config
+from fsar_cli.core.backbones.weightfile import require_finite
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.runs import Run
@@ -29,7 +30,8 @@ def load_weights(method: FewShotMethod, path: Path, config: Config) -> None:
     """Fill a method from a weights file.
 
     Raises:
-        DataError: missing or damaged file, or weights of another method, backbone or number of frames.
+        DataError: missing or damaged file, weights of another method, backbone or number of frames, or numbers that
+            are none.
     """
     if not path.is_file():
         raise DataError(f"no weights at {path}", "was the run interrupted before its first checkpoint? `fsar train`")
@@ -42,6 +44,7 @@ def load_weights(method: FewShotMethod, path: Path, config: Config) -> None:
     wrong = [k for k in own.keys() | given.keys() if k not in own or k not in given or own[k].shape != given[k].shape]
     if wrong:
         raise DataError(f"{path} does not fit {_identity(config)}: {_why(sorted(wrong), own, given)}", _hint(wrong))
+    require_finite(given, path)
     method.load_state_dict(given)
 
 

@@ -206,7 +206,7 @@ def document(result: Evaluation, config: Config) -> dict[str, object]:
 def write_results(result: Evaluation, config: Config, folder: Path) -> None:
     """Write result.json and, for each number of shots, episodes-<N>w<K>s.csv and confusion-<N>w<K>s.csv."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema": 1, **document(result, config)}, indent=2)
+    text = json.dumps({"schema": 1, **document(result, config)}, indent=2, allow_nan=False)
     write_whole(folder / "result.json", text + "\n")
     for shot in result.shots:
         name = f"{shot.way}w{shot.shot}s.csv"

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from fsar_cli.config import Config
+from fsar_cli.core.backbones.weightfile import require_finite
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
@@ -281,6 +282,7 @@ class Trainer:
             DataError: no or a damaged state, or one of another method.
         """
         state = load_state(self.folder.state_file)
+        require_finite(state["method"], self.folder.state_file)
         try:
             self.method.load_state_dict(state["method"])
             load_optimizer(self.optimizer, state["optimizer"])

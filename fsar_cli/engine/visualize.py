@@ -113,7 +113,7 @@ def visualize(
         for seconds, frame in _drawn(video, windows, pages, title, names):
             writer.write(frame, seconds)
             task.advance()
-    write_whole(regions, json.dumps(_document(video, info, config, windows), indent=1))
+    write_whole(regions, json.dumps(_document(video, info, config, windows), indent=1, allow_nan=False))
     return Visualization(out, overlay, [p.sheet for p in pages], [p.heat for p in pages], regions, len(windows))
 
 

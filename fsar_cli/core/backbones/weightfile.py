@@ -78,8 +78,8 @@ def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     bad = {n: t.numel() - int(t.isfinite().sum()) for n, t in tensors.items() if not bool(t.isfinite().all())}
     if bad:
         raise DataError(
-            f"{path} holds {counted(sum(bad.values()), 'number')} that are NaN or infinite, in "
-            f"{counted(len(bad), 'tensor')} of {len(tensors)}, first '{next(iter(bad))}'",
+            f"{path} holds NaN or infinite numbers: {sum(bad.values())} in {counted(len(bad), 'tensor')} of "
+            f"{len(tensors)}, first '{next(iter(bad))}'",
             "take weights of before that happened: every result would be chance",
         )
 

@@ -143,7 +143,7 @@ def write_report(comparison: MethodComparison, folder: Path) -> list[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     plain = document(comparison)
-    text = json.dumps({"schema": 1, **plain}, indent=2) + "\n"
+    text = json.dumps({"schema": 1, **plain}, indent=2, allow_nan=False) + "\n"
     write_whole(folder / "compare.json", text)
     write_whole(folder / "compare.md", markdown(comparison))
     save_png(picture(comparison), folder / "compare.png")
