@@ -6,12 +6,14 @@ Names in tables may hold anything a file system allows, line breaks and bytes th
 import csv
 import errno
 import os
+import platform
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,20 +94,44 @@ def lock(path: Path, busy: tuple[str, str] | None = None) -> Iterator[None]:
     """Let one process at a time into the block; the others wait. The lock dies with its process.
 
     The empty file stays: were it removed, one process could lock the old file and another a new one of the same name.
+    Who holds it stands in a file beside (some versions of filelock empty what they open) and is first of all removed
+    by the next holder, as a killed one leaves it.
 
     Args:
         path: the lock's file, in a folder that exists and can be written to.
-        busy: message and hint of the error raised instead of waiting.
+        busy: message and hint of the error raised instead of waiting; the message goes on with who holds the lock.
 
     Raises:
         UsageError: another process is in the block, where `busy` is given.
+        OSError: the file cannot be written, or its file system has no locks.
     """
+    holder = path.with_suffix(".holder")
     try:
         held = FileLock(path).acquire(timeout=0 if busy else -1)
     except Timeout as error:
-        raise UsageError(*busy) from error
+        raise UsageError(f"{busy[0]}{_read_holder(holder)}", busy[1]) from error
+    except NotImplementedError as error:
+        raise OSError(errno.ENOLCK, "its file system has no locks", str(path)) from error
+    except OSError as error:  # that of the lock itself names no file
+        raise OSError(error.errno or errno.ENOLCK, error.strerror or str(error), str(path)) from error
     with held:
-        yield
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+            since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            holder.write_text(f"process {os.getpid()} on {platform.node()} since {since}", encoding="utf-8")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                holder.unlink(missing_ok=True)
+
+
+def _read_holder(file: Path) -> str:
+    """Who holds a lock, to follow a message; empty where that cannot be read."""
+    try:
+        return f": {file.read_text(encoding='utf-8', errors='replace')}".rstrip(": ")
+    except OSError:
+        return ""
 
 
 class Cache:

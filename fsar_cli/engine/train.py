@@ -47,6 +47,7 @@ from fsar_cli.engine.setup import (
     with_classes,
 )
 from fsar_cli.engine.steps import episode_loss, step_seed
+from fsar_cli.engine.trained_on import check_unchanged, keep_splits
 from fsar_cli.errors import DataError, FsarError, Interrupted, is_out_of_memory, remedy
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
@@ -93,6 +94,8 @@ class Trainer:
             cache: where features are kept that do not change in training (`train.views`); None: nowhere.
         """
         splits = Splits.read(config.data.splits)
+        if isinstance(run, Run):
+            check_unchanged(run, config, splits, reporter)
         self.sampler = training_sampler(config, splits)
         self.config = with_classes(config, self.sampler)
         self.device, self.reporter, self.cache = device, reporter, cache
@@ -102,7 +105,9 @@ class Trainer:
         self.optimizer = build_optimizer(self.method, config.optim)
         self.scaler = loss_scaler(device, config.train.amp, reporter)
         self.folder = run() if callable(run) else run
-        self.folder.keep_classes(self.config.model.classes)
+        with self.folder.writing():
+            self.folder.keep_classes(self.config.model.classes)
+            keep_splits(self.folder, config, splits)
         self.log = TrainingLog(self.folder.path, late=device.type == "cuda")
         self.step = self._saved = 0
         self.best: tuple[int, float] | None = None
@@ -111,11 +116,16 @@ class Trainer:
         """Train to `train.iterations`.
 
         Raises:
+            UsageError: another process writes into the run.
             Interrupted: Ctrl-C; everything was saved.
             DataError: a loss is not finite; an episode or a validation could not be loaded, everything was saved; a
                 file of the run cannot be written, the last checkpoint stays.
             DeviceError: an episode does not fit into the device's memory.
         """
+        with self.folder.writing():
+            return self._run()
+
+    def _run(self) -> TrainingResult:
         train, first, started = self.config.train, self.step, time.monotonic()
         self.folder.log(f"training from episode {self.step} to {train.iterations} on {self.device}")
         if left := train.iterations % self.config.optim.accumulate:

@@ -42,11 +42,15 @@ class Pool:
     unreadable: dict[str, tuple[str, str]] = field(default_factory=dict)
     """{video: (class, reason)} of clips that are not in `videos`, as they cannot be read."""
 
+    @property
+    def rows(self) -> list[Video]:
+        """The clips that can be read."""
+        return [Video(self.classes[c], video) for video, c in zip(self.videos, self.labels, strict=True)]
+
     def without(self, reasons: dict[str, str]) -> "Pool":
         """The pool without clips that turned out to be unreadable: {video: reason}."""
-        rows = [Video(self.classes[c], video) for video, c in zip(self.videos, self.labels, strict=True)]
-        lost = {row.id: (row.cls, reasons[row.id]) for row in rows if row.id in reasons}
-        kept = [row for row in rows if row.id not in reasons]
+        lost = {row.id: (row.cls, reasons[row.id]) for row in self.rows if row.id in reasons}
+        kept = [row for row in self.rows if row.id not in reasons]
         return make_pool(self.name, kept, self.reader, {**self.unreadable, **lost})
 
 
