@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fsar_cli.data.tables import Table, read_table
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, unreadable
 
 FRAMES_PER_SECOND = 30
 """Of UCF Crime's videos, by which the .txt form counts."""
@@ -65,7 +65,8 @@ def read_rows(file: Path) -> list[AnnotationRow]:
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return list(reader(file, content.decode("utf-16" if utf16 else "utf-8-sig")))
     except OSError as error:
-        raise DataError(f"cannot read the annotations {file}: {error.strerror}", "check the path") from error
+        message = f"cannot read the annotations {file}: {error.strerror}"
+        raise unreadable(file, message, "check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
 

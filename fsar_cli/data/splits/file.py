@@ -28,7 +28,7 @@ from pathlib import Path
 from fsar_cli.data.naming import slashed
 from fsar_cli.data.splits.protocols import SPLITS
 from fsar_cli.data.tables import read_table
-from fsar_cli.errors import DataError, did_you_mean
+from fsar_cli.errors import DataError, did_you_mean, unreadable
 from fsar_cli.files import write_whole
 
 FORMAT = "1"
@@ -140,9 +140,8 @@ class Splits:
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
-            raise DataError(
-                f"cannot read the split file {path}: {error.strerror}", "`fsar splits make` writes one"
-            ) from error
+            message = f"cannot read the split file {path}: {error.strerror}"
+            raise unreadable(path, message, "`fsar splits make` writes one") from error
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
         try:

@@ -19,7 +19,7 @@ from pathlib import Path
 from fsar_cli.data.naming import bare, slashed
 from fsar_cli.data.splits.file import Splits, Video
 from fsar_cli.data.splits.protocols import SPLITS
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.errors import DataError, UsageError, unreadable
 from fsar_cli.files import write_whole
 
 FORMS = {
@@ -135,7 +135,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read the list {path}: {error.strerror}", "check its permissions") from error
+        raise unreadable(path, f"cannot read the list {path}: {error.strerror}") from error
 
 
 def anonymous(cls: str) -> bool:

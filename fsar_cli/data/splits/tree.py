@@ -92,7 +92,7 @@ def _from_manifest(root: Path) -> dict[str, list[str]] | None:
     try:
         with (root / MANIFEST).open(encoding="utf-8", errors="surrogateescape") as file:
             columns = file.readline().strip().split(",")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     if not {"video", "source_frames"} <= set(columns):
         return None

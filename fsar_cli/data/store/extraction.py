@@ -83,7 +83,7 @@ def extract(
         try:
             with (
                 reporter.track("extract", len(todo), "videos") as bar,
-                closing(run_tasks(store_video, tasks, workers)) as outcomes,
+                closing(run_tasks(store_video, tasks, workers, reporter.warn)) as outcomes,
             ):
                 for task, outcome in outcomes:
                     _file(task, outcome, store, result, reporter)

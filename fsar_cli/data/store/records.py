@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fsar_cli.config import ExtractConfig
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, unreadable
 from fsar_cli.files import complete_rows, write_rows, write_whole
 
 MANIFEST, SETTINGS = "manifest.csv", "extract.json"
@@ -62,7 +62,8 @@ def read_settings(root: Path) -> ExtractConfig | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{root / SETTINGS} is damaged ({' '.join(str(error).split())})", ANEW) from error
+        message = f"{root / SETTINGS} is damaged ({' '.join(str(error).split())})"
+        raise unreadable(root / SETTINGS, message, ANEW) from error
 
 
 def write_settings(root: Path, settings: ExtractConfig) -> None:

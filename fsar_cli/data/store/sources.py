@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
 from fsar_cli.data.video import printable
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.errors import DataError, UsageError, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +45,31 @@ class FoundVideos:
     sources: list[Source]
     """Sorted by id."""
     hidden: int
-    not_video: int
+    not_video: list[Path]
+    """Files without a video suffix."""
     misplaced: list[Path]
     """Videos directly in a tree's root or deeper than class/video."""
 
     def left_out(self) -> str:
         """One sentence about everything that was left out; empty when nothing was."""
         parts = [f"{self.hidden} hidden"] if self.hidden else []
-        parts += [f"{self.not_video} without a video suffix"] if self.not_video else []
+        parts += [f"{len(self.not_video)} without a video suffix ({_some(self.not_video)})"] if self.not_video else []
         if self.misplaced:
             parts.append(f"{len(self.misplaced)} not at class/video (such as {printable(self.misplaced[0])})")
         return f"left out: {', '.join(parts)}" if parts else ""
 
 
+def _some(paths: list[Path], most: int = 3) -> str:
+    """The name of the first file of each suffix."""
+    firsts = list({path.suffix.lower(): printable(path.name) for path in reversed(paths)}.values())[: -most - 1 : -1]
+    return ", ".join(firsts + ["..."] * (len(paths) > len(firsts)))
+
+
 class _VideoSearch:
     def __init__(self) -> None:
         self.files: dict[Path, str] = {}
-        self.hidden = self.not_video = 0
+        self.hidden = 0
+        self.not_video: list[Path] = []
         self.misplaced: list[Path] = []
 
     def add(self, path: Path, label: str | None = None) -> None:
@@ -98,7 +106,7 @@ class _VideoSearch:
             for below in sorted(p for p in path.rglob("*") if not p.is_dir()):
                 self._elsewhere(below)
         else:
-            self.not_video += 1
+            self.not_video.append(path)
 
     def _elsewhere(self, path: Path) -> None:
         if path.name.startswith("."):
@@ -106,7 +114,7 @@ class _VideoSearch:
         elif path.suffix.lower() in VIDEO_EXTENSIONS:
             self.misplaced.append(path)
         else:
-            self.not_video += 1
+            self.not_video.append(path)
 
     def listed(self, file: Path) -> None:
         for path, label in _read_list(file):
@@ -131,7 +139,7 @@ def _read_list(file: Path) -> list[tuple[str, str | None]]:
                 raise UsageError(f"{printable(file)} has no column 'path'", "a list is a CSV with path and class")
             return [(row["path"], row.get("class") or None) for row in reader]
     except OSError as error:
-        raise DataError(f"{printable(file)} cannot be read ({error.strerror})") from error
+        raise unreadable(file, f"{printable(file)} cannot be read ({error.strerror})") from error
 
 
 def find_videos(inputs: Iterable[Path]) -> FoundVideos:
