@@ -193,7 +193,7 @@ class Cache:
         except Exception as error:  # whatever damaged files raise
             self.drop(key)
             if self.find(key):
-                raise OSError(errno.EROFS, "an entry can neither be read nor removed", str(entry)) from error
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(entry)) from error
         return read(self.get(key, make))
 
     def drop(self, key: str) -> None:
