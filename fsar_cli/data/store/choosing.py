@@ -7,7 +7,7 @@ class is the annotation's.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -164,7 +164,8 @@ def _clip(source: Source, video: str, span: Span | None) -> Source:
     stamps = "".join(f"_{_stamp(seconds)}" for seconds in span or ())
     if len(os.fsencode(stem + stamps)) > LONGEST:
         stem = f"{os.fsencode(stem)[:180].decode(errors='ignore')}~{crc32(os.fsencode(stem)):08x}"
-    return Source(f"{cls}/{stem}{stamps}", cls, source.path, span and (float(span[0]), float(span[1])))
+    span = span and (float(span[0]), float(span[1]))
+    return replace(source, id=f"{cls}/{stem}{stamps}", label=cls, span=span)
 
 
 def _stamp(seconds: float) -> str:

@@ -24,6 +24,7 @@ the clip is complete and in its place, so whatever the manifest lists is whole.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +60,12 @@ class Kind(Protocol):
 
     def place(self, record: Record, folder: Path) -> None:
         """Put what a worker left where it belongs."""
+
+    def move(self, record: Record) -> None:
+        """Before `open`: take in that a clip's source, of the same content, has another place or time."""
+
+    def remove(self, record: Record) -> None:
+        """Before `open`: let go of a clip."""
 
     def close(self) -> None:
         """End adding."""
@@ -139,7 +146,8 @@ class FrameStore:
     def fingerprint(self, video_id: str) -> str:
         """Text that changes when the pictures of a video are extracted anew from something else."""
         record = self.record(video_id)
-        return f"{record} {self._kind.fingerprint(record)}"
+        pictures = replace(record, source="", source_size=0, source_time=0)  # wherever they came from
+        return f"{pictures} {self._kind.fingerprint(record)}"
 
     def seconds(self, video_id: str) -> np.ndarray:
         """Time of each stored frame since the clip's first frame, float64 [n].
