@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
+from fsar_cli.errors import DataError
 
 if TYPE_CHECKING:
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.making import ClassCount, Made
     from fsar_cli.data.splits.protocols import Protocol, Variant
+    from fsar_cli.data.splits.tree import Tree
 
 _COUNTS = ("classes", "videos", "groups", "found", "missing", "ambiguous", "asked for")
 
@@ -49,6 +51,16 @@ def show_file(path: Path, splits: "Splits", json: bool) -> None:
     _print(str(path), splits)
     if splits.edited:
         ConsoleReporter().warn("the rows were changed after the file was made")
+
+
+def tell_pictures(tree: "Tree", reporter: ConsoleReporter) -> None:
+    """What is to be done before frames of another tool can be trained on; their names will be the same."""
+    from fsar_cli.data.store.frames import refuse_pictures
+
+    try:
+        refuse_pictures(tree.root) if tree.kind == "frames" else None
+    except DataError as error:
+        reporter.warn(f"{error.message}: {error.hint}")
 
 
 def tell(made: "Made", reporter: ConsoleReporter) -> None:

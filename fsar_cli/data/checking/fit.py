@@ -9,6 +9,8 @@ A listed video can have these problems:
 - `short`: it has fewer frames than a clip takes.
 - `spelling`: the tree spells its name otherwise; the detail is the tree's id. It counts as found, and episodes can be
   drawn from it once the split file has that id.
+- `changed`, `gone`: its clip in the frame store was made from a video that has changed, or is gone, since.
+- `duplicate`: another split holds the same content; the detail names it.
 """
 
 from collections import Counter
@@ -22,7 +24,9 @@ from fsar_cli.data.splits.protocols import protocols
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.errors import counted
 
-PROBLEMS = ("missing", "ambiguous", "undecodable", "short", "spelling")
+PROBLEMS = ("missing", "ambiguous", "undecodable", "short", "spelling", "changed", "gone", "duplicate")
+UNUSABLE = PROBLEMS[:4]
+"""Problems that keep a video out of episodes."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class VideoFacts:
     """{tree id: frames}; None where nobody has counted."""
     undecodable: Mapping[str, str] | None = None
     """{tree id: reason}; None where nobody has tried."""
+    stale: Mapping[str, str] = field(default_factory=dict)
+    """{tree id: `changed` or `gone`} of clips in the frame store."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """{tree id: what of another split has the same content}."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,9 @@ class ClassCheck:
     short: int | None
     """None: not known."""
     spelling: int
+    changed: int
+    gone: int
+    duplicate: int
     usable: int
     """Found, long enough and decodable, as far as that is known."""
     published: int | None
@@ -120,6 +131,8 @@ class Check:
     unlisted: int
     counts: Counter[str] = field(default_factory=Counter)
     """Videos by problem."""
+    harmless: frozenset[str] = frozenset(("short", "gone"))
+    """Problems that do not count against the whole, unless a split cannot do without their videos."""
 
     @property
     def listed(self) -> int:
@@ -128,11 +141,8 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Every listed video is there under its id and decodes, as far as was tried, and every split can be drawn from.
-
-        Short videos do not count against it unless a split cannot do without them.
-        """
-        bad = any(self.counts[kind] for kind in PROBLEMS if kind != "short")
+        """Every listed video is there under its id, as far as was looked at, and every split can be drawn from."""
+        bad = any(self.counts[kind] for kind in PROBLEMS if kind not in self.harmless)
         return not bad and not any(split.problem for split in self.splits)
 
 
@@ -154,13 +164,16 @@ def check(
         for split, video in splits.rows
         for kind, detail in _problems(video, matches, facts)
     )
-    unusable = {problem.video for problem in problems if problem.problem != "spelling"}
+    unusable = {problem.video for problem in problems if problem.problem in UNUSABLE}
     rows = tuple(row for row in splits.rows if row[1].id not in unusable)
     usable = Splits(rows, splits.header) if unusable else splits
     classes = tuple(_classes(splits, usable, problems, shapes, facts))
     drawn = tuple(_split(splits, usable, classes, split, shapes[split]) for split in splits.names)
     unlisted = len(tree.ids) - len(matches.found)
-    return Check(classes, problems, drawn, unlisted, Counter(problem.problem for problem in problems))
+    # What a published protocol lists twice is there twice.
+    harmless = {"short", "gone"} | ({"duplicate"} if splits.header.get("protocol") in protocols() else set())
+    counts = Counter(problem.problem for problem in problems)
+    return Check(classes, problems, drawn, unlisted, counts, frozenset(harmless))
 
 
 def _problems(video: Video, matches: Matches, facts: VideoFacts) -> Iterator[tuple[str, str]]:
@@ -179,6 +192,10 @@ def _problems(video: Video, matches: Matches, facts: VideoFacts) -> Iterator[tup
         yield "short", f"{counted(frames, 'frame')} of {facts.least}"
     if there != video.id:
         yield "spelling", there
+    if state := facts.stale.get(there):
+        yield state, "since its frames were extracted"
+    if twin := facts.twins.get(there):
+        yield "duplicate", twin
 
 
 def _classes(
@@ -202,7 +219,7 @@ def _classes(
                 ambiguous=number["ambiguous"],
                 undecodable=None if facts.undecodable is None else number["undecodable"],
                 short=None if facts.frames is None else number["short"],
-                spelling=number["spelling"],
+                **{kind: number[kind] for kind in ("spelling", "changed", "gone", "duplicate")},
                 usable=left[split, cls],
                 published=published[split].get(cls, 0) if split in published else None,
                 enough=left[split, cls] >= shape.shot + shape.queries,

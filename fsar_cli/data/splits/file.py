@@ -134,7 +134,8 @@ class Splits:
             text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise DataError(
-                f"cannot read the split file {path}: {error.strerror}", "`fsar splits make` writes one"
+                f"cannot read the split file {path}: {error.strerror}",
+                "`fsar splits make` writes one; one elsewhere is named by --splits, or data.splits in fsar.yaml",
             ) from error
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error

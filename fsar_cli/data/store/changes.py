@@ -11,7 +11,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,6 +110,22 @@ def is_unchanged(record: Record) -> bool:
     with suppress(OSError):
         return state_of(Path(record.source)) == (record.source_size, record.source_time)
     return False
+
+
+def stale(records: Iterable[Record]) -> dict[str, str]:
+    """{clip: "changed" or "gone"}: its source has another size or time than it had, or is not there any more.
+
+    Where no source at all is there, they were put away on purpose: a store does without them.
+    """
+    state = {record.id: _state(record) for record in records if record.source_size}
+    some_there = set(state.values()) - {"gone"}
+    return {name: what for name, what in state.items() if what and (some_there or what != "gone")}
+
+
+def _state(record: Record) -> str:
+    if is_gone(Path(record.source)):
+        return "gone"
+    return "" if is_unchanged(record) else "changed"
 
 
 def _renamed(gone: Sequence[Record], new: Sequence[Source]) -> Iterator[tuple[str, str]]:

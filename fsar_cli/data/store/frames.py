@@ -24,6 +24,7 @@ the clip is complete and in its place, so whatever the manifest lists is whole.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,7 +36,8 @@ from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.linked import LinkedFrames
 from fsar_cli.data.store.loose import LooseFrames
 from fsar_cli.data.store.packed import PackedFrames
-from fsar_cli.data.store.records import MANIFEST, Record, read_manifest, read_settings
+from fsar_cli.data.store.pictures import holds_pictures
+from fsar_cli.data.store.records import Record, has_manifest, read_manifest, read_settings
 from fsar_cli.data.video.picture import scaled_size
 from fsar_cli.errors import DataError
 
@@ -80,6 +82,25 @@ class Kind(Protocol):
         """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist."""
 
 
+def refuse_pictures(root: Path) -> None:
+    """Raise DataError where a folder holds the pictures of another tool and is no frame store."""
+    with suppress(OSError):
+        if not has_manifest(root) and holds_pictures(root):
+            raise DataError(
+                f"{root} holds folders of pictures, but is not a frame store",
+                f"`fsar extract-frames {root} OUT` takes them over, linked where they fit; then --frames OUT",
+            )
+
+
+def refuse_other(root: Path) -> None:
+    """Raise DataError where a folder is no frame store; it says how one is made, or named where it is elsewhere."""
+    refuse_pictures(root)
+    if not has_manifest(root):
+        elsewhere = "one that is elsewhere is named by --frames, or data.frames in fsar.yaml"
+        kind, out = ("is not a frame store", "OUT") if root.is_dir() else ("does not exist", root)
+        raise DataError(f"{root} {kind}", f"`fsar extract-frames VIDEOS {out}` makes it; {elsewhere}")
+
+
 KINDS: dict[str, type[Kind]] = {"files": LooseFrames, "packed": PackedFrames, "videos": LinkedFrames}
 """The kinds of store, by the values of `extract.store`."""
 
@@ -98,9 +119,7 @@ class FrameStore:
         self.root = Path(root)
         self._records: dict[str, Record] | None = None
         self._opened: Kind | None = None
-        if not (self.root / MANIFEST).is_file():
-            kind = "is not a frame store" if self.root.is_dir() else "does not exist"
-            raise DataError(f"{self.root} {kind}", f"`fsar extract-frames VIDEOS {self.root}` makes it")
+        refuse_other(self.root)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "_records": None, "_opened": None}

@@ -131,6 +131,11 @@ def read_pictures(folder: Path) -> Pictures:
     return Pictures(folder, files, printable(trouble), sum(map(len, runs.values())) - len(run))
 
 
+def holds_pictures(root: Path) -> bool:
+    """Whether some tool left folders of pictures here. Raises OSError."""
+    return any(filled for _, filled in _walk(root, (), []))
+
+
 @dataclass
 class FoundFolders:
     """What a tree of pictures holds."""
