@@ -118,7 +118,6 @@ def make(
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.making import make as make_splits
     from fsar_cli.data.splits.making import remake
-    from fsar_cli.data.splits.protocols import STYLES
     from fsar_cli.data.splits.tree import scan_tree
     from fsar_cli.data.splits.twins import refuse_twins
 
@@ -149,8 +148,7 @@ def make(
             group_by=group_by,
             allow_missing=allow_missing,
         )
-    # A published list is not the user's to change.
-    refuse_twins(made.splits, tree, allow_duplicates or rule not in STYLES, reporter)
+    refuse_twins(made.splits, tree, allow_duplicates, reporter)
     made.splits.write(out)
     view.tell(made, reporter)
     view.show_made(out, made, json)

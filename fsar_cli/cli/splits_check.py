@@ -16,7 +16,7 @@ from fsar_cli.errors import DataError
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
-    from fsar_cli.data.checking.fit import Check, Problem, Shape, SplitCheck, VideoFacts
+    from fsar_cli.data.checking.report import Check, Problem, Shape, SplitCheck, VideoFacts
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.tree import Tree
 
@@ -63,10 +63,11 @@ def check(
     Problems of a listed video: missing; ambiguous (several videos could be it); undecodable (with --decode); short
     (known of frame stores, of videos with --decode); spelling (found, but under another name: `fsar splits make FILE
     --root TREE --out NEW` writes a split file with the names of the tree); changed or gone since its frames were
-    extracted; duplicate (another split holds the same content: a link or a copy). Episodes are drawn from what is left:
-    found, not short, not undecodable. Where videos are missing, it says about how many episodes of the whole hold one of them,
-    and so by how much an accuracy may differ at the very worst; the whole are the videos of the published protocol, if
-    the file follows one, else those it lists.
+    extracted; duplicate (another split holds the same content: a link or a copy).
+
+    Episodes are drawn from what is left: found, not short, not undecodable. Where videos are missing, it says about how
+    many episodes of the whole hold one of them, and so by how much an accuracy may differ at the very worst; the whole
+    are the videos of the published protocol, if the file follows one, else those it lists.
 
     Exit code 3, after the report, where a video is missing, ambiguous, undecodable, spelt otherwise, changed or, unless
     a published protocol says so, a duplicate, where episodes cannot be drawn, or the frames are no frame store.
@@ -77,13 +78,15 @@ def check(
     --json: file, root, kind (videos or frames), frames, decoded, ok, listed, found, missing, ambiguous, undecodable,
     short, spelling, changed, gone, duplicate, unlisted (numbers; null: not known); classes [split, class, published,
     wanted, found, missing, ambiguous, undecodable, short, spelling, changed, gone, duplicate, usable, enough];
-    splits [split, classes, left, protocol, whole, lacking, extra, shape, touched (share of its episodes, of 1), problem, remedy]; problems [the columns of --csv].
+    splits [split, classes, left, protocol, whole, lacking, extra, shape, touched (share of its episodes, of 1),
+    problem, remedy]; problems [the columns of --csv].
     """
     from fsar_cli.data.checking.decoding import look
     from fsar_cli.data.checking.fit import check as check_splits
     from fsar_cli.data.naming import match_videos
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.tree import scan_tree
+    from fsar_cli.data.store.changes import stale
     from fsar_cli.files import cache_folder, cores
     from fsar_cli.settings import resolve
 
@@ -101,7 +104,8 @@ def check(
     cache = cache_folder() if decode else None
     facts = look(tree, matches.found.values(), frames or settings.clip.frames, cache, workers, reporter)
     store = tree.root if tree.kind == "frames" else None if root else settings.data.frames
-    facts = replace(facts, stale=_stale(store), twins=_twins(splits, matches.found, tree))
+    changed = stale(store, reporter=reporter) if store else {}
+    facts = replace(facts, stale=changed, twins=_twins(splits, matches.found, tree))
     shapes = _shapes(settings, way, shot, queries, group_disjoint)
     report = check_splits(splits, tree, matches, shapes, facts)
     if csv is not None:
@@ -109,14 +113,6 @@ def check(
         reporter.log(f"{len(report.problems)} problems: {csv}")
     print_json(_document(path, tree, report, facts)) if json else _show(path, tree, report, facts)
     _refuse(path, tree, report, store)
-
-
-def _stale(store: Path | None) -> dict[str, str]:
-    """{id: `changed` or `gone`} of a frame store; nothing where there is none."""
-    from fsar_cli.data.store.changes import stale
-    from fsar_cli.data.store.records import has_manifest, read_manifest
-
-    return stale(read_manifest(store)) if store and has_manifest(store) else {}
 
 
 def _twins(splits: "Splits", found: Mapping[str, str], tree: "Tree") -> dict[str, str]:
@@ -134,7 +130,7 @@ def _twins(splits: "Splits", found: Mapping[str, str], tree: "Tree") -> dict[str
 def _shapes(
     settings: "Config", way: int | None, shot: int | None, queries: int | None, group_disjoint: bool
 ) -> "dict[str, Shape]":
-    from fsar_cli.data.checking.fit import Shape
+    from fsar_cli.data.checking.report import Shape
 
     episode, evaluation = settings.episode, settings.eval
     train = (episode.way, episode.shot, episode.queries, episode.group_disjoint)
@@ -208,7 +204,7 @@ def _whole(split: "SplitCheck") -> Iterator[str]:
 
 def _refuse(path: Path, tree: "Tree", report: "Check", store: Path | None) -> None:
     """Raise DataError where the split file and the data do not fit, with what to do."""
-    from fsar_cli.data.checking.fit import PROBLEMS
+    from fsar_cli.data.checking.report import PROBLEMS
     from fsar_cli.data.store.frames import refuse_pictures
 
     if store:

@@ -65,7 +65,6 @@ def tell_pictures(tree: "Tree", reporter: ConsoleReporter) -> None:
 
 def tell(made: "Made", reporter: ConsoleReporter) -> None:
     """Everything that is not as the rule asks, one line each, on stderr."""
-    published = made.splits.header["protocol"] != "none"
     for line in made.classes:
         example = f", for example {line.examples[0]}" if line.examples else ""
         if line.folder is None:
@@ -75,7 +74,7 @@ def tell(made: "Made", reporter: ConsoleReporter) -> None:
             reporter.warn(f"{line.split}: {line.cls} has {counts}{example}")
         elif line.missing:
             reporter.warn(f"{line.split}: {line.cls} has {line.found} of {line.wanted} videos{example}")
-        elif published and line.found > line.wanted:
+        elif made.splits.published and line.found > line.wanted:
             reporter.warn(f"{line.split}: {line.cls} has {line.found} videos, the protocol {line.wanted}")
     if made.splits.header["protocol"].count("+"):
         reporter.warn(f"made from other lists than the protocol's: this is {made.splits.header['protocol']}")

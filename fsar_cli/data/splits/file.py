@@ -107,6 +107,11 @@ class Splits:
         """Whether the rows differ from those the header's digest was taken of."""
         return self.header.get("digest", self.digest) != self.digest
 
+    @property
+    def published(self) -> bool:
+        """Whether the rows are those of a published protocol."""
+        return self.header.get("protocol", "none") != "none"
+
     def counts(self) -> dict[str, tuple[int, int]]:
         """{split: (classes, videos)} of the splits that hold a video."""
         return {name: (len(self._index[name]), len(self.videos(name))) for name in self.names}

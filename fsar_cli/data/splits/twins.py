@@ -61,7 +61,7 @@ def _end(file: Path) -> bytes:
 
 
 def refuse_twins(splits: Splits, tree: Tree, allowed: bool, reporter: Reporter) -> None:
-    """Refuse a split list of a tree with the same content in two splits, or only name it.
+    """Refuse a split list of a tree with the same content in two splits; only name it where a protocol lists it so.
 
     Raises:
         DataError: there is such content, and it is not allowed.
@@ -69,7 +69,7 @@ def refuse_twins(splits: Splits, tree: Tree, allowed: bool, reporter: Reporter) 
     twins = find_twins(((split, video.id) for split, video in splits.rows), tree)
     names = some([" = ".join(map(" ".join, group)) for group in twins])
     text = f"{counted(len(twins), 'video')} of the same content in two splits: {names}"
-    if twins and not allowed:
+    if twins and not allowed and not splits.published:
         hint = "keep one of each, put their classes into one split, or take them as they are with --allow-duplicates"
         raise DataError(text, f"{hint}; `fsar extract-frames --prune` removes clips whose video is gone")
     if twins:

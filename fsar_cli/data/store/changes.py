@@ -11,14 +11,14 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsar_cli.data.splits.plan import some
 from fsar_cli.data.store.origin import content_of, is_gone, state_of
-from fsar_cli.data.store.records import MANIFEST, Record
+from fsar_cli.data.store.records import MANIFEST, Record, has_manifest, read_manifest
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError, counted
@@ -112,20 +112,34 @@ def is_unchanged(record: Record) -> bool:
     return False
 
 
-def stale(records: Iterable[Record]) -> dict[str, str]:
-    """{clip: "changed" or "gone"}: its source has another size or time than it had, or is not there any more.
+def stale(root: Path, by_content: bool = True, reporter: Reporter = SILENT) -> dict[str, str]:
+    """{clip of a store: "changed" or "gone"}: its source is another than it was, or not there any more.
 
     Where no source at all is there, they were put away on purpose: a store does without them.
+
+    Args:
+        by_content: read a source whose time alone is another, to see whether it has changed.
     """
-    state = {record.id: _state(record) for record in records if record.source_size}
+    records = [record for record in read_manifest(root) if record.source_size] if has_manifest(root) else []
+    state = {}
+    with reporter.track("compare", len(records), "videos") as bar:
+        for record in records:
+            state[record.id] = _state(record, by_content)
+            bar.advance()
     some_there = set(state.values()) - {"gone"}
     return {name: what for name, what in state.items() if what and (some_there or what != "gone")}
 
 
-def _state(record: Record) -> str:
-    if is_gone(Path(record.source)):
+def _state(record: Record, by_content: bool) -> str:
+    path = Path(record.source)
+    if is_gone(path):
         return "gone"
-    return "" if is_unchanged(record) else "changed"
+    if is_unchanged(record):
+        return ""
+    with suppress(OSError):
+        same = by_content and state_of(path)[0] == record.source_size and content_of(path) == record.source_content
+        return "" if same else "changed"
+    return ""  # it cannot be looked at now
 
 
 def _renamed(gone: Sequence[Record], new: Sequence[Source]) -> Iterator[tuple[str, str]]:

@@ -68,9 +68,9 @@ def _frames(data: DataConfig, frames: Tree | FsarError) -> Finding:
     if away := _unlinked(data.frames):
         text = f"{data.frames}: {len(away)} of {len(frames.ids)} videos are away or have changed, such as '{away[0]}'"
         return Finding("frames", "problem", text, AGAIN, exit_code=DATA)
-    if old := stale(map(store.record, store.ids)):
+    if old := stale(data.frames, by_content=False):
         some = ", ".join(f"'{name}' ({what})" for name, what in islice(old.items(), 3))
-        text = f"{data.frames}: of {len(store)} clips {len(old)} are of videos that changed or are gone: {some}"
+        text = f"{data.frames}: of {len(store)} clips {len(old)} are of videos of another size or time, or gone: {some}"
         remedy = "`fsar extract-frames` extracts anew what changed, with --prune it removes what is gone"
         return Finding("frames", "warning", text, remedy)
     return Finding("frames", "ok", f"{data.frames}: {len(frames.classes)} classes, {len(frames.ids)} videos")
