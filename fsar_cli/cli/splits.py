@@ -1,5 +1,6 @@
 """`fsar splits`: the published protocols, making a split file and writing it as peers' lists; for `check` see there."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,7 +149,7 @@ def make(
             group_by=group_by,
             allow_missing=allow_missing,
         )
-    refuse_twins(made.splits, tree, allow_duplicates, reporter)
+    made = replace(made, splits=refuse_twins(made.splits, tree, allow_duplicates, reporter))
     made.splits.write(out)
     view.tell(made, reporter)
     view.show_made(out, made, json)

@@ -70,7 +70,8 @@ def check(
     are the videos of the published protocol, if the file follows one, else those it lists.
 
     Exit code 3, after the report, where a video is missing, ambiguous, undecodable, spelt otherwise, changed or, unless
-    a published protocol says so, a duplicate, where episodes cannot be drawn, or the frames are no frame store.
+    a published protocol or --allow-duplicates says so, a duplicate, where episodes cannot be drawn, or where the frames
+    are no frame store.
 
     --csv: a row a problem, with the columns split, class, video (the id in the split file), problem (the words above)
     and detail (reason, candidates, or the id in the tree).
@@ -222,6 +223,8 @@ def _refuse(path: Path, tree: "Tree", report: "Check", store: Path | None) -> No
         remedies.insert(0, f"`{command}` writes the names of the tree")
     if report.counts["changed"]:
         remedies.append("`fsar extract-frames` extracts anew what changed")
+    if report.counts["duplicate"]:
+        remedies.append("keep one of each duplicate, or put their classes into one split, with `fsar splits make`")
     raise DataError("; ".join(problems), remedies[0] if remedies else "complete the data, or make the split file anew")
 
 

@@ -24,6 +24,7 @@ from fsar_cli.data.naming import Matches
 from fsar_cli.data.splits.file import Splits, Video
 from fsar_cli.data.splits.protocols import protocols
 from fsar_cli.data.splits.tree import Tree
+from fsar_cli.data.splits.twins import accepts_twins
 from fsar_cli.errors import counted
 
 
@@ -51,8 +52,7 @@ def check(
     classes = tuple(_classes(splits, usable, problems, shapes, facts))
     drawn = tuple(_split(splits, usable, classes, split, shapes[split]) for split in splits.names)
     unlisted = len(tree.ids) - len(matches.found)
-    # What a published protocol lists twice is there twice.
-    harmless = HARMLESS | ({"duplicate"} if splits.published else set())
+    harmless = HARMLESS | ({"duplicate"} if accepts_twins(splits) else set())
     counts = Counter(problem.problem for problem in problems)
     return Check(classes, problems, drawn, unlisted, counts, harmless)
 

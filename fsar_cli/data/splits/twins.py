@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from fsar_cli.data.splits.file import Splits
@@ -20,6 +21,9 @@ from fsar_cli.errors import DataError, counted
 from fsar_cli.reporting import Reporter
 
 END = 1 << 16
+"""Bytes at a file's end that are looked at first."""
+TWINS = "duplicates"
+"""Key of a split file's header: `allowed`."""
 Place = tuple[str, str]
 """(split, id in the tree)."""
 
@@ -60,17 +64,27 @@ def _end(file: Path) -> bytes:
         return hashlib.blake2b(stream.read()).digest()
 
 
-def refuse_twins(splits: Splits, tree: Tree, allowed: bool, reporter: Reporter) -> None:
-    """Refuse a split list of a tree with the same content in two splits; only name it where a protocol lists it so.
+def accepts_twins(splits: Splits) -> bool:
+    """Whether a published protocol lists its videos so, or whoever made the list took them as they are."""
+    return splits.published or splits.header.get(TWINS) == "allowed"
+
+
+def refuse_twins(splits: Splits, tree: Tree, allowed: bool, reporter: Reporter) -> Splits:
+    """Refuse a split list of a tree with the same content in two splits; one that accepts it comes back.
+
+    Args:
+        allowed: accept it now; the list's header remembers it.
 
     Raises:
-        DataError: there is such content, and it is not allowed.
+        DataError: there is such content, and it is not accepted.
     """
     twins = find_twins(((split, video.id) for split, video in splits.rows), tree)
+    if not twins:
+        return splits
     names = some([" = ".join(map(" ".join, group)) for group in twins])
     text = f"{counted(len(twins), 'video')} of the same content in two splits: {names}"
-    if twins and not allowed and not splits.published:
+    if not allowed and not accepts_twins(splits):
         hint = "keep one of each, put their classes into one split, or take them as they are with --allow-duplicates"
         raise DataError(text, f"{hint}; `fsar extract-frames --prune` removes clips whose video is gone")
-    if twins:
-        reporter.warn(text)
+    reporter.warn(text)
+    return replace(splits, header={**splits.header, TWINS: "allowed"}) if allowed else splits

@@ -45,7 +45,7 @@ class Changes:
             yield f"{counted(len(self.gone), 'clip')} whose source is gone {fate}: {_names(self.gone)}"
         if self.renamed:
             now = [f"{new} was {old}" for old, new in self.renamed.items()]
-            yield f"{len(now)} of them under another name now, under which extracted, too: {_names(now)}"
+            yield f"{len(now)} of them under another name now: {_names(now)}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -88,7 +88,8 @@ def refuse_pictures(root: Path) -> None:
         if not has_manifest(root) and holds_pictures(root):
             raise DataError(
                 f"{root} holds folders of pictures, but is not a frame store",
-                f"`fsar extract-frames {root} OUT` takes them over, linked where they fit; then --frames OUT",
+                f"`fsar extract-frames {root} NEW` takes them over, linked where they fit; then --frames NEW, or"
+                " data.frames: NEW in fsar.yaml",
             )
 
 

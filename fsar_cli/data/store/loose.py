@@ -36,6 +36,8 @@ def remove_folder(root: Path, clip: str) -> None:
     parts = clip.split("/")
     if len(parts) == 2 and not any(part in ("", ".", "..") for part in parts):
         shutil.rmtree(root / clip, ignore_errors=True)
+        with suppress(OSError):  # other clips of the class are there
+            (root / clip).parent.rmdir()
 
 
 class LooseFrames:
@@ -85,11 +87,13 @@ class LooseFrames:
         """Nothing is open."""
 
     def fingerprint(self, record: Record) -> str:
-        """When the folder was filled, and its last frame: the file may be another program's, which writes it anew."""
+        """When the folder was filled; of linked frames each one's state, as another program may write them anew."""
         folder = self.root / record.id
+        last = folder / frame_name(record.frames - 1)
         try:
-            last = (folder / frame_name(record.frames - 1)).stat()
-            return f"{folder.stat().st_mtime_ns} {last.st_size} {last.st_mtime_ns}"
+            linked = last.is_symlink() or last.stat().st_nlink > 1
+            frames = [(folder / frame_name(n)).stat() for n in range(record.frames)] if linked else [last.stat()]
+            return f"{folder.stat().st_mtime_ns} {sum(f.st_size for f in frames)} {max(f.st_mtime_ns for f in frames)}"
         except OSError as error:
             raise DataError(f"the frame {error.filename} is missing ({error.strerror})", AGAIN) from error
 

@@ -23,11 +23,11 @@ def state_of(path: Path) -> tuple[int, int]:
 
 def content_of(path: Path) -> str:
     """Digest of all bytes of a file, or of a folder's pictures with their order: 32 hex digits. Raises OSError."""
-    return _content(path, state_of(path))
+    return _content(path, (*state_of(path), path.stat().st_ctime_ns))
 
 
 @lru_cache(maxsize=256)  # many clips may be cut from one long video
-def _content(path: Path, state: tuple[int, int]) -> str:
+def _content(path: Path, state: tuple[int, int, int]) -> str:
     if not path.is_dir():
         return _digest(path).hexdigest()
     numbered = read_pictures(path).files

@@ -83,7 +83,8 @@ class _VideoSearch:
         if not label or label.startswith(".") or "/" in label or "\\" in label:
             raise UsageError(f"{printable(path)}: '{printable(label)}' cannot be the name of a class")
         if self.files.setdefault(path, label) != label:
-            raise UsageError(f"{printable(path)} is listed as '{self.files[path]}' and as '{label}'")
+            text = f"{printable(path)} is listed as '{self.files[path]}' and as '{label}'"
+            raise UsageError(text, "give it one class; a folder of one class may be a link to another's")
         if folder or (path.is_dir() and _listed(read_pictures, path).files):
             self.folders[path] = folder or path.name
 

@@ -67,7 +67,7 @@ def _frames(data: DataConfig, frames: Tree | FsarError) -> Finding:
         return Finding("frames", "warning", frames.message, "`fsar extract-frames` makes them from the videos")
     if away := _unlinked(data.frames):
         text = f"{data.frames}: {len(away)} of {len(frames.ids)} videos are away or have changed, such as '{away[0]}'"
-        return Finding("frames", "problem", text, AGAIN, exit_code=DATA)
+        return Finding("frames", "problem", text, f"{AGAIN}; --prune removes what is gone", exit_code=DATA)
     if old := stale(data.frames, by_content=False):
         some = ", ".join(f"'{name}' ({what})" for name, what in islice(old.items(), 3))
         text = f"{data.frames}: of {len(store)} clips {len(old)} are of videos of another size or time, or gone: {some}"
