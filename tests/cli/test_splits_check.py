@@ -260,30 +260,34 @@ def test_one_content_in_two_splits_is_refused_and_listed_until_it_is_allowed(fsa
     assert "keep one of each duplicate" in check.err
 
 
-def test_frames_of_a_video_that_changed_are_refused_and_of_one_that_is_gone_named(fsar, tmp_path):
-    for number, name in enumerate(("a/0", "a/1", "b/0", "b/1")):
+def test_a_video_that_changed_since_it_was_extracted_is_refused_and_one_that_is_gone_named(fsar, tmp_path):
+    for number, name in enumerate(f"{cls}/{v}" for cls in "abcd" for v in range(2)):
         make_video(tmp_path / f"videos/{name}.mp4", frames=3, first=50 * number)
     assert fsar("extract-frames", "videos", "frames", "--workers", 0).code == 0
-    fsar("splits", "make", "arn", "--train", "a", "--test", "b", "--root", "frames")
-    check = ("splits", "check", "--root", "frames", "--way", 2, "--shot", 1, "--frames", 1, "--json")
+    fsar("splits", "make", "arn", "--train", "a,b", "--test", "c,d", "--root", "frames")
+    episodes = ("--way", 2, "--shot", 1, "--queries", 1, "--frames", 1)
+    check = ("splits", "check", "--root", "frames", *episodes, "--json")
     os.utime("videos/a/0.mp4")
     Path("videos/b/1.mp4").unlink()
-    before = fsar(*check).json
-    assert (before["changed"], before["gone"]) == (0, 1)
+    before = fsar(*check)
+    assert (before.code, before.json["changed"], before.json["gone"]) == (0, 0, 1)
     make_video(tmp_path / "videos/a/0.mp4", frames=4)
-    result = fsar(*check)
-    assert result.code == 3 and result.json["changed"] == 1
-    assert (
-        "`fsar extract-frames` extracts anew what changed" in fsar(*check[:-1]).err or "1 changed since" in result.err
-    )
+    after = fsar(*check)
+    assert after.code == 3 and after.json["changed"] == 1
+    assert "1 changed since\n  `fsar extract-frames` extracts anew what changed" in after.err
 
 
 def test_frames_of_another_tool_are_refused_alike_everywhere(fsar, tmp_path):
-    touch(tmp_path / "trx", *(f"{cls}/{v}/0000000{n}.jpg" for cls in "abcd" for v in range(6) for n in (1, 2)))
+    touch(tmp_path / "trx", *(f"{cls}/{v}/0000000{n}.jpg" for cls in "abcd" for v in range(10) for n in (1, 2)))
     (tmp_path / "fsar.yaml").write_text("data: {frames: trx}\nmodel: {weights: none}\n")
     made = fsar("splits", "make", "arn", "--root", "trx", "--train", "a,b", "--test", "c,d")
     assert made.code == 0 and "warning: trx holds folders of pictures, but is not a frame store" in made.err
-    for command in (["splits", "check", "--way", 2], ["train", "--way", 2], ["eval", "--untrained"], ["doctor"]):
+    for command in (
+        ["splits", "check", "--way", 2],
+        ["train", "--way", 2],
+        ["eval", "--untrained", "--way", 2],
+        ["doctor"],
+    ):
         result = fsar(*command)
         said = " ".join((result.out + result.err).replace("│", " ").split())
         assert result.code == 3 or command == ["doctor"]
