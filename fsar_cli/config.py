@@ -5,8 +5,9 @@ among presets, files, environment and flags is the matter of `settings`.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -17,17 +18,38 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from fsar_cli.errors import UsageError
+from fsar_cli.yamltext import read_yaml
 
-FilePath = Annotated[Path, PlainSerializer(str)]
-Positive = Annotated[int, Field(ge=1)]
+LARGEST_SIDE = 8192
+"""Pixels; of the largest video."""
+FilePath = Annotated[
+    Path,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value),  # a folder called 2024
+    PlainSerializer(str),
+]
+# Every number has an end, and none may be NaN or infinite: what is beyond is a slip, and would stop some library.
+Positive = Annotated[int, Field(ge=1, le=10**9)]
+Way = Annotated[int, Field(ge=2, le=1000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
+AboveZero = Annotated[Number, Field(gt=0)]
+ZeroOrMore = Annotated[Number, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SMALLEST_SIDE = 16
-# YAML reads a bare `off` as false, and `on` as true, which would pass for the number 1.
-Off = BeforeValidator(lambda value: {False: "off", True: "on"}[value] if isinstance(value, bool) else value)
+LONGEST = 60  # characters of a wrong value that are shown
+# What pydantic calls by the names of Python's types.
+REASONS = {
+    "path_type": "must be a path",
+    "tuple_type": "must be a list, as [1, 5]",
+    "string_pattern_mismatch": "must hold no slash and no control character",
+}
 
 
 def _sides(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
@@ -38,22 +60,43 @@ def _sides(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
     return value
 
 
+def _numbers(value: tuple[int, ...]) -> tuple[int, ...]:
+    if not value or len(set(value)) < len(value):
+        raise ValueError("must be one or more different numbers")
+    return value
+
+
 def _stored_side(value: int) -> int:
-    if value and value < SMALLEST_SIDE:
-        raise ValueError(f"must be at least {SMALLEST_SIDE}, or 0 for the size of the video")
+    if value and not SMALLEST_SIDE <= value <= LARGEST_SIDE:
+        raise ValueError(f"must be {SMALLEST_SIDE} to {LARGEST_SIDE}, or 0 for the size of the video")
     return value
 
 
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, coerce_numbers_to_str=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic and the system would take amiss: true as the number 1, no path as the current folder."""
+        kind = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and get_origin(kind) is not Literal and bool not in (kind, *get_args(kind)):
+            raise ValueError("must not be true or false")
+        if isinstance(value, str | Path) and not str(value):
+            raise ValueError("must not be empty")
+        if isinstance(value, str | Path) and "\0" in str(value):
+            raise ValueError("must not hold a NUL character")
+        return value
 
 
 class DataConfig(Section):
     """Where the data are."""
 
-    name: Annotated[str, Field(coerce_numbers_to_str=True, min_length=1, pattern=r"^[^/\\]+$")] = "data"
+    name: Annotated[str, Field(max_length=60, pattern=r"^[^/\\\x00-\x1f\x7f]+$")] = "data"
     """Short name of the data set, used in the names of run folders."""
     videos: FilePath = Path("videos")
     """Class/video tree that `extract-frames` reads."""
@@ -72,11 +115,11 @@ class ExtractConfig(Section):
     """Pixels of the shorter side; 0: as in the video; null: `clip.short_side`."""
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     """JPEG quality."""
-    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    fps: AboveZero | None = None
     """Store at most so many frames a second; null: all."""
     every: Positive = 1
     """Store every N-th frame."""
-    max_frames: Annotated[int, Field(ge=2)] | None = None
+    max_frames: Annotated[int, Field(ge=2, le=10**9)] | None = None
     """Store at most so many frames of a clip, evenly spread over it; null: all."""
     clips: Literal["segment", "longest", "whole"] = "segment"
     """What of an annotated video is a clip: each segment, its longest segment, or all of it."""
@@ -97,11 +140,11 @@ class ClipConfig(Section):
 
     frames: Annotated[int, Field(ge=2, le=64)] = 8
     """T: frames sampled per video."""
-    size: Annotated[int, Field(ge=32)] = 224
+    size: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 224
     """S: side of the square input crop in pixels."""
-    short_side: Annotated[int, Field(ge=32)] = 256
+    short_side: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 256
     """Frames are brought to this short side before the crop."""
-    jitter: Annotated[int, Field(ge=0)] = 5
+    jitter: Annotated[int, Field(ge=0, le=10**6)] = 5
     """Training: up to this many frames of random jitter at both ends."""
     flip: bool = True
     """Training: random horizontal flip of the whole clip."""
@@ -116,7 +159,7 @@ class ClipConfig(Section):
 class EpisodeConfig(Section):
     """Shape of a training episode: N way, K shot, Q queries per class."""
 
-    way: Annotated[int, Field(ge=2)] = 5
+    way: Way = 5
     shot: Positive = 5
     queries: Positive = 3
     group_disjoint: bool = False
@@ -148,7 +191,7 @@ class RegionConfig(Section):
     """Cell weights from the relation module (paper) or from differences between neighbouring frames' maps."""
     weights: Literal["raw", "softmax", "l1"] = "raw"
     """How cell weights enter eq. 6: as they are (paper), softmax over cells, or divided by their sum."""
-    gain: Annotated[float, Field(gt=0)] | Literal["learnt"] = 1.0
+    gain: AboveZero | Literal["learnt"] = 1.0
     """Factor on the sum of eq. 6; `learnt` starts at 1."""
     clamp: Literal["hard", "straight_through", "tanh"] = "hard"
     """Eq. 7: hard clamp (paper), hard with an identity gradient, or a smooth saturation."""
@@ -170,14 +213,14 @@ class MatchConfig(Section):
 
     cardinalities: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (2, 3)
     """Sizes of the ordered frame tuples of the temporal cross-transformer."""
-    key_dim: Positive = 1152
+    key_dim: Annotated[int, Field(ge=1, le=2**16)] = 1152
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    position_scale: float = 0.1
+    position_scale: Number = 0.1
     heads: Literal["split", "joint"] = "split"
     """Eq. 9: one head for the global and one for the local half, or one head over the whole feature (Table 2)."""
-    temporal_weight: Annotated[float, Field(ge=0)] = 1.0
+    temporal_weight: ZeroOrMore = 1.0
     """w: weight of the temporal refinement loss (eq. 11); 0 turns it off."""
-    temporal_test_weight: Annotated[float, Field(ge=0)] | None = None
+    temporal_test_weight: ZeroOrMore | None = None
     """Weight of the temporal distance in the prediction; null: the same as temporal_weight."""
     hausdorff: Literal["sum", "mean", "dim"] = "sum"
     """Eq. 11 over frames: sum, mean, or the paper's 1/d with d the feature dimension."""
@@ -194,9 +237,9 @@ class MatchConfig(Section):
 class AtaConfig(Section):
     """ATA: adaptation of the prototypes at test time, and its classifier in training."""
 
-    steps: Annotated[int, Field(ge=0)] = 50
+    steps: Annotated[int, Field(ge=0, le=10**6)] = 50
     """Adam steps on the support of each test episode; 0: prototypes are the means over shots."""
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: AboveZero = 1e-3
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Of frame features before the classifier, in training."""
 
@@ -206,7 +249,7 @@ class ArnConfig(Section):
 
     channels: Annotated[int, Field(ge=16, le=512)] = 64
     """R: channels that are pooled to R x R numbers for each video."""
-    alignment: Annotated[float, Field(ge=0)] = 1.0
+    alignment: ZeroOrMore = 1.0
     """Weight of the alignment of temporal attention in the loss."""
 
 
@@ -225,9 +268,9 @@ class ModelConfig(Section):
     """Train only what follows the backbones (which then stay in evaluation mode)."""
     freeze_batchnorm: bool = False
     """Keep batch statistics of the pretrained weights."""
-    classes: Positive | None = None
+    classes: Annotated[int, Field(ge=1, le=10**6)] | None = None
     """Training classes, for methods with a classifier of them; `fsar train` counts them in the split file."""
-    class_weight: Annotated[float, Field(ge=0)] | None = None
+    class_weight: ZeroOrMore | None = None
     """Weight of the classifier's loss (hyrsm, molo); null: the authors' on Kinetics, 0.4 and 0.1."""
     relation: RelationConfig = RelationConfig()
     region: RegionConfig = RegionConfig()
@@ -252,12 +295,12 @@ class OptimConfig(Section):
     """Optimiser (METHOD 6)."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: AboveZero = 1e-3
     momentum: Share = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: ZeroOrMore = 0.0
     accumulate: Positive = 16
     """Episodes per optimiser step."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: AboveZero | None = None
 
 
 class TrainConfig(Section):
@@ -267,27 +310,27 @@ class TrainConfig(Section):
     """Episodes to train on."""
     loss_reduction: Literal["sum", "mean"] = "sum"
     """Cross-entropy over the queries of an episode (TRX sums)."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    amp: Annotated[Literal["auto", "off", "bf16", "fp16"], Off] = "auto"
+    seed: Seed = 0
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     """What is trained in: `bf16` (pays on a CPU with AMX, too), `fp16` with scaled losses, or float32 (`off`); `auto`:
     on CUDA bf16 where the card has it, else fp16, and float32 on a CPU. Clips to evaluate are encoded in float16 on
     CUDA unless this is `off`, and in float32 on a CPU."""
     channels_last: bool = True
     compile: bool = False
     """Compile the backbones' forward and backward (torch.compile); without a working compiler they run as they are."""
-    frame_cache: Annotated[Literal["auto", "off"] | Annotated[float, Field(gt=0)], Off] = "auto"
+    frame_cache: Literal["auto", "off"] | AboveZero = "auto"
     """Keep decoded training frames in memory shared by all loader processes: a number of GiB, or `auto`: all of them
     where they fit into a part of the free memory, else none."""
-    workers: Annotated[int, Field(ge=0)] | None = None
-    """Loader processes; null: as many as there are cores, at most 8."""
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None
+    """Loader processes, at most 256; null: as many as there are cores, at most 8."""
     log_every: Positive = 20
     checkpoint_every: Positive = 500
-    val_every: Annotated[int, Field(ge=0)] = 1000
+    val_every: Annotated[int, Field(ge=0, le=10**9)] = 1000
     """Validate on the val split every so many episodes; 0: never."""
-    val_episodes: Positive = 500
-    memory_budget: Annotated[float, Field(gt=0)] | None = None
+    val_episodes: Annotated[int, Field(ge=2, le=10**7)] = 500
+    memory_budget: AboveZero | None = None
     """GiB an episode may take: kept by checkpointing, then by micro-batches (which batch statistics notice)."""
-    views: Annotated[int, Field(ge=0)] = 0
+    views: Annotated[int, Field(ge=0, le=1000)] = 0
     """Train the heads alone, on features of so many augmented views of each video, encoded once; 0: encode anew."""
 
 
@@ -295,11 +338,11 @@ class EvalConfig(Section):
     """Evaluation (METHOD 6): 10,000 random episodes with one query per class."""
 
     split: str = "test"
-    way: Annotated[int, Field(ge=2)] = 5
-    shots: tuple[Positive, ...] = (1, 5)
+    way: Way = 5
+    shots: Annotated[tuple[Positive, ...], AfterValidator(_numbers)] = (1, 5)
     queries: Positive = 1
-    episodes: Annotated[int, Field(ge=2)] = 10_000
-    seed: Annotated[int, Field(ge=0)] = 0
+    episodes: Annotated[int, Field(ge=2, le=10**7)] = 10_000
+    seed: Seed = 0
     group_disjoint: bool = False
 
 
@@ -339,11 +382,15 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value})
     return flat
 
 
 KEYS = tuple(flatten(Config().model_dump()))
+PATHS = ("data.videos", "data.frames", "data.annotations", "data.splits", "model.weights", "model.local_weights")
+"""Keys that take a path."""
+TEXTS = (*PATHS, "data.name", "model.method", "model.backbone", "eval.split")
+"""Keys that take any text."""
 
 
 def validate(tree: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Config:
@@ -366,13 +413,29 @@ def check_values(tree: Mapping[str, Any], origins: Mapping[str, str] | None = No
 
 def _sentences(error: ValidationError, origins: Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
     """(key, what is wrong); where several values do not fit one another, the key is a section or empty."""
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
-        known = next((k for k in KEYS if key == k or key.startswith(k)), key)
+    for known, items in groupby(error.errors(), _key):
+        reasons, values = zip(*((_reason(item), item["input"]) for item in items), strict=True)
         origin = f" ({origins[known]})" if origins and known in origins else ""
-        value = "" if isinstance(item["input"], dict) else f", not {item['input']!r}"
-        text = item["msg"].removeprefix("Value error, ")
-        yield known, f"{known}{origin}: {text}{value}" if known else text
+        first, *others = dict.fromkeys(reasons)
+        text = " or ".join([first, *(reason.removeprefix("Input should be ") for reason in others)])
+        shown = f", not {_shown(values[0])}" if known in KEYS else ""
+        yield known, f"{known}{origin}: {text}{shown}" if known else text
+
+
+def _key(item: ErrorDetails) -> str:
+    """The dotted key a complaint is about, of a list or one of several forms of a value, too."""
+    key = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
+    return next((known for known in KEYS if key == known or key.startswith(f"{known}.")), key)
+
+
+def _reason(item: ErrorDetails) -> str:
+    return REASONS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as in YAML, of which the beginning will do."""
+    text = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _refusal(lines: list[str]) -> UsageError:
@@ -384,9 +447,18 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def load(text: str) -> Config:
-    """The config a run folder holds."""
-    tree = yaml.safe_load(text) or {}
-    for name in {"store", "clips"} & set(tree.get("data", ())):  # where runs of version 0.1.0 have them
-        tree.setdefault("extract", {})[name] = tree["data"].pop(name)
-    return validate(tree)
+def load(content: str | bytes, name: str = "the configuration") -> Config:
+    """The config a run folder holds.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        UsageError: it is no configuration.
+    """
+    tree = read_yaml(content, name) or {}
+    if not isinstance(tree, dict):
+        raise UsageError(f"{name} must hold a mapping of sections")
+    for key in {"store", "clips"} & set(tree.get("data") or ()):  # where runs of version 0.1.0 have them
+        tree.setdefault("extract", {})[key] = tree["data"].pop(key)
+    return validate(tree, dict.fromkeys(KEYS, name))

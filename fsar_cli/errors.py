@@ -1,7 +1,9 @@
 """Errors a user can act on; each class carries the exit code of the process. What else escapes is a bug (1)."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class FsarError(Exception):
@@ -37,6 +39,45 @@ class Interrupted(FsarError):
     """Ctrl-C, after everything worth keeping was saved; the hint says how to go on."""
 
     exit_code = 130
+
+
+NOT_ALLOWED = "check the permissions of the file and of the folders above it, or ask its owner"
+_REMEDIES = {
+    NOT_ALLOWED: (errno.EACCES, errno.EPERM),
+    "free some disk, or name a place on another one": (errno.ENOSPC, errno.EDQUOT),
+    "name a place that can be written to": (errno.EROFS,),
+    "files may not grow as large here: see `ulimit -f`": (errno.EFBIG,),
+    "more files are open than are allowed: see `ulimit -n`": (errno.EMFILE, errno.ENFILE),
+    "the disk, or the network that it is on, fails": (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO),
+}
+
+
+def remedy(error: OSError) -> str:
+    """What to do about an error of the system."""
+    return next((text for text, numbers in _REMEDIES.items() if error.errno in numbers), "check the path")
+
+
+def unreadable(path: Path, damaged: str, hint: str = "", error: Exception | None = None) -> DataError:
+    """The error of a file that its reader could not take: what the system refuses in its words, the rest as `damaged`.
+
+    Libraries call missing, or broken, what they are only not allowed to open. A file that is not there is the caller's
+    to speak of.
+
+    Args:
+        error: what the reader met; where it is not the system's, the file is opened to hear what the system says.
+    """
+    try:
+        if isinstance(error, OSError) and error.errno:
+            raise error
+        with open(path, "rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        return DataError(damaged, hint)
+    except PermissionError:
+        return DataError(f"not allowed to read {path}", NOT_ALLOWED)
+    except OSError as refused:
+        return DataError(f"cannot read {path}: {refused.strerror}", remedy(refused))
+    return DataError(damaged, hint)
 
 
 def is_out_of_memory(error: Exception) -> bool:

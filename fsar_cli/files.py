@@ -4,20 +4,38 @@ Names in tables may hold anything a file system allows, line breaks and bytes th
 """
 
 import csv
+import errno
 import os
+import platform
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from fsar_cli.errors import UsageError
 
+Content = TypeVar("Content")
+
 LIMIT_BYTES = 20 * 2**30
 IN_USE_SECONDS = 60  # a process that has just been given an entry has it open by then
+
+
+@contextmanager
+def naming(path: Path, *others: Path) -> Iterator[None]:
+    """Errors of the system in the block that name no file (those of a full disk), or one of `others`, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or (error.filename is not None and str(error.filename) not in map(str, others)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -27,18 +45,23 @@ def atomic(path: Path) -> Iterator[Path]:
     Readers see the old file or the new one, never a part. The file beside keeps the suffix, by which libraries know the
     format, and has a short name, as `path` may be as long as the file system allows. Pipes and devices are written as
     they are.
+
+    Raises:
+        OSError: naming `path`, whatever went wrong with the file beside it.
     """
-    if path.exists() and not path.is_file():
-        yield path
-        return
     part = path.with_name(f".fsar-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield part
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the name without the content
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with naming(path, part):
+        if path.exists() and not path.is_file():
+            yield path
+            return
+        try:
+            yield part
+            with part.open("r+b") as file:
+                os.fsync(file.fileno())  # else a power cut could leave the name without the content
+            os.replace(part, path)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -71,20 +94,44 @@ def lock(path: Path, busy: tuple[str, str] | None = None) -> Iterator[None]:
     """Let one process at a time into the block; the others wait. The lock dies with its process.
 
     The empty file stays: were it removed, one process could lock the old file and another a new one of the same name.
+    Who holds it stands in a file beside (some versions of filelock empty what they open) and is first of all removed
+    by the next holder, as a killed one leaves it.
 
     Args:
         path: the lock's file, in a folder that exists and can be written to.
-        busy: message and hint of the error raised instead of waiting.
+        busy: message and hint of the error raised instead of waiting; the message goes on with who holds the lock.
 
     Raises:
         UsageError: another process is in the block, where `busy` is given.
+        OSError: the file cannot be written, or its file system has no locks.
     """
+    holder = path.with_suffix(".holder")
     try:
         held = FileLock(path).acquire(timeout=0 if busy else -1)
     except Timeout as error:
-        raise UsageError(*busy) from error
+        raise UsageError(f"{busy[0]}{_read_holder(holder)}", busy[1]) from error
+    except NotImplementedError as error:
+        raise OSError(errno.ENOLCK, "its file system has no locks", str(path)) from error
+    except OSError as error:  # that of the lock itself names no file
+        raise OSError(error.errno or errno.ENOLCK, error.strerror or str(error), str(path)) from error
     with held:
-        yield
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+            since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            holder.write_text(f"process {os.getpid()} on {platform.node()} since {since}", encoding="utf-8")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                holder.unlink(missing_ok=True)
+
+
+def _read_holder(file: Path) -> str:
+    """Who holds a lock, to follow a message; empty where that cannot be read."""
+    try:
+        return f": {file.read_text(encoding='utf-8', errors='replace')}".rstrip(": ")
+    except OSError:
+        return ""
 
 
 class Cache:
@@ -104,14 +151,18 @@ class Cache:
     def find(self, key: str) -> Path | None:
         """The folder of a finished entry; it counts as used now."""
         entry = self.folder / key
-        if not entry.is_dir():
+        if not os.path.isdir(entry):  # unlike Path.is_dir, False where one may not look
             return None
         with suppress(OSError):  # a cache one may only read is still one
             os.utime(entry)
         return entry
 
     def get(self, key: str, make: Callable[[Path], None]) -> Path:
-        """The folder of an entry. `make` fills an empty one where there is none, in one process; the others wait."""
+        """The folder of an entry. `make` fills an empty one where there is none, in one process; the others wait.
+
+        Raises:
+            OSError: the cache is full, read-only, gone or no folder: who asks goes on without it (`without`).
+        """
         if entry := self.find(key):
             return entry
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -126,8 +177,24 @@ class Cache:
                 os.replace(part, entry)
             finally:
                 self._clear(key)
-        self._tidy()
+        with suppress(OSError):  # the entry is there
+            self._tidy()
         return entry
+
+    def read(self, key: str, make: Callable[[Path], None], read: Callable[[Path], Content]) -> Content:
+        """What `read` makes of an entry's folder; an entry that it cannot take, as it is damaged, is made anew.
+
+        Raises:
+            OSError: as `get`, or a damaged entry cannot be removed.
+        """
+        entry = self.get(key, make)
+        try:
+            return read(entry)
+        except Exception as error:  # whatever damaged files raise
+            self.drop(key)
+            if self.find(key):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(entry)) from error
+        return read(self.get(key, make))
 
     def drop(self, key: str) -> None:
         """Remove an entry, if it is there and nobody is making it."""
@@ -135,6 +202,10 @@ class Cache:
             self._clear(key)
             os.replace(self.folder / key, self._part(key))  # at once gone for those who look for it
             self._clear(key)
+
+    def without(self, error: OSError) -> str:
+        """The warning of who goes on without the cache; of all caches in a folder the same."""
+        return without_cache(self.folder.parent, error)
 
     def _part(self, key: str) -> Path:
         return self.folder / f".{key}"
@@ -164,12 +235,62 @@ class Cache:
             total -= size
 
 
+def without_cache(place: Path, error: OSError) -> str:
+    """The warning about a place for what can be made anew that takes nothing: said once, work goes on."""
+    return f"{place} keeps nothing ({error.strerror}): going on without a cache"
+
+
 def cache_folder(*parts: str) -> Path:
     """FSAR_CACHE, else `fsar` in XDG_CACHE_HOME, else ~/.cache/fsar; with `parts`, a folder in it, made by its user."""
     chosen, base = os.environ.get("FSAR_CACHE"), Path(os.environ.get("XDG_CACHE_HOME") or "")
-    # The desktop standard has relative places ignored.
-    folder = Path(chosen) if chosen else (base if base.is_absolute() else Path.home() / ".cache") / "fsar"
-    return folder.joinpath(*parts)
+    if not base.is_absolute():  # the desktop standard has relative places ignored
+        home = os.path.expanduser("~")  # itself for a user without a home: of containers, whose home is the root
+        base = Path("/" if home == "~" else home) / ".cache"
+    return (Path(chosen) if chosen else base / "fsar").joinpath(*parts)
+
+
+@contextmanager
+def scratch(name: str, size: int, warn: Callable[[str], None]) -> Iterator[Path]:
+    """A folder for the time of the block, with room for `size` bytes: in `name` of the cache folder, else the system's.
+
+    The system's comes second as it is often in memory.
+
+    Raises:
+        OSError: neither has the room.
+    """
+    with ExitStack() as stack:
+        try:
+            place = cache_folder(name)
+            place.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(_roomy(place, size))
+        except OSError as error:
+            warn(without_cache(cache_folder(), error))
+            folder = stack.enter_context(_roomy(None, size))
+        yield folder
+
+
+@contextmanager
+def _roomy(place: Path | None, size: int) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fsar-", dir=place, ignore_cleanup_errors=True) as name:
+        probe = Path(name) / "room"
+        with naming(Path(name)), probe.open("wb") as file:
+            allocate(file.fileno(), size)
+        probe.unlink()
+        yield Path(name)
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Give a file its size on the disk, where the system can: that there is no room is known before hours of work.
+
+    Raises:
+        OSError: there is none.
+    """
+    if hasattr(os, "posix_fallocate") and size:
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system that cannot
+                raise
 
 
 def cores(at_most: int | None = None) -> int:

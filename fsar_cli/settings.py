@@ -1,19 +1,19 @@
 """How a setting is found: defaults < preset or --config or ./fsar.yaml < FSAR_SECTION__FIELD < flags and --set.
 
-`resolve` returns the config with the origin of every value; unknown keys are refused with a suggestion. PyYAML reads
-`1e-3` as text: pydantic converts it.
+`resolve` returns the config with the origin of every value; unknown keys are refused with a suggestion. In paths, `~`
+and variables (`$DATA`, `${DATA}`; `$$` is a dollar sign) are written out, wherever they are given as text.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fsar_cli.config import KEYS, Config, check_values, flatten, validate
+from fsar_cli.config import KEYS, PATHS, TEXTS, Config, check_values, flatten, validate
 from fsar_cli.errors import UsageError, did_you_mean
+from fsar_cli.yamltext import LARGEST, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 PROJECT_FILE = "fsar.yaml"
@@ -43,8 +43,15 @@ def presets() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
+def _is_section(key: str) -> bool:
+    return any(known.startswith(f"{key}.") for known in KEYS)
+
+
 def _check_keys(flat: Mapping[str, Any], origin: str) -> None:
     for key in flat:
+        if _is_section(key):
+            first = next(known for known in KEYS if known.startswith(f"{key}."))
+            raise UsageError(f"{key} ({origin}) is a section of settings and has no value of its own", f"as in {first}")
         if key not in KEYS:
             hint = did_you_mean(key, KEYS) or did_you_mean(key.split(".")[-1], [k.split(".")[-1] for k in KEYS])
             raise UsageError(
@@ -53,7 +60,7 @@ def _check_keys(flat: Mapping[str, Any], origin: str) -> None:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Read a YAML configuration into dotted keys.
+    """Read a YAML configuration into dotted keys; a section without content sets nothing.
 
     A top-level `preset: NAME` starts from that preset.
 
@@ -61,15 +68,17 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: no such file, not YAML, not a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        with path.open("rb") as file:
+            tree = read_yaml(file.read(LARGEST + 1), str(path))
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}", "`fsar init` writes one") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise UsageError(f"{path} must hold a mapping of sections, not {type(tree).__name__}")
-    filled = {key: value for key, value in tree.items() if not (key in Config.model_fields and value is None)}
-    return {str(key): value for key, value in flatten(filled).items()}
+    if not isinstance(tree, dict | None):
+        raise UsageError(f"{path} must hold a mapping of sections, not {_kind(tree)}")
+    return {key: value for key, value in flatten(tree or {}).items() if not (value in (None, {}) and _is_section(key))}
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else f"'{value}'"[:60]
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -81,28 +90,71 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    values = {}
+    values: dict[str, tuple[Any, str]] = {}
     for name, text in environ.items():
         if name.startswith("FSAR_") and "__" in name:
-            try:
-                values[name[5:].lower().replace("__", ".")] = (yaml.safe_load(text), name)
-            except yaml.YAMLError as error:
-                raise UsageError(f"environment {name}: '{text}' is not a YAML value") from error
+            key = name[5:].lower().replace("__", ".")
+            if key in values:
+                raise UsageError(f"{values[key][1]} and {name} in the environment both set {key}", "unset one of them")
+            values[key] = (_value(key, text, f"environment {name}"), name)
     return values
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`["optim.lr=1e-3"]` -> `{"optim.lr": "1e-3"}`; values are YAML."""
+    """`["optim.lr=1e-3"]` -> `{"optim.lr": "1e-3"}`; of equal keys the last holds, as with flags."""
     values = {}
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set takes KEY=VALUE, not '{text}'", "for example --set optim.lr=1e-3")
-        try:
-            values[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {key}: '{value}' is not a YAML value") from error
+        values[key.strip()] = _value(key.strip(), value, f"--set {key.strip()}")
     return values
+
+
+def _value(key: str, text: str, origin: str) -> Any:
+    """A single value as YAML; where the key takes text, brackets, colons and hashes are part of it."""
+    text = text.strip()
+    if key in TEXTS and text not in ("", "~", "null") and text[:1] not in ("'", '"'):
+        return text
+    try:
+        return read_yaml(text, f"{origin}: '{text}'")
+    except UsageError as error:
+        raise UsageError(error.message, error.hint or "a value is written as in fsar.yaml") from error
+
+
+def _expanded(layer: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The layer with its paths written out. A `Path` has been through a shell: of it `~` alone is."""
+    return {
+        key: _expand(value, key, origin) if key in PATHS and isinstance(value, str | Path) else value
+        for key, value in layer.items()
+    }
+
+
+def _expand(path: str | Path, key: str, origin: str) -> str | Path:
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name is None:
+            return "$"
+        if not os.environ.get(name):
+            raise UsageError(
+                f"{key} ({origin}): '{path}' needs the variable '{name}', which is not set",
+                f"`export {name}=...`, or `$$` for a dollar sign in a name",
+            )
+        return os.environ[name]
+
+    text = str(path) if isinstance(path, Path) else re.sub(r"\$(?:(\w+)|\{([^}]*)\}|\$)", value, path)
+    home = os.path.expanduser(text)
+    if home.startswith("~"):
+        raise UsageError(
+            f"{key} ({origin}): '{path}' is in the home of a user who is not known here",
+            f"a folder of that name is written ./{text}",
+        )
+    return type(path)(home)
+
+
+def verbatim(path: Path) -> str:
+    """A path as a project file must have it for it to be taken as it is."""
+    return f"{'./' if str(path).startswith('~') else ''}{path}".replace("$", "$$")
 
 
 def _layers(preset: str | None, path: Path | None) -> list[tuple[dict[str, Any], str]]:
@@ -112,15 +164,15 @@ def _layers(preset: str | None, path: Path | None) -> list[tuple[dict[str, Any],
         )
     if preset:
         return [(read_preset(preset), f"preset {preset}")]
-    path = path or (Path(PROJECT_FILE) if Path(PROJECT_FILE).is_file() else None)
+    path = path or (Path(PROJECT_FILE) if os.path.lexists(PROJECT_FILE) else None)
     return [] if path is None else _file_layers(path)
 
 
 def _file_layers(path: Path) -> list[tuple[dict[str, Any], str]]:
     values = read_file(path)
     base = values.pop("preset", None)
-    layers = [(read_preset(str(base)), f"preset {base}")] if base else []
-    return [*layers, (values, str(path))]
+    layers = [(read_preset(str(base)), f"preset {base}")] if base is not None else []
+    return [*layers, (_expanded(values, str(path)), str(path))]
 
 
 def read_project(path: Path) -> dict[str, Any]:
@@ -179,9 +231,10 @@ def _given(
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """What the user says now: environment, flags, --set."""
     for key, (value, name) in _from_environment(os.environ if environ is None else environ).items():
-        yield {key: value}, f"environment {name}"
-    yield {key: value for key, value in (flags or {}).items() if value is not None}, "flag"
-    yield parse_assignments(assignments or []), "--set"
+        origin = f"environment {name}"
+        yield _expanded({key: value}, origin), origin
+    yield _expanded({key: value for key, value in (flags or {}).items() if value is not None}, "flag"), "flag"
+    yield _expanded(parse_assignments(assignments or []), "--set"), "--set"
 
 
 def _merged(layers: Iterable[tuple[Mapping[str, Any], str]]) -> tuple[dict[str, Any], dict[str, str]]:

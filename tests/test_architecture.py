@@ -11,13 +11,14 @@ import pytest
 import fsar_cli
 
 PACKAGE = Path(fsar_cli.__file__).parent
-BASE = {"errors", "reporting", "config", "settings", "files"}
+BASE = {"errors", "reporting", "yamltext", "config", "settings", "files"}
 MAY_IMPORT = {  # what the modules of a floor may import of the package, besides their own floor
     "errors": set(),
     "files": {"errors"},
     "reporting": {"errors"},
-    "config": {"errors"},
-    "settings": {"config", "errors"},
+    "yamltext": {"errors"},
+    "config": {"yamltext", "errors"},
+    "settings": {"config", "yamltext", "errors"},
     "core": {"errors", "config"},
     "data": {"errors", "config", "reporting", "files"},
     "render": {"errors", "config", "reporting", "files"},

@@ -223,6 +223,17 @@ def _names() -> Iterator[Exhibit]:
         yield Exhibit(f"names/{name}.mp4", _video(frames=3), 3)
 
 
+X265 = {"codec": "libx265", "options": {"x265-params": "log-level=none"}}
+RECORDERS = {
+    "h264": {"bframes": 3}, "264": {}, "hevc": X265, "265": X265, "mxf": {"codec": "mpeg2video", "fps": 25},
+    "3g2": {"codec": "mpeg4"}, "f4v": {}, "y4m": {"codec": "wrapped_avframe"},
+    "gif": {"codec": "gif", "pix_fmt": "rgb8"}, "mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+    "m2v": {"codec": "mpeg2video"}, "nut": {"codec": "mpeg4"},
+    "rm": {"codec": "rv20", "width": 176, "height": 144}, "vob": {"codec": "mpeg2video"}, "mts": {"bframes": 3},
+    "m2ts": {}, "asf": {"codec": "wmv2"}, "ivf": {"codec": "libvpx"},
+}  # fmt: skip
+"""What surveillance recorders and their programs leave, by suffix; raw streams have neither index nor time stamps."""
+
 EXHIBITS: list[Exhibit] = [
     Exhibit("junk/empty.mp4", _bytes(b""), reason=r"is empty \(0 bytes\)"),
     Exhibit("junk/one byte.mp4", _bytes(b"\0"), reason=NOT_READABLE),
@@ -270,6 +281,8 @@ EXHIBITS: list[Exhibit] = [
     Exhibit("odd/windows.wmv", _video(codec="wmv2"), FRAMES),
     Exhibit("odd/disc.mpg", _video(codec="mpeg2video"), FRAMES),
     Exhibit("odd/phone.3gp", _video(codec="mpeg4"), FRAMES),
+    *(Exhibit(f"recorders/a.{suffix}", _video(**how), FRAMES) for suffix, how in RECORDERS.items()),
+    Exhibit("recorders/disguised.dav", _disguised(".mpg", codec="mpeg2video"), FRAMES),
     Exhibit("odd/hevc.mp4", _video(codec="libx265", options={"x265-params": "log-level=none"}), FRAMES),
     Exhibit("access/broken link.mp4", lambda p: p.symlink_to("nowhere.mp4"), reason="no such file"),
     Exhibit("access/loop.mp4", lambda p: p.symlink_to(p.name), reason="cannot be read"),
@@ -285,7 +298,7 @@ EXHIBITS: list[Exhibit] = [
 
 LEFT_OUT = {
     "hidden": ["odd/.hidden.mp4", ".cache/thumbnail.mp4"],
-    "not_video": ["odd/notes.txt", "odd/animation.gif", "odd/poster.jpg", "odd/no suffix", "readme.md"],
+    "not_video": ["odd/notes.txt", "odd/animation.webp", "odd/poster.jpg", "odd/no suffix", "readme.md"],
     "misplaced": ["at the root.mp4", "odd/deeper/clip.mp4"],
 }
 """Files that are no exhibits, by how the listing counts them."""

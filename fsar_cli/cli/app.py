@@ -14,7 +14,8 @@ import typer
 
 from fsar_cli import __version__
 from fsar_cli.cli.output import stderr
-from fsar_cli.errors import FsarError, is_out_of_memory
+from fsar_cli.cli.streams import streams_of_all_kinds, take_names_as_utf8
+from fsar_cli.errors import FsarError, is_out_of_memory, remedy
 
 # Worker processes share the cores with the network: threads that wait for work must sleep, not spin (read by OpenMP
 # when torch loads; on two busy cores a training step was ten times slower without it).
@@ -79,42 +80,51 @@ def root(
 
 
 def _fail(message: str, hint: str, code: int) -> None:
-    stderr.print(f"error: {message}", markup=False, style="red" if code != 130 else "yellow")
+    stderr.print(f"error: {message}", style="red" if code != 130 else "yellow")
     if hint:
-        stderr.print(f"  {hint}", markup=False)
+        stderr.print(f"  {hint}")
     sys.exit(code)
 
 
 def main() -> None:
     """Entry point of the console script."""
-    debug = os.environ.get("FSAR_DEBUG", "") not in ("", "0")
-    try:
-        app()
-    except FsarError as error:
-        if debug:
-            raise
-        _fail(error.message, error.hint, error.exit_code)
-    except OSError as error:
-        if debug or error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror or error}", "check the path, its permissions and the free disk", 3)
-    except KeyboardInterrupt:
-        _fail("interrupted", "", 130)
-    except SystemExit as stop:  # Typer's answer to Ctrl-C says nothing
-        if stop.code == 130:
+    take_names_as_utf8()
+    with streams_of_all_kinds():
+        try:
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # here, where a full disk behind it is an error with a message
+        except KeyboardInterrupt:
             _fail("interrupted", "", 130)
-        raise
-    except Exception as error:
-        if debug:
+        except SystemExit as stop:  # Typer's answer to Ctrl-C says nothing
+            if stop.code == 130:
+                _fail("interrupted", "", 130)
             raise
-        if is_out_of_memory(error):
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            hint = (
-                "free memory on the device, or take a smaller clip.size, clip.frames or model.backbone, or --device cpu"
-            )
-            _fail(f"`{shlex.join(['fsar', *sys.argv[1:]])}` ran out of memory: {reason}", hint, 4)
-        _fail(
-            f"{type(error).__name__}: {error}",
-            "this is a bug of fsar; FSAR_DEBUG=1 shows where. Please report it with the command.",
-            1,
-        )
+        except Exception as error:
+            if os.environ.get("FSAR_DEBUG", "") not in ("", "0"):
+                raise
+            _fail(*_explained(error))
+
+
+def _explained(error: Exception) -> tuple[str, str, int]:
+    """Message, hint and exit code."""
+    if isinstance(error, FsarError):
+        return error.message, error.hint, error.exit_code
+    if is_out_of_memory(error):
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        hint = "free memory on the device, or take a smaller clip.size, clip.frames or model.backbone, or --device cpu"
+        return f"`{shlex.join(['fsar', *sys.argv[1:]])}` ran out of memory: {reason}", hint, 4
+    if isinstance(error, OSError) and error.errno is not None:  # without a number it is an error of some library
+        return _of_the_system(error), remedy(error), 3
+    hint = "this is a bug of fsar; FSAR_DEBUG=1 shows where. Please report it with the command."
+    return f"{type(error).__name__}: {error}", hint, 1
+
+
+def _of_the_system(error: OSError) -> str:
+    if not isinstance(error.filename, str | bytes):
+        return error.strerror or str(error)
+    file = os.fsdecode(error.filename)
+    if isinstance(error, PermissionError) and os.path.exists(file) and not os.access(file, os.R_OK):
+        return f"not allowed to read {file}"
+    return f"{file}: {error.strerror}"

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from fsar_cli.cli.options import (
+    AcceptOverlap,
     ConfigFile,
     Dataset,
     Device,
     Episodes,
+    Force,
     Frames,
     GroupDisjoint,
     Json,
@@ -41,9 +43,11 @@ def evaluate(
     frames: Frames = None,
     splits: SplitFile = None,
     group_disjoint: GroupDisjoint = None,
+    accept_overlap: AcceptOverlap = False,
     untrained: Untrained = False,
     region: Region = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: RUN/eval, RUN/eval-NAME).")] = None,
+    force: Force = False,
     no_cache: NoCache = False,
     device: Device = "auto",
     preset: Preset = None,
@@ -59,6 +63,8 @@ def evaluate(
     With --dataset a run is tested on data it was not trained on: frames, splits and evaluation settings are those of
     that project, everything else the run's; results go to RUN/eval-NAME.
 
+    Classes that the run was trained on, or selected on by validation, are no test of it and are refused.
+
     Prints mean accuracy with its 95 % confidence interval, accuracy by class, region statistics and the digest of the
     episode list; writes one CSV row an episode.
     """
@@ -67,7 +73,8 @@ def evaluate(
     from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.evaluate import evaluate as evaluate_method
-    from fsar_cli.engine.evaluate import write_results
+    from fsar_cli.engine.evaluate import source_of, write_results
+    from fsar_cli.engine.outputs import result_folder
     from fsar_cli.engine.results import result_cache
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
@@ -79,11 +86,18 @@ def evaluate(
     model = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
     target = resolve_device(device, reporter)
     name = f"eval-{model.config.data.name}" if dataset else "eval"
-    folder = out or (model.run.path / name if model.run else Path(name))
-    folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
-    caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
-    result = evaluate_method(model.load(), model.config, target, reporter=reporter, **caches)
-    write_results(result, model.config, folder)
+    novelty, default = model.check_novelty(accept_overlap, reporter), Path(name)
+    source = source_of(model.config, model.run)
+    if model.run:
+        default = model.run.path / name
+        if out is None:
+            del source["run"]  # which may have moved with all that is in it
+    # A folder that cannot be written to stops here, not after the work.
+    with result_folder(default, out, "result.json", source, reporter, force=force) as folder:
+        caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
+        result = evaluate_method(model.load(), model.config, target, reporter=reporter, **caches)
+        result.novelty = novelty
+        write_results(result, model.config, folder, model.run)
     _show(result, model, folder, as_json)
 
 
@@ -96,6 +110,8 @@ def _show(result, model, folder: Path, as_json: bool) -> None:
         print_json({"command": "eval", "run": run, "files": str(folder), **document(result, model.config)})
         return
     stdout.print(_accuracy_table(result))
+    if result.novelty.words:
+        stdout.print(f"some classes are {result.novelty.words}", markup=False, style="yellow")
     stdout.print(_class_table(result))
     if result.regions:
         r = result.regions

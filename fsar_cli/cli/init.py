@@ -38,7 +38,7 @@ def init(
         return print_json({"file": str(path), "next": steps})
     ConsoleReporter().log(f"wrote {path}; next:")
     for step in steps:
-        stdout.print(f"  {step}", markup=False)
+        stdout.print(f"  {step}")
 
 
 def _seen_from(videos: Path, folder: Path) -> Path:

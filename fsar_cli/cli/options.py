@@ -41,5 +41,10 @@ GroupDisjoint = Annotated[
     bool | None, typer.Option("--group-disjoint/--any-group", help="Support and queries from different groups.")
 ]
 Untrained = Annotated[bool, typer.Option("--untrained", help="No run: the configured method with its initial weights.")]
+AcceptOverlap = Annotated[
+    bool,
+    typer.Option("--accept-overlap", help="Test also on classes the run was trained or selected on; results say so."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what the folder holds of another input.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep features and results (FSAR_CACHE).")]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Start from a shipped preset.")]

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from fsar_cli.cli.streams import harmless
 
 LOG_EVERY_SECONDS = 10.0
 
 
 def _figures(metrics: dict[str, object]) -> str:
-    return "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in metrics.items())
+    return "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {harmless(str(v))}" for k, v in metrics.items())
 
 
 class _RateColumn(ProgressColumn):
@@ -35,7 +36,7 @@ class _LineTask:
     """Progress as one log line every few seconds, for files and pipes."""
 
     def __init__(self, label: str, total: int | None, unit: str) -> None:
-        self._label, self._total, self._unit = label, total, unit
+        self._label, self._total, self._unit = harmless(label), total, unit
         self._done, self._start, self._last = 0, time.monotonic(), time.monotonic()
 
     def advance(self, steps: int = 1, **metrics: object) -> None:
@@ -60,7 +61,7 @@ class _LineTask:
 def bar(console: Console, label: str, total: int | None, unit: str) -> Iterator[_BarTask]:
     """A progress bar with rate, time left and running figures."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         _RateColumn(),
@@ -68,7 +69,7 @@ def bar(console: Console, label: str, total: int | None, unit: str) -> Iterator[
         TextColumn("{task.fields[figures]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
-        yield _BarTask(progress, progress.add_task(escape(label), total=total, unit=unit, figures=""))
+        yield _BarTask(progress, progress.add_task(harmless(label), total=total, unit=unit, figures=""))
 
 
 @contextmanager

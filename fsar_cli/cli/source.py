@@ -28,6 +28,7 @@ def resolve_method(
     Raises:
         UsageError: wrong values, options that exclude each other. DataError: no run, or no such data set.
     """
+    from fsar_cli.core.build import remark_on_weights
     from fsar_cli.engine.model import Model
     from fsar_cli.engine.runs import find_run
     from fsar_cli.errors import UsageError
@@ -42,7 +43,10 @@ def resolve_method(
     check_given(flags, assignments, preset)
     over = data_of(dataset, reporter)
     if untrained:
-        return Model(resolve(preset, config, flags, assignments, over=over).config)
+        settings = resolve(preset, config, flags, assignments, over=over).config
+        if remark := remark_on_weights(settings.model):
+            reporter.log(remark)
+        return Model(settings)
     found = find_run(run)
     if run is None:
         reporter.log(f"run: {found.path} (the newest)")

@@ -13,6 +13,7 @@ from fsar_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
+    from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.lists import Lists
     from fsar_cli.data.splits.protocols import Protocol
 
@@ -74,8 +75,8 @@ def make(
     rule: Annotated[
         str,
         typer.Argument(
-            help="Protocol, `arn`, `cmn`, or a split file made from another tree (default: the protocol of data.name,"
-            " else arn)."
+            help="Protocol, `arn`, `cmn`, a split file made from another tree, or a folder of lists such as TRX's or"
+            " CMN's (default: the protocol of data.name, else arn)."
         ),
     ] = "",
     root: Root = None,
@@ -116,7 +117,6 @@ def make(
     quiet: Quiet = False,
 ) -> None:
     """Make a split file of the videos in a tree."""
-    from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.making import make as make_splits
     from fsar_cli.data.splits.making import remake
     from fsar_cli.data.splits.tree import scan_tree
@@ -128,9 +128,9 @@ def make(
         raise UsageError(f"{out} exists", "--force replaces it, --out FILE writes another")
     rule = rule or _default_rule(settings.data.name)
     named = {split: names for split, names in (("train", train), ("val", val), ("test", test)) if names}
-    other = Splits.read(Path(rule)) if _is_file(rule) else None
+    other = _listed(rule)
     if other is not None and (lists or classes or named or per_class):
-        raise UsageError(f"the split file {rule} fixes the classes and videos", "only --group-by goes with it")
+        raise UsageError(f"{rule} fixes the classes and videos", "only --group-by goes with it")
     published = None if other else _published(rule, lists or [], accept_lists, reporter)
     tree = scan_tree(root or data_root(settings))
     reporter.log(f"{rule} on {tree.root} ({tree.kind}): {len(tree.classes)} classes, {len(tree.ids)} videos")
@@ -178,10 +178,20 @@ def export(
         stdout.print(f"{path}: {counts[name][1]} videos of {counts[name][0]} classes", markup=False)
 
 
-def _is_file(rule: str) -> bool:
+def _listed(rule: str) -> "Splits | None":
+    """What a split file or a folder of lists holds; None for the name of a protocol or style."""
+    from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.protocols import STYLES, protocols
+    from fsar_cli.data.splits.published import LIST_ENDINGS, read_lists
 
-    return rule not in (*STYLES, *protocols()) and (Path(rule).suffix.lower() == ".csv" or Path(rule).is_file())
+    path = Path(rule)
+    if rule in (*STYLES, *protocols()):
+        return None
+    if path.is_dir():
+        return read_lists(path)
+    if path.suffix.lower() in LIST_ENDINGS and path.is_file():
+        raise UsageError(f"{rule} is a list of one split", f"name the folder that holds the lists, {path.parent}")
+    return Splits.read(path) if path.suffix.lower() == ".csv" or path.is_file() else None
 
 
 def _published(rule: str, given: list[Path], accept: bool, reporter: ConsoleReporter) -> "Lists | None":

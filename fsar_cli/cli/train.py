@@ -100,14 +100,16 @@ def _train(config, resume: Path | None, out: Path | None, target, reporter, as_j
     from fsar_cli.engine.runs import create_run, find_run
     from fsar_cli.engine.train import Trainer
 
+    cache = feature_cache()
     if resume is not None:
         run = find_run(resume)
-        trainer = Trainer(config, run, target, reporter=reporter, pretrained=False, cache=feature_cache())
-        trainer.resume()
-        reporter.log(f"resuming {run.path} at episode {trainer.step}")
+        with run.writing():  # from before the state is read: whoever comes second is told at once
+            trainer = Trainer(config, run, target, reporter=reporter, pretrained=False, cache=cache)
+            trainer.resume()
+            reporter.log(f"resuming {run.path} at episode {trainer.step}")
+            result = trainer.run()
     else:
-        trainer = Trainer(config, lambda: create_run(config, out), target, reporter=reporter, cache=feature_cache())
-    result = trainer.run()
+        result = Trainer(config, lambda: create_run(config, out), target, reporter=reporter, cache=cache).run()
     if as_json:
         print_json({"command": "train", **vars(result)})
         return

@@ -44,6 +44,14 @@ def normalizes(model: ModelConfig) -> bool:
     return model.weights == "imagenet" if model.normalize is None else model.normalize
 
 
+def remark_on_weights(model: ModelConfig) -> str:
+    """What the user of a file of weights may not know; empty where there is nothing to say."""
+    if model.weights in ("imagenet", "demo", "none") or model.normalize is not None:
+        return ""
+    hint = "model.normalize=true for weights that were trained so, as ImageNet's; =false to leave out this line"
+    return f"frames are not normalised for the weights of {model.weights}: {hint}"
+
+
 def _backbone(model: ModelConfig, weights: str, pretrained: bool) -> Backbone:
     chosen = str(DEMO_WEIGHTS) if weights == "demo" else weights
     return build_backbone(model.backbone, chosen if pretrained else "none")

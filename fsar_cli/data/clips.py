@@ -6,29 +6,23 @@ What is evaluated is cut by the loader's processes, since less then travels betw
 drawn from (seed, i) alone, so workers and resuming cannot change it.
 """
 
-import os
-import signal
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.episodes import EpisodeSampler
+from fsar_cli.data.loading import loaded
 from fsar_cli.data.sampling import even_indices, jittered_indices
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import SharedFrames
 from fsar_cli.data.transforms import Crop, UncutClips, centre_crop, random_crop
-from fsar_cli.errors import DataError
-
-SOCKET_PATH = 103  # longest path of a socket: macOS allows 103 bytes, Linux 107
-SOCKET_NAME = "/pymp-xxxxxxxx/listener-xxxxxxxx"  # what multiprocessing puts below the folder of temporary files
+from fsar_cli.reporting import SILENT, Reporter
 
 
 class ClipReader:
@@ -84,7 +78,7 @@ class EpisodeBatch:
         return replace(self, clips=self.clips.pin_memory(), classes=self.classes.pin_memory())
 
 
-class TrainingEpisodes(Dataset):
+class TrainingEpisodes:
     """Episode index -> augmented `EpisodeBatch`."""
 
     def __init__(self, reader: ClipReader, sampler: EpisodeSampler, seed: int) -> None:
@@ -98,7 +92,7 @@ class TrainingEpisodes(Dataset):
         return EpisodeBatch(index, clips, *episode.support.shape, torch.from_numpy(episode.classes))
 
 
-class EvaluationClips(Dataset):
+class EvaluationClips:
     """Position in a list of videos -> its deterministic clip, uint8 [T,S,S,3]."""
 
     def __init__(self, reader: ClipReader, videos: tuple[str, ...]) -> None:
@@ -110,8 +104,12 @@ class EvaluationClips(Dataset):
     def __getitem__(self, position: int) -> Tensor:
         return torch.from_numpy(self.reader.evaluation(self.videos[position]))
 
+    def in_words(self, positions: range) -> str:
+        """Which videos are at these positions."""
+        return _listed(self.videos[positions.start : positions.stop])
 
-class AugmentedClips(Dataset):
+
+class AugmentedClips:
     """`views` augmented clips of each video, video by video: position v * views + i is view i of video v.
 
     A view is drawn from (seed, video id, i) alone.
@@ -128,42 +126,29 @@ class AugmentedClips(Dataset):
         rng = np.random.default_rng([self.seed, crc32(b"views"), crc32(video.encode()), view])
         return torch.from_numpy(self.reader.training(video, rng))
 
-
-def episode_loader(episodes: TrainingEpisodes, order: Iterable[int], workers: int, pin: bool) -> DataLoader:
-    """Loads the episodes of `order`, one a batch, ahead of their use."""
-    return loader(episodes, workers, pin, batch_size=None, sampler=list(order))
-
-
-def clip_loader(clips: EvaluationClips | AugmentedClips, batch: int, workers: int, pin: bool) -> DataLoader:
-    """Loads clips in order, `batch` at a time: uint8 [B,T,S,S,3]."""
-    return loader(clips, workers, pin, batch_size=batch)
+    def in_words(self, positions: range) -> str:
+        """As `EvaluationClips.in_words`."""
+        return _listed(self.videos[positions.start // self.views : (positions.stop - 1) // self.views + 1])
 
 
-def loader(dataset: Dataset, workers: int, pin: bool, **order: Any) -> DataLoader:
-    """Batches of a data set, two ahead for each of `workers` processes; `order` goes to torch's `DataLoader`.
-
-    Raises:
-        DataError: the folder of temporary files has too long a name for the processes' sockets.
-    """
-    if workers:
-        _require_sockets()
-    ahead = 2 if workers else None
-    return DataLoader(
-        dataset, num_workers=workers, pin_memory=pin, prefetch_factor=ahead, worker_init_fn=_start_worker, **order
-    )
+def episode_loader(
+    episodes: TrainingEpisodes, order: Sequence[int], workers: int, pin: bool, reporter: Reporter = SILENT
+) -> Iterator[EpisodeBatch]:
+    """Loads the episodes of `order` ahead of their use, as `loaded`."""
+    return loaded(episodes.__getitem__, order, workers, pin, lambda index: f"episode {index}", reporter)
 
 
-def _require_sockets() -> None:
-    # A worker that cannot make the socket its tensors travel by says nothing to its parent, which would wait for ever.
-    folder = tempfile.gettempdir()
-    if len(os.fsencode(folder)) + len(SOCKET_NAME) > SOCKET_PATH:
-        raise DataError(
-            f"loader processes need a folder of temporary files with a shorter path than {folder}",
-            "set TMPDIR=/tmp, or load in one process: --set train.workers=0",
-        )
+def clip_loader(
+    clips: EvaluationClips | AugmentedClips, batch: int, workers: int, pin: bool, reporter: Reporter = SILENT
+) -> Iterator[Tensor]:
+    """Loads clips in order, `batch` at a time, as `loaded`: uint8 [B,T,S,S,3]."""
+    parts = [range(start, min(start + batch, len(clips))) for start in range(0, len(clips), batch)]
+    return loaded(partial(_stacked, clips), parts, workers, pin, clips.in_words, reporter)
 
 
-def _start_worker(_: int) -> None:
-    # A worker decodes, in one thread: so do the decoders of JPEGs and videos. The cores belong to the training process.
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+def _stacked(clips: EvaluationClips | AugmentedClips, positions: range) -> Tensor:
+    return torch.stack([clips[position] for position in positions])
+
+
+def _listed(videos: Sequence[str]) -> str:
+    return f"'{videos[0]}'" if len(videos) == 1 else f"'{videos[0]}' to '{videos[-1]}'"

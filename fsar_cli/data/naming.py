@@ -40,8 +40,10 @@ from fsar_cli.errors import DataError
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset((
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4",
-    ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv",
+    ".264", ".265", ".3g2", ".3gp", ".amv", ".asf", ".avc", ".avi", ".dav", ".divx", ".dv", ".f4v", ".flv", ".gif",
+    ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mk3d", ".mkv",
+    ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm",
+    ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".xvid", ".y4m",
 ))
 # fmt: on
 """File name endings, in lower case, that count as videos; capitals do not matter."""
@@ -75,6 +77,11 @@ def bare(name: str) -> str:
     """A file's name without its ending, if that is one of a video."""
     stem, dot, ending = name.rpartition(".")
     return stem if stem and f"{dot}{ending}".lower() in VIDEO_EXTENSIONS else name
+
+
+def slashed(path: str) -> str:
+    """A path of Windows with slashes; beside a slash, a backslash is part of a name."""
+    return path if "/" in path else path.replace("\\", "/")
 
 
 def match_folders(wanted: Iterable[str], folders: Iterable[str]) -> dict[str, str]:

@@ -9,9 +9,9 @@ again, and lies in memory where it fits, else in a memory-mapped file.
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from functools import cache as remembered
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,8 @@ from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.device import encoding_autocast, encoding_type, folded, free_memory, loader_workers, place
 from fsar_cli.engine.motion import RegionMeter, RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest, read_tensors, write_tensors
-from fsar_cli.files import Cache, cache_folder
+from fsar_cli.errors import DataError
+from fsar_cli.files import Cache, cache_folder, naming, scratch
 from fsar_cli.reporting import SILENT, Reporter
 
 # Frames a batch: enough to fill a GPU; a CPU is at its best with maps that its caches hold.
@@ -116,20 +117,43 @@ def describe_clips(
 ) -> Described:
     """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before."""
     place(method, device, config.train.channels_last).eval()
+
+    def describe(meter: RegionMeter) -> Iterator[Encoded]:
+        return _described(method, clips, device, config, reporter, meter)
+
+    if cache is not None:
+        try:
+            return _kept(cache, features_key(method, clips, device, config), len(clips), describe)
+        except OSError as error:
+            reporter.warn(cache.without(error))
     meter = RegionMeter()
-    if cache is None:
-        parts = _described(method, clips, device, config, reporter, meter)
-        encoded = _gathered(len(clips), parts, torch.device("cpu"), reporter)
-        return Described(encoded, meter.result(), cached=False)
-    cached = True
+    encoded = _gathered(len(clips), describe(meter), torch.device("cpu"), reporter)
+    return Described(encoded, meter.result(), cached=False)
+
+
+def _kept(cache: Cache, key: str, rows: int, describe: Callable[[RegionMeter], Iterator[Encoded]]) -> Described:
+    """What is kept under a key, or is described and kept now.
+
+    Raises:
+        OSError: the cache cannot be used.
+    """
+    made = False
 
     def make(folder: Path) -> None:
-        nonlocal cached
-        cached = False
-        _write(folder, len(clips), _described(method, clips, device, config, reporter, meter), meter)
+        nonlocal made
+        made, meter = True, RegionMeter()
+        with closing(describe(meter)) as parts:  # with it its progress bar and its processes, whatever happens
+            write_tensors(folder, rows, (part.tensors for part in parts))
+        regions = meter.result()
+        with naming(folder / REGIONS):
+            (folder / REGIONS).write_text(json.dumps(regions and asdict(regions)), encoding="utf-8")
 
-    entry = cache.get(features_key(method, clips, device, config), make)
-    return _read_described(entry, cached)
+    return replace(cache.read(key, make, _read_described), cached=not made)
+
+
+def _read_described(folder: Path) -> Described:
+    regions = json.loads((folder / REGIONS).read_text(encoding="utf-8"))
+    return Described(Encoded(read_tensors(folder)), regions and RegionStatistics(**regions), cached=True)
 
 
 @remembered
@@ -169,8 +193,12 @@ def _described(
     normalize = normalizes(config.model)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device)
-    with folded(method), reporter.track("encoding", len(clips), "clips") as task:
-        for some in clip_loader(clips, batch, workers, device.type == "cuda"):
+    with (
+        folded(method),
+        reporter.track("encoding", len(clips), "clips") as task,
+        closing(clip_loader(clips, batch, workers, device.type == "cuda", reporter)) as batches,
+    ):
+        for some in batches:
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)
             if BOXES in described:
@@ -188,19 +216,6 @@ def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:
     return described
 
 
-def _write(folder: Path, rows: int, parts: Iterator[Encoded], meter: RegionMeter) -> None:
-    write_tensors(folder, rows, (part.tensors for part in parts))
-    if regions := meter.result():
-        (folder / REGIONS).write_text(json.dumps(asdict(regions)), encoding="utf-8")
-
-
-def _read_described(folder: Path, cached: bool) -> Described:
-    regions = None
-    if (folder / REGIONS).exists():
-        regions = RegionStatistics(**json.loads((folder / REGIONS).read_text(encoding="utf-8")))
-    return Described(Encoded(read_tensors(folder)), regions, cached)
-
-
 def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:
     """What the heads make of features, in small groups and in float32: it is little work, done once."""
 
@@ -213,13 +228,23 @@ def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, re
 
 
 def _gathered(rows: int, parts: Iterator[Encoded], device: torch.device, reporter: Reporter) -> Encoded:
-    """Parts as one: in the device's memory where they fit, else in a memory-mapped file."""
+    """Parts as one: in the device's memory where they fit, else in a memory-mapped file.
+
+    Raises:
+        DataError: no disk has the room either.
+    """
     first = next(parts)
     size = rows * 4 * first.numel_per_video()
     if size <= SHARE_OF_MEMORY * free_memory(device):
         return _in_memory(rows, first, parts)
     reporter.log(f"what was encoded takes {size / 2**30:.1f} GiB: it is read from disk")
-    return _on_disk(rows, first, parts)
+    try:
+        with scratch("spilled", size, reporter.warn) as folder:  # whose names go at once, the files with the tensors
+            write_tensors(folder, rows, (part.to("cpu").tensors for part in chain((first,), parts)))
+            return Encoded(read_tensors(folder))
+    except OSError as error:
+        message = f"what was encoded takes {size / 2**30:.1f} GiB, more than the memory and {error.filename} have"
+        raise DataError(f"{message} ({error.strerror})", "let FSAR_CACHE name a folder on a larger disk") from error
 
 
 def _in_memory(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:
@@ -231,17 +256,3 @@ def _in_memory(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:
             whole[name][start : start + len(part)] = tensor
         start += len(part)
     return Encoded(whole)
-
-
-def _on_disk(rows: int, first: Encoded, rest: Iterator[Encoded]) -> Encoded:
-    """The same in files that go away with the tensors (their names are removed at once)."""
-    with tempfile.TemporaryDirectory(prefix="fsar-bank-", dir=_spill_folder()) as name:
-        write_tensors(Path(name), rows, (part.to("cpu").tensors for part in chain((first,), rest)))
-        return Encoded(read_tensors(Path(name)))
-
-
-def _spill_folder() -> Path:
-    # Not the system's temporary folder: that is often in memory.
-    folder = cache_folder("spilled")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

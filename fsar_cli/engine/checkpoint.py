@@ -1,42 +1,50 @@
 """Weights (safetensors) and resumable state; a crash leaves the previous file whole."""
 
+import io
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from fsar_cli.config import Config
+from fsar_cli.core.backbones.weightfile import require_finite
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.runs import Run
-from fsar_cli.errors import DataError
-from fsar_cli.files import atomic
+from fsar_cli.errors import DataError, unreadable
+from fsar_cli.files import write_whole
 
 
 def save_weights(method: FewShotMethod, path: Path) -> None:
-    """Write the method's tensors."""
+    """Write the method's tensors.
+
+    Raises:
+        OSError: they cannot be written; naming the file.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()}
-    with atomic(path) as part:
-        save_file(tensors, part)
+    write_whole(path, save(tensors))  # its own writing gives the file to one user alone, and hides a full disk
 
 
 def load_weights(method: FewShotMethod, path: Path, config: Config) -> None:
     """Fill a method from a weights file.
 
     Raises:
-        DataError: missing or damaged file, or weights of another method, backbone or number of frames.
+        DataError: missing or damaged file, weights of another method, backbone or number of frames, or numbers that
+            are none.
     """
     if not path.is_file():
         raise DataError(f"no weights at {path}", "was the run interrupted before its first checkpoint? `fsar train`")
     try:
         given = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"cannot read the weights {path}: {error}", "the file is damaged; train again") from error
+        message, hint = f"cannot read the weights {path}: {error}", "the file is damaged; train again"
+        raise unreadable(path, message, hint) from error
     own = method.state_dict()
     wrong = [k for k in own.keys() | given.keys() if k not in own or k not in given or own[k].shape != given[k].shape]
     if wrong:
         raise DataError(f"{path} does not fit {_identity(config)}: {_why(sorted(wrong), own, given)}", _hint(wrong))
+    require_finite(given, path)
     method.load_state_dict(given)
 
 
@@ -68,9 +76,14 @@ def load_method(run: Run, config: Config | None = None) -> FewShotMethod:
 
 
 def save_state(path: Path, state: dict) -> None:
-    """Write everything a run needs to go on (tensors, numbers, strings)."""
-    with atomic(path) as part:
-        torch.save(state, part)
+    """Write everything a run needs to go on (tensors, numbers, strings).
+
+    Raises:
+        OSError: it cannot be written; naming the file.
+    """
+    whole = io.BytesIO()
+    torch.save(state, whole)  # to a file it would hide why that cannot be written
+    write_whole(path, whole.getvalue())
 
 
 def load_state(path: Path) -> dict:
@@ -84,6 +97,5 @@ def load_state(path: Path) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged archive raises
-        raise DataError(
-            f"cannot read {path}: {type(error).__name__}", "the file is damaged: start the run anew"
-        ) from error
+        message, hint = f"cannot read {path}: {type(error).__name__}", "the file is damaged: start the run anew"
+        raise unreadable(path, message, hint) from error

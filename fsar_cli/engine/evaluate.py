@@ -7,7 +7,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.engine.bank import Bank, encode_videos, features_key
 from fsar_cli.engine.matching import Matcher
 from fsar_cli.engine.motion import RegionStatistics
+from fsar_cli.engine.outputs import remove_others
 from fsar_cli.engine.results import ShotResult, kept_result, result_key
+from fsar_cli.engine.runs import Run
+from fsar_cli.engine.trained_on import Novelty
 from fsar_cli.files import Cache, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -40,6 +43,8 @@ class Evaluation:
     bank: Bank | None = None
     """What the others were matched in; None: all were known, and nothing was encoded."""
     encode_seconds: float = 0.0
+    novelty: Novelty = field(default_factory=Novelty)
+    """How the test classes stand to what the run was trained on, where that was looked at."""
 
     @property
     def regions(self) -> RegionStatistics | None:
@@ -159,7 +164,7 @@ def evaluate(
     made.known = tuple(e.sampler.shot for e, key in zip(lists, keys, strict=True) if results.find(key))
     _say(name, made.known, len(lists), reporter)
     for episodes, key in zip(lists, keys, strict=True):
-        made.shots.append(kept_result(results, key, episodes.sampler, partial(matched, episodes)))
+        made.shots.append(kept_result(results, key, episodes.sampler, partial(matched, episodes), reporter))
     return made
 
 
@@ -200,16 +205,28 @@ def document(result: Evaluation, config: Config) -> dict[str, object]:
         "evaluated_before": list(result.known),
         "results": [shot.summary() for shot in result.shots],
         "regions": asdict(result.regions) if result.regions else None,
+        **result.novelty.document(),
     }
 
 
-def write_results(result: Evaluation, config: Config, folder: Path) -> None:
-    """Write result.json and, for each number of shots, episodes-<N>w<K>s.csv and confusion-<N>w<K>s.csv."""
+def source_of(config: Config, run: Run | None) -> dict[str, object]:
+    """What a result is the result of: run and data, as result.json has them."""
+    frames = {"frames": str(config.data.frames.resolve())}
+    return {"run": str(run.path.resolve())} | frames if run else {"run": None, "method": config.model.label} | frames
+
+
+def write_results(result: Evaluation, config: Config, folder: Path, run: Run | None = None) -> None:
+    """Write result.json and, for each number of shots, episodes-<N>w<K>s.csv and confusion-<N>w<K>s.csv, in place of
+    those of an earlier result.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema": 1, **document(result, config)}, indent=2)
+    whole = {"schema": 1, **source_of(config, run), **document(result, config)}
+    text = json.dumps(whole, indent=2, allow_nan=False)
     write_whole(folder / "result.json", text + "\n")
-    for shot in result.shots:
-        name = f"{shot.way}w{shot.shot}s.csv"
+    names = [f"{shot.way}w{shot.shot}s.csv" for shot in result.shots]
+    kept = {f"{kind}-{name}" for kind in ("episodes", "confusion") for name in names}
+    remove_others(folder, kept, "episodes-[0-9]*w[0-9]*s.csv", "confusion-[0-9]*w[0-9]*s.csv")
+    for name, shot in zip(names, result.shots, strict=True):
         episodes = pd.DataFrame({"episode": np.arange(len(shot.accuracies)), "accuracy": shot.accuracies})
         write_whole(folder / f"episodes-{name}", episodes.to_csv(index=False))
         confusion = pd.DataFrame(shot.confusion, index=list(shot.classes), columns=list(shot.classes))

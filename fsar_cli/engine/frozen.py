@@ -77,4 +77,4 @@ class FrozenFeatures:
 
     def episodes(self, start: int, end: int) -> Iterator[DescribedEpisode]:
         """The episodes start .. end - 1."""
-        return map(self, range(start, end))
+        return (self(index) for index in range(start, end))

@@ -11,6 +11,7 @@ from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
 from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.device import free_memory
+from fsar_cli.errors import DataError
 
 # Memory one call of `match` may take for gathered support and query; its temporaries are about as large again.
 # More gains no speed; on a CPU it costs some, as the system then gives and takes pages with every call. Where less is
@@ -19,6 +20,7 @@ BYTES_PER_MATCH = {"cpu": 16 * 2**20, "cuda": 4 * 2**30}
 SHARE_OF_MEMORY = 0.125
 # A pair for an episode costs more than one of the table, whose products are larger; so the table may hold more pairs.
 PAIRS_WORTH_COMPUTING = 2.0
+CHECK_WEIGHTS = "the weights do not suit these clips: take those of an earlier checkpoint, or train.amp=off"
 
 
 class Matcher:
@@ -74,11 +76,26 @@ class Matcher:
         return Encoded({name: self.encoded[name][start:end] for name in names}).to(self.device)
 
     def __call__(self, drawn: Episodes) -> Scores:
-        """Scores [E,N*Q,N] of episodes; the class of query n*Q+q is n."""
+        """Scores [E,N*Q,N] of episodes; the class of query n*Q+q is n.
+
+        Raises:
+            DataError: some are NaN or infinite: the largest of them would be no answer.
+        """
         support, query = torch.from_numpy(drawn.support), torch.from_numpy(drawn.query).flatten(1)  # [E,N,K], [E,N*Q]
         classes = torch.from_numpy(drawn.classes).to(self.device)  # [E,N], positions in the sampler's classes
         pairs = {name: self._picked(table, query, support) for name, table in self.table.items()}
-        return self.method.match(self._taken(support), self._taken(query), classes, pairs or None)
+        scores = self.method.match(self._taken(support), self._taken(query), classes, pairs or None)
+        if not all(bool(part.isfinite().all()) for part in scores.everything().values()):
+            raise self._no_numbers()
+        return scores
+
+    def _no_numbers(self) -> DataError:
+        """What is to blame for scores that are no numbers: a video that is encoded in none, or the method."""
+        encoded = self.bank.encoded.tensors.values()
+        for row, video in enumerate(self.bank.videos):
+            if not all(bool(tensor[row].isfinite().all()) for tensor in encoded):
+                return DataError(f"'{video}' is encoded in numbers that are NaN or infinite", CHECK_WEIGHTS)
+        return DataError("the method scores videos with numbers that are NaN or infinite", CHECK_WEIGHTS)
 
     def _picked(self, table: Tensor, query: Tensor, support: Tensor) -> Tensor:
         """[E,Q,N,K] of a table [V,V]."""

@@ -1,12 +1,16 @@
 """A model: a method as its configuration says, with the weights of the run that trained it, or those it starts with."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
+from fsar_cli.data.splits import Splits, Video
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.runs import Run
+from fsar_cli.engine.trained_on import Novelty, check_novelty
+from fsar_cli.reporting import Reporter
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,22 @@ class Model:
     def method(self) -> str:
         """Its method, marked where it was not trained."""
         return self.config.model.label + ("" if self.run else " (untrained)")
+
+    def check_novelty(self, accept: bool, reporter: Reporter, clips: Iterable[Video] | None = None) -> Novelty:
+        """How the test classes stand to what the run was trained on.
+
+        Args:
+            accept: go on where the run knows some of them.
+            clips: what it is tested on; None: `eval.split` of the split file.
+
+        Raises:
+            DataError: it knows some, and that is not accepted; no such split file or split.
+        """
+        splits = Splits.read(self.config.data.splits) if clips is None else None
+        tested = splits.videos(self.config.eval.split) if splits else clips
+        if self.run is None:
+            return Novelty(splits.digest if splits else None)
+        return check_novelty(self.run, self.config, tested, splits, accept, reporter)
 
     def load(self) -> FewShotMethod:
         """The method in evaluation mode on the CPU.

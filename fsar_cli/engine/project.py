@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from fsar_cli.config import Config, DataConfig
 from fsar_cli.data.splits.protocols import protocol, protocols, protocols_of
-from fsar_cli.settings import read_preset
+from fsar_cli.settings import read_preset, verbatim
 
 _HEADER = """\
 # fsar.yaml: the settings of this folder. Commands run here read it; FSAR_* variables, flags and --set win over it.
@@ -48,7 +48,7 @@ def project_file(
 
 
 def _data(name: str, videos: Path, annotations: Path | None) -> Iterator[str]:
-    given = {"name": name, "videos": str(videos), "annotations": annotations and str(annotations)}
+    given = {"name": name, "videos": verbatim(videos), "annotations": annotations and verbatim(annotations)}
     for key, field in DataConfig.model_fields.items():
         value = given.get(key, field.default)
         plain = str(value) if isinstance(value, Path) else value

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
 from fsar_cli.engine.bank import code_digest
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest
-from fsar_cli.files import Cache, cache_folder
+from fsar_cli.files import Cache, cache_folder, naming
+from fsar_cli.reporting import SILENT, Reporter
 
 LIMIT_BYTES = 2**30
 ARRAYS, FIGURES = "arrays.npz", "figures.json"
@@ -121,21 +122,23 @@ def result_key(method: FewShotMethod, features: str, episodes: EpisodeList, conf
     return digest.hexdigest()
 
 
-def kept_result(results: Cache, key: str, sampler: EpisodeSampler, make: Callable[[], ShotResult]) -> ShotResult:
+def kept_result(
+    results: Cache, key: str, sampler: EpisodeSampler, make: Callable[[], ShotResult], reporter: Reporter = SILENT
+) -> ShotResult:
     """The result of a key, as it was kept or as `make` finds it, in one of all processes that ask."""
     made: list[ShotResult] = []
 
     def fill(folder: Path) -> None:
         made.append(make())
-        _write(folder, made[0])
+        with naming(folder):
+            _write(folder, made[0])
 
-    entry = results.get(key, fill)
     try:
-        return made[0] if made else _read(entry, sampler)
-    except (OSError, ValueError, KeyError):  # damaged
-        results.drop(key)
-        entry = results.get(key, fill)
-        return made[0] if made else _read(entry, sampler)
+        kept = results.read(key, fill, partial(_read, sampler=sampler))
+    except OSError as error:
+        reporter.warn(results.without(error))
+        kept = None
+    return made[0] if made else kept or make()
 
 
 def _write(folder: Path, result: ShotResult) -> None:

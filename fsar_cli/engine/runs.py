@@ -1,32 +1,57 @@
 """Run folders: self-contained, never overwritten, newest by default."""
 
+import itertools
 import json
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from fsar_cli import __version__
 from fsar_cli.config import Config, dump, flatten, load
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.files import write_whole
+from fsar_cli.files import lock, naming, write_whole
 
 RUNS = Path("runs")
 
 
 class Run:
-    """A run folder: config.yaml, env.json, model.safetensors (best), state.pt (last), metrics.csv, log.txt."""
+    """A run folder: config.yaml, env.json, trained-on.csv (the split file as it was), model.safetensors (best),
+    state.pt (last), metrics.csv, log.txt.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
+        self.splits_file = path / "trained-on.csv"
         self.model_file = path / "model.safetensors"
         self.state_file = path / "state.pt"
         self.log_file = path / "log.txt"
+        self._writing = False
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other processes from writing into the folder; may be entered again within the block.
+
+        Raises:
+            UsageError: another process writes into it.
+        """
+        if self._writing:
+            yield
+            return
+        busy = f"another process is writing into the run {self.path}", "wait for it; --out NEW trains a run of its own"
+        with lock(self.path / ".lock", busy):
+            self._writing = True
+            try:
+                yield
+            finally:
+                self._writing = False
 
     def config(self) -> Config:
         """The resolved configuration the run was made with."""
-        return load(self.config_file.read_text(encoding="utf-8"))
+        return load(self.config_file.read_bytes(), str(self.config_file))
 
     def keep_classes(self, classes: int | None) -> None:
         """Write the number of training classes, which a run gets to know as it starts, where it is not yet known."""
@@ -41,7 +66,7 @@ class Run:
 
     def log(self, text: str) -> None:
         """Append a line with the time to log.txt."""
-        with self.log_file.open("a", encoding="utf-8") as file:
+        with naming(self.log_file), self.log_file.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {text}\n")
 
 
@@ -52,25 +77,32 @@ def create_run(config: Config, path: Path | None = None) -> Run:
         UsageError: `path` holds a run already.
     """
     name = f"{config.data.name}-{config.model.label}-{config.episode.way}w{config.episode.shot}s"
-    target = path or _unused(RUNS / f"{datetime.now():%Y%m%d-%H%M%S}-{name}")
-    if (target / "config.yaml").exists():
-        raise UsageError(f"{target} holds a run already", f"--resume {target} continues it; --out takes a new folder")
-    target.mkdir(parents=True, exist_ok=True)
-    run = Run(target)
+    run = Run(_made(path) if path else _made_anew(RUNS / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"))
     # Absolute, so that the run can be evaluated from any folder.
     data = {name: getattr(config.data, name).absolute() for name in ("videos", "frames", "splits")}
     config = config.model_copy(update={"data": config.data.model_copy(update=data)})
-    write_whole(run.config_file, dump(config))
-    write_whole(target / "env.json", json.dumps(environment(), indent=2) + "\n")
+    with run.writing():
+        if any(file.exists() for file in (run.config_file, run.splits_file, run.model_file, run.state_file)):
+            hint = f"--resume {run.path} continues it; --out takes a new folder"
+            raise UsageError(f"{run.path} holds a run already", hint)
+        write_whole(run.config_file, dump(config))
+        write_whole(run.path / "env.json", json.dumps(environment(), indent=2) + "\n")
     return run
 
 
-def _unused(path: Path) -> Path:
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _made_anew(path: Path) -> Path:
+    """A folder that nobody else has: `path`, or with a number behind it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with suppress(FileExistsError):
+            candidate.mkdir()
+            return candidate
 
 
 def environment() -> dict[str, object]:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from fsar_cli.config import Config, OptimConfig
-from fsar_cli.core.build import build_method
+from fsar_cli.core.build import build_method, remark_on_weights
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
 from fsar_cli.data.episodes import EpisodeSampler
@@ -62,6 +62,8 @@ def validation_sampler(config: Config, splits: Splits, reporter: Reporter) -> Ep
 def trainable_method(config: Config, device: torch.device, reporter: Reporter, pretrained: bool) -> FewShotMethod:
     """The method of a configuration on its device, in training mode: frozen, made to fit and compiled as it asks."""
     train = config.train
+    if pretrained and (remark := remark_on_weights(config.model)):
+        reporter.log(remark)
     method = build_method(config, pretrained=pretrained, seed=train.seed)
     if train.views:
         freeze_features(method, reporter)

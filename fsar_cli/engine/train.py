@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from fsar_cli.config import Config
+from fsar_cli.core.backbones.weightfile import require_finite
 from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, episode_loader
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
@@ -46,9 +47,12 @@ from fsar_cli.engine.setup import (
     with_classes,
 )
 from fsar_cli.engine.steps import episode_loss, step_seed
-from fsar_cli.errors import DataError, Interrupted, is_out_of_memory
+from fsar_cli.engine.trained_on import check_unchanged, keep_splits
+from fsar_cli.errors import DataError, FsarError, Interrupted, is_out_of_memory, remedy
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
+
+Episode = EpisodeBatch | DescribedEpisode
 
 FRAME_SHARE = {"cuda": 0.5, "cpu": 0.25}
 """Share of the free memory that `train.frame_cache=auto` may take. A network on the CPU needs more of it for itself."""
@@ -90,6 +94,8 @@ class Trainer:
             cache: where features are kept that do not change in training (`train.views`); None: nowhere.
         """
         splits = Splits.read(config.data.splits)
+        if isinstance(run, Run):
+            check_unchanged(run, config, splits, reporter)
         self.sampler = training_sampler(config, splits)
         self.config = with_classes(config, self.sampler)
         self.device, self.reporter, self.cache = device, reporter, cache
@@ -99,7 +105,9 @@ class Trainer:
         self.optimizer = build_optimizer(self.method, config.optim)
         self.scaler = loss_scaler(device, config.train.amp, reporter)
         self.folder = run() if callable(run) else run
-        self.folder.keep_classes(self.config.model.classes)
+        with self.folder.writing():
+            self.folder.keep_classes(self.config.model.classes)
+            keep_splits(self.folder, config, splits)
         self.log = TrainingLog(self.folder.path, late=device.type == "cuda")
         self.step = self._saved = 0
         self.best: tuple[int, float] | None = None
@@ -108,10 +116,16 @@ class Trainer:
         """Train to `train.iterations`.
 
         Raises:
+            UsageError: another process writes into the run.
             Interrupted: Ctrl-C; everything was saved.
-            DataError: a loss is not finite.
+            DataError: a loss is not finite; an episode or a validation could not be loaded, everything was saved; a
+                file of the run cannot be written, the last checkpoint stays.
             DeviceError: an episode does not fit into the device's memory.
         """
+        with self.folder.writing():
+            return self._run()
+
+    def _run(self) -> TrainingResult:
         train, first, started = self.config.train, self.step, time.monotonic()
         self.folder.log(f"training from episode {self.step} to {train.iterations} on {self.device}")
         if left := train.iterations % self.config.optim.accumulate:
@@ -122,8 +136,12 @@ class Trainer:
                 stop_on_interrupt(self.reporter) as stop,
                 constant_sizes(self.device),
                 self.reporter.track("training", train.iterations - first, "episodes") as task,
+                closing(self._episodes()) as episodes,
             ):
-                for batch, waited in waits(self._episodes()):
+                if self._owes_validation():
+                    self._validate()
+                    self.save()
+                for batch, waited in waits(self._saved_first(episodes)):
                     self._train_on(batch, waited)
                     self._write_what_is_due()
                     task.advance(1, **self.log.running)
@@ -132,6 +150,8 @@ class Trainer:
                         raise self._interrupted()
         except KeyboardInterrupt:
             raise self._interrupted() from None
+        except OSError as error:
+            raise self._unwritten(error) from error
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise does_not_fit(self.config, self.device) from error
@@ -140,7 +160,7 @@ class Trainer:
             self.log.close()
         return self._result(time.monotonic() - started, self.step - first)
 
-    def _episodes(self) -> Iterator[EpisodeBatch | DescribedEpisode]:
+    def _episodes(self) -> Iterator[Episode]:
         """The episodes that are still to come, in order."""
         train, reader = self.config.train, self.reader
         if train.views:
@@ -155,9 +175,27 @@ class Trainer:
         )  # fmt: skip
         episodes = TrainingEpisodes(reader, self.sampler, train.seed)
         workers = loader_workers(train.workers, self.device)
-        return iter(episode_loader(episodes, range(self.step, train.iterations), workers, self.device.type == "cuda"))
+        order = range(self.step, train.iterations)
+        return episode_loader(episodes, order, workers, self.device.type == "cuda", self.reporter)
 
-    def _train_on(self, batch: EpisodeBatch | DescribedEpisode, waited: float = 0.0) -> None:
+    def _saved_first(self, episodes: Iterator[Episode]) -> Iterator[Episode]:
+        """The same episodes; where the next one cannot be had, what was trained is saved before that is said."""
+        try:
+            yield from episodes
+        except Exception as error:
+            raise self._stopped(error) from error.__cause__
+
+    def _stopped(self, error: Exception) -> Exception:
+        """Save the last finished episode: what went wrong after it has nothing to do with the weights."""
+        if self.step > self._saved:
+            self.save()
+        if not self._saved or not isinstance(error, FsarError):
+            return error
+        self.folder.log(f"stopped at episode {self.step}, saved: {error.message}")
+        going_on = f"episodes up to {self.step} are saved, go on with: fsar train --resume '{self.folder.path}'"
+        return type(error)(error.message, f"{error.hint}; {going_on}" if error.hint else going_on)
+
+    def _train_on(self, batch: Episode, waited: float = 0.0) -> None:
         """Loss and gradients of an episode and, after every `accumulate` episodes, the optimiser's step.
 
         Args:
@@ -190,17 +228,30 @@ class Trainer:
         train, last = self.config.train, self.step == self.config.train.iterations
         if last or self.step % train.log_every == 0:
             self.log.close_window(self.step)
-        if self.validation is not None and (last or self.step % train.val_every == 0):
+        if self._validates():
             self._validate()
         if last or self.step % train.checkpoint_every == 0:
             self.save()
+
+    def _validates(self) -> bool:
+        """Whether there is a validation after this episode."""
+        train = self.config.train
+        return self.validation is not None and (self.step == train.iterations or self.step % train.val_every == 0)
+
+    def _owes_validation(self) -> bool:
+        """Whether the run was saved because the validation after its last episode could not be made."""
+        row = self.log.rows[-1] if self.log.rows else {}
+        return self.step > 0 and self._validates() and not (row.get("step") == self.step and "val_accuracy" in row)
 
     def _validate(self) -> None:
         """Accuracy on the val split; the best weights so far are kept."""
         self.log.read()
         config = self.config
         cache = self.cache if config.train.views else None  # else the backbones change: what they say serves once
-        bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config, cache=cache)
+        try:
+            bank = encode_videos(self.method, self.reader, self.validation.videos, self.device, config, cache=cache)
+        except Exception as error:
+            raise self._stopped(error) from error.__cause__
         self.method.eval()
         result = evaluate_bank(self.method, bank, self.validation, config.train.val_episodes, device=self.device)
         self.method.train()
@@ -241,6 +292,7 @@ class Trainer:
             DataError: no or a damaged state, or one of another method.
         """
         state = load_state(self.folder.state_file)
+        require_finite(state["method"], self.folder.state_file)
         try:
             self.method.load_state_dict(state["method"])
             load_optimizer(self.optimizer, state["optimizer"])
@@ -278,6 +330,17 @@ class Trainer:
         return Interrupted(
             f"stopped; episodes up to {self._saved} of {total} are saved in {where}",
             f"go on with: fsar train --resume '{where}'",
+        )
+
+    def _unwritten(self, error: OSError) -> DataError:
+        """What the run keeps where the disk takes no more; it cannot be saved now."""
+        where, total = self.folder.path, self.config.train.iterations
+        reason = f"{error.filename or where}: {error.strerror}"
+        if not self.folder.state_file.exists():
+            return DataError(f"{reason}; nothing was saved", f"{remedy(error)}; then remove {where} and start again")
+        return DataError(
+            f"{reason}; episodes up to {self._saved} of {total} are saved in {where}",
+            f"{remedy(error)}; then go on with: fsar train --resume '{where}'",
         )
 
 

@@ -28,12 +28,14 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
 from fsar_cli.data.video import VideoInfo, VideoWriter, iter_frames, probe
+from fsar_cli.engine.outputs import remove_others
 from fsar_cli.errors import UsageError
 from fsar_cli.files import write_whole
 from fsar_cli.render.figures import contact_sheet, heat_figure, save_png
 from fsar_cli.render.overlay import draw_box, to_source
 from fsar_cli.reporting import SILENT, Reporter
 
+PAGES = "contact-sheet", "heat-maps"
 HEAT_NAMES = {"relation": ("before relation", "after relation"), "difference": ("global map", "map difference")}
 LONGEST_HEADER = 1_000_000
 """Frames that a header may promise and be believed: nine hours at 30 a second."""
@@ -83,7 +85,7 @@ def visualize(
     title: str = "",
     reporter: Reporter = SILENT,
 ) -> Visualization:
-    """Write the pictures of `video` into `out`.
+    """Write the pictures of `video` into `out`, in place of those of an earlier call.
 
     Args:
         window: longest window in seconds.
@@ -103,6 +105,8 @@ def visualize(
     info, look = probe(video), partial(find_regions, method.to(device).eval(), config, device)
     windows, count = _read(video, info, config, window, look)
     out.mkdir(parents=True, exist_ok=True)
+    # regions.json is the last to be written: where it is, all is.
+    remove_others(out, set(), "regions.json", "overlay.mp4", *(f"{n}{e}.png" for n in PAGES for e in ("", "-*[0-9]")))
     pages = _pages(out, windows, sheets)
     names = HEAT_NAMES["difference" if config.model.region.selector == "adafocus" else config.model.region.source]
     overlay, regions = out / "overlay.mp4", out / "regions.json"
@@ -113,7 +117,7 @@ def visualize(
         for seconds, frame in _drawn(video, windows, pages, title, names):
             writer.write(frame, seconds)
             task.advance()
-    write_whole(regions, json.dumps(_document(video, info, config, windows), indent=1))
+    write_whole(regions, json.dumps(_document(video, info, config, windows), indent=1, allow_nan=False))
     return Visualization(out, overlay, [p.sheet for p in pages], [p.heat for p in pages], regions, len(windows))
 
 
@@ -198,7 +202,7 @@ def _pages(out: Path, windows: list[Window], sheets: int) -> list[_Page]:
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(sheets, len(windows))).astype(int)) if sheets else []
     endings = [""] if len(chosen) == 1 else [f"-{number:02d}" for number in range(1, len(chosen) + 1)]
     return [
-        _Page(windows[position], out / f"contact-sheet{ending}.png", out / f"heat-maps{ending}.png")
+        _Page(windows[position], *(out / f"{name}{ending}.png" for name in PAGES))
         for position, ending in zip(chosen, endings, strict=True)
     ]
 
@@ -226,10 +230,15 @@ def _write_page(page: _Page, pictures: dict[int, np.ndarray], title: str, names:
     save_png(heat_figure(frames, w.before, w.weights, w.crop, w.boxes, w.seconds, title, names), page.heat)
 
 
+def source_of(video: Path) -> dict[str, object]:
+    """What pictures are made from, as regions.json has it."""
+    return {"video": str(video.resolve())}
+
+
 def _document(video: Path, info: VideoInfo, config: Config, windows: list[Window]) -> dict[str, object]:
     return {
         "schema": 1,
-        "video": str(video),
+        **source_of(video),
         "width": info.width,
         "height": info.height,
         "fps": info.fps,

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 
@@ -16,8 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from fsar_cli.errors import DataError
-from fsar_cli.files import atomic
+from fsar_cli.files import write_whole
 
 CELL, DPI = 1.55, 150
 """Inches of a cell's width; dots an inch."""
@@ -243,10 +243,8 @@ def save_png(image: np.ndarray, path: Path) -> None:
     """Write uint8 [H, W, 3] as PNG, at once or not at all.
 
     Raises:
-        DataError: the folder does not exist or takes no more.
+        OSError: the folder does not exist or takes no more; naming the file.
     """
-    try:
-        with atomic(path) as part:
-            Image.fromarray(image).save(part, format="PNG")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror})", "check the folder and the free disk") from error
+    whole = BytesIO()
+    Image.fromarray(image).save(whole, format="PNG")  # to a file it would hide why that cannot be written
+    write_whole(path, whole.getvalue())

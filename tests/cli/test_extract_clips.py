@@ -62,7 +62,11 @@ def test_segments_are_cut_and_everything_else_is_named(fsar, crime: Path, tmp_pa
         assert (record.source_frames, record.duration) == (len(frames), pytest.approx(len(frames) / 10))
         assert np.allclose(store.seconds(clip), np.arange(len(frames)) / 10, atol=1e-9)
     (failed,) = done.json["failed"]
-    assert failed["reason"] == "has no frame between 20 s and 24 s; its last comes after 9.9 s"
+    reason, where = (
+        "has no frame between 20 s and 24 s; its last comes after 9.9 s",
+        "segments.json, Arson/Arson002_x264",
+    )
+    assert failed["reason"] == f"{reason} ({where})"
     assert "Arson001_x264_000009_000014: the video ends 4.0 s before the segment does" in done.err
     (gaps,) = done.json["left_out"].values()
     assert (gaps["missing"], gaps["without_segment"]) == (["Robbery/Robbery001_x264"], ["Abuse/Abuse002_x264"])

@@ -1,7 +1,5 @@
 """Sampling, crops and clips: the indices of TRX's rule, the same crop for all frames, purity by seed."""
 
-import subprocess
-import sys
 from zlib import crc32
 
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 from videos import read_counter
 
 from fsar_cli.config import ClipConfig, ExtractConfig
-from fsar_cli.data.clips import SOCKET_NAME, SOCKET_PATH, ClipReader, TrainingEpisodes
+from fsar_cli.data.clips import ClipReader, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.sampling import even_indices, jittered_indices, reachable_indices
 from fsar_cli.data.splits.making import make
@@ -140,30 +138,6 @@ def test_clips_cut_on_the_device_are_those_cut_as_they_are_read(store, sampler):
         mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
         assert torch.equal(to_float(found, True), (floats - mean) / deviation)
     assert 0 < mirrored < 24
-
-
-LOAD = """
-import os, sys, tempfile
-from fsar_cli.config import ClipConfig
-from fsar_cli.data.clips import ClipReader, EvaluationClips, clip_loader
-from fsar_cli.data.store.frames import FrameStore
-reader = ClipReader(FrameStore(sys.argv[1]), ClipConfig(frames=4, size=32, short_side=40))
-for os.environ["TMPDIR"] in sys.argv[2:]:
-    tempfile.tempdir = None
-    print(sum(len(some) for some in clip_loader(EvaluationClips(reader, tuple(reader.store.ids)), 5, 1, False)))
-"""
-
-
-def test_a_temporary_folder_whose_sockets_cannot_be_made_is_refused_at_once(store, tmp_path_factory):
-    """torch alone waits for ever there: a worker that cannot make its socket loses the batch."""
-    root = tmp_path_factory.mktemp("t")
-    longest = "x" * (SOCKET_PATH - len(SOCKET_NAME) - len(str(root)) - 1)
-    folders = [root / longest, root / f"{longest}x"]
-    for folder in folders:
-        folder.mkdir()
-    command = [sys.executable, "-c", LOAD, store.root, *folders]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "12\n" and "a shorter path than" in done.stderr, done
 
 
 def test_frames_of_any_widths_and_heights_share_one_buffer():

@@ -38,6 +38,18 @@ def test_weights_of_another_shape_are_refused_with_a_hint(project, tmp_path, cha
     assert words in caught.value.hint
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_their_tensor(project, tmp_path, number):
+    config, path = small(project), tmp_path / "m.safetensors"
+    method = build_method(config)
+    name, tensor = list(method.state_dict().items())[-1]
+    with torch.no_grad():
+        tensor.view(-1)[0] = number
+    save_weights(method, path)
+    with pytest.raises(DataError, match=rf"holds NaN or infinite numbers: 1 in 1 tensor of .* first '{name}'"):
+        load_weights(build_method(config), path, config)
+
+
 def test_a_damaged_file_is_named(project, tmp_path):
     config = small(project)
     path = tmp_path / "m.safetensors"

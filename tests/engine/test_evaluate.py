@@ -198,3 +198,31 @@ def test_a_table_of_all_pairs_changes_nothing(project, monkeypatch, name, shot):
     for name, values in expected.items():
         assert (found[name] - values).abs().max() <= 1e-5 * values.abs().max()
         assert values.std() > 0
+
+
+class NoNumbers(FewShotMethod):
+    """A method that encodes, or scores, in numbers that are none."""
+
+    paper = "None, 2026"
+
+    def __init__(self, encoded: float, scored: float) -> None:
+        torch.nn.Module.__init__(self)
+        self.encoded, self.scored = encoded, scored
+
+    def match(self, support, query, classes=None, pairs=None) -> Scores:
+        return Scores(torch.full((support.shape[0], query.shape[1], support.shape[1]), self.scored))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "scored", "words"),
+    [
+        (float("nan"), float("nan"), "is encoded in numbers that are NaN or infinite"),
+        (0.0, float("inf"), "the method scores videos with numbers that are NaN or infinite"),
+    ],
+)
+def test_scores_that_are_no_numbers_are_no_answers(project, encoded, scored, words):
+    sampler = sampler_of(small(project))
+    rows = torch.full((len(sampler.videos), 3), encoded)
+    bank = Bank(sampler.videos, Encoded({"rows": rows}), None, None, False)
+    with pytest.raises(DataError, match=words):
+        evaluate_bank(NoNumbers(encoded, scored), bank, sampler, 4)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fsar_cli.core.features import Features
 from fsar_cli.core.method import FewShotMethod
-from fsar_cli.data.clips import ClipReader, loader
+from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.transforms import to_float
 from oracles.matching import plain_scores
@@ -46,7 +46,7 @@ class EpisodeClips(Dataset):
 
 def plain_loader(episodes: EpisodeClips, count: int, workers: int, pin: bool) -> DataLoader:
     """The clips of the first episodes, loaded ahead by worker processes."""
-    return loader(episodes, workers, pin, batch_size=None, sampler=list(range(count)))
+    return DataLoader(episodes, num_workers=workers, pin_memory=pin, batch_size=None, sampler=list(range(count)))
 
 
 def encode_episode(features: Features, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:

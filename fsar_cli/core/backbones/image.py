@@ -14,15 +14,14 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.ops import Permute
 
+from fsar_cli.core.backbones.weights import HEADS, imagenet_network, load_backbone
 from fsar_cli.core.layers.checkpointing import checkpointed
-from fsar_cli.errors import DataError, UsageError, did_you_mean
+from fsar_cli.errors import UsageError, did_you_mean
 
 # Networks whose weights expect inputs of mean 0.5 and deviation 0.5: torchvision rescales ImageNet's inside forward().
 RESCALED = ("googlenet", "inception_v3")
 # Vision transformers whose tokens or windows fit one side of input only.
 ONE_SIDE = ("vit", "maxvit")
-# Parts of torchvision's networks that come after the map.
-HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2")
 LARGE = 512  # pixels a side that are enough for any network
 
 Result = TypeVar("Result")
@@ -170,7 +169,7 @@ def build_backbone(name: str, weights: str | Path) -> Backbone:
     Args:
         name: a torchvision classification network, for example `resnet50`.
         weights: `imagenet` (torchvision's default weights, downloaded once), `none`, or a path to a state dict of the
-            network (.pth, .pt or .safetensors; with or without classifier, any float type).
+            network (.pth, .pt or .safetensors; with or without classifier, any float type, below any other names).
 
     Raises:
         UsageError: unknown network, or a vision transformer for inputs of one side.
@@ -185,15 +184,12 @@ def build_backbone(name: str, weights: str | Path) -> Backbone:
         raise UsageError(f"unknown backbone '{name}'", did_you_mean(name, backbone_names()) or "for example resnet50")
     # Without weights these two warn about their slow initialisation unless it is asked for by name.
     chosen = {"init_weights": True} if name in RESCALED and str(weights) != "imagenet" else {}
-    try:
-        network = torchvision.models.get_model(
-            name, weights="DEFAULT" if str(weights) == "imagenet" else None, **chosen
-        )
-    except (OSError, RuntimeError) as error:  # no network, or a download whose hash is wrong
-        hint = "download them where there is a network, or set model.weights to a local file or `none`"
-        raise DataError(f"cannot download the ImageNet weights of {name}: {error}", hint) from error
+    if str(weights) == "imagenet":
+        network = imagenet_network(name, **chosen)
+    else:
+        network = torchvision.models.get_model(name, weights=None, **chosen)
     if str(weights) not in ("imagenet", "none"):
-        _load(network, name, Path(weights))
+        load_backbone(network, name, Path(weights))
     trunk = _trunk(network, name)
     with torch.no_grad():
         features = trunk.eval()(torch.zeros(1, 3, 96, 96))
@@ -210,46 +206,3 @@ def _trunk(network: nn.Module, name: str) -> nn.Module:
         return network.features
     rescale = [Rescale()] if name in RESCALED else []
     return nn.Sequential(*rescale, *[part for key, part in network.named_children() if key not in HEADS])
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict without executing anything it may contain.
-
-    Raises:
-        DataError: missing, unreadable, or not a flat mapping of names to tensors.
-    """
-    if not path.is_file():
-        raise DataError(f"no weights at {path}", "model.weights takes a path, `imagenet`, `demo` or `none`")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged pickle or archive raises
-        raise DataError(
-            f"cannot read the weights {path}: {type(error).__name__}", "is the download complete?"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise DataError(f"{path} holds no state dict", "save model.state_dict()")
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _load(network: nn.Module, name: str, path: Path) -> None:
-    own = network.state_dict()
-    given = {k: v for k, v in read_state(path).items() if k.split(".")[0] not in HEADS}
-    wanted = {k: v for k, v in own.items() if k.split(".")[0] not in HEADS and not k.endswith("num_batches_tracked")}
-    wrong = [k for k, v in wanted.items() if k not in given or given[k].shape != v.shape]
-    if wrong:
-        raise DataError(
-            f"{path} does not fit the backbone {name}: {len(wrong)} of {len(wanted)} tensors missing or of another "
-            f"shape, first '{wrong[0]}'",
-            "set model.backbone to the network the weights were made for",
-        )
-    # Not load_state_dict: networks that check the version of their whole state would refuse a part.
-    with torch.no_grad():
-        for key, tensor in own.items():
-            if key in given:
-                tensor.copy_(given[key])

@@ -1,26 +1,30 @@
 """The forms that temporal annotations come in, read as they stand: a row a video, or a segment, nothing judged yet.
 
-| file  | form                                                                                      | seconds      |
-|-------|-------------------------------------------------------------------------------------------|--------------|
-| .json | `{"Abuse/Abuse001_x264.mp4": [{"start": 8, "end": 10}, ...], ...}`                        | as they are  |
-| .csv  | UCF Crime v2: header `Filepath,1.action start,1.action end,...`, a row a video            | as they are  |
-| .csv  | one's own: header with the columns video, start, end and, if wanted, class; a row a segment | as they are |
-| .txt  | UCF Crime: `Abuse028_x264.mp4  Abuse  165  240  -1  -1`, frames; -1: no such segment      | frame / 30   |
+| form                                                                                             | times           |
+|--------------------------------------------------------------------------------------------------|-----------------|
+| .json: `{"Abuse/Abuse001_x264.mp4": [{"start": 8, "end": 10}, ...], ...}`                        | seconds, clock  |
+| UCF Crime v2's table: header `Filepath,1.action start,1.action end,...`, a row a video           | seconds, clock  |
+| one's own table: columns video, start, end and, if wanted, class; a row a segment                | seconds, clock  |
+| UCF Crime's .txt: `Abuse028_x264.mp4  Abuse  165  240  -1  -1`, frames; -1: no such segment      | frame / 30      |
+
+Tables are .csv, .tsv or .txt, as editors and spreadsheets write them (`data.tables`), in UTF-8 or UTF-16.
 """
 
-import csv
-import io
+import codecs
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsar_cli.errors import DataError
+from fsar_cli.data.tables import Table, read_table
+from fsar_cli.errors import DataError, unreadable
 
 FRAMES_PER_SECOND = 30
 """Of UCF Crime's videos, by which the .txt form counts."""
-FORMS = "JSON {video: [{start, end}]}, CSV with video,start,end or UCF Crime's Filepath, or UCF Crime's .txt"
+ENDINGS = (".json", ".csv", ".tsv", ".txt")
+FORMS = "JSON {video: [{start, end}]}, a table with the columns video,start,end or UCF Crime's Filepath, or its .txt"
 NONE = "-1"
+_OWN, _UCF_CRIME = ("video", "start", "end"), ("filepath",)
 
 
 class NotAnnotations(DataError):
@@ -43,8 +47,8 @@ class AnnotationRow:
     """Why the row, or a part of it, says nothing."""
     rate: int = 1
     """Units of the times in a second."""
-    whole: bool = True
-    """All that the file says about the video, or one of several rows."""
+    own: bool = False
+    """Whether it is a row of one's own table: one of several for its video, and of no known data set."""
 
 
 def read_rows(file: Path) -> list[AnnotationRow]:
@@ -53,14 +57,16 @@ def read_rows(file: Path) -> list[AnnotationRow]:
     Raises:
         DataError: it cannot be read or is damaged. NotAnnotations: none of the forms.
     """
-    readers: dict[str, Callable[[Path, str], Iterator[AnnotationRow]]] = {".json": _json, ".csv": _csv, ".txt": _txt}
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise NotAnnotations(f"{file} is no file of annotations", f"read are {FORMS}")
+    if file.suffix.lower() not in ENDINGS:
+        raise NotAnnotations(f"{file} is no file of annotations ({', '.join(ENDINGS)})", f"read are {FORMS}")
+    reader: Callable[[Path, str], Iterator[AnnotationRow]] = _json if file.suffix.lower() == ".json" else _table
     try:
-        return list(reader(file, file.read_bytes().decode("utf-8-sig")))
+        content = file.read_bytes()
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return list(reader(file, content.decode("utf-16" if utf16 else "utf-8-sig")))
     except OSError as error:
-        raise DataError(f"cannot read the annotations {file}: {error.strerror}", "check the path") from error
+        message = f"cannot read the annotations {file}: {error.strerror}"
+        raise unreadable(file, message, "check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
 
@@ -73,6 +79,8 @@ def _json(file: Path, text: str) -> Iterator[AnnotationRow]:
         raise DataError(f"{file} is not JSON ({error})", "get the file again, or repair it there") from error
     if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
         raise NotAnnotations(f"{file} is not a JSON object of videos", f"read are {FORMS}")
+    if content and not any(isinstance(segments, list) for _, segments in content):
+        raise NotAnnotations(f"{file} has no list of segments", f"read are {FORMS}")
     for video, segments in content:
         yield _of_video(video, segments)
 
@@ -91,28 +99,32 @@ def _of_video(video: str, segments: object) -> AnnotationRow:
     return AnnotationRow("", video, times=tuple(times), fault="; ".join(faults))
 
 
-def _csv(file: Path, text: str) -> Iterator[AnnotationRow]:
-    reader = csv.reader(io.StringIO(text, newline=""))
+def _table(file: Path, text: str) -> Iterator[AnnotationRow]:
     try:
-        header = [cell.strip().casefold() for cell in next(reader, [])]
-        if header and header[0] == "filepath":
-            rows = _of_ucf_crime(reader)
-        elif {"video", "start", "end"} <= set(header):
-            rows = _of_segments(reader, header)
+        table = read_table(text, _OWN, _UCF_CRIME)
+        if table.columns[:1] == _UCF_CRIME:
+            yield from _of_ucf_crime(table)
+        elif table.has(_OWN):
+            yield from _of_segments(table)
+        elif file.suffix.lower() == ".txt":
+            yield from _txt(file, text)
         else:
-            raise NotAnnotations(f"the first row of {file} names neither video, start and end nor Filepath", FORMS)
-        yield from rows
-    except csv.Error as error:
-        raise DataError(f"{file}, row {reader.line_num}: not CSV ({error})", "get the file again") from error
+            first = f"reads {','.join(table.columns)[:100]}" if table.columns else "is missing"
+            text = f"the first row of {file} names neither video, start and end nor Filepath: it {first}"
+            raise NotAnnotations(text, f"read are {FORMS}")
+    except NotAnnotations:
+        raise
+    except DataError as error:
+        raise DataError(f"{file}: {error.message}", error.hint) from error
 
 
-def _of_ucf_crime(reader) -> Iterator[AnnotationRow]:
-    for video, *cells in filter(any, reader):
+def _of_ucf_crime(table: Table) -> Iterator[AnnotationRow]:
+    for line, (video, *cells) in table.rows:
         cells = [cell.strip() for cell in cells]
         while cells and not cells[-1]:
             cells.pop()
         times = tuple(zip(cells[::2], cells[1::2], strict=False))
-        yield AnnotationRow(f"row {reader.line_num}: ", video.strip(), times=times, fault=_without_end(cells))
+        yield AnnotationRow(f"row {line}: ", video.strip(), times=times, fault=_without_end(cells))
 
 
 def _without_end(cells: list[str]) -> str:
@@ -120,13 +132,25 @@ def _without_end(cells: list[str]) -> str:
     return f"the last start, {cells[-1]}, has no end" if len(cells) % 2 and cells[-1] != NONE else ""
 
 
-def _of_segments(reader, header: list[str]) -> Iterator[AnnotationRow]:
-    for cells in filter(any, reader):
-        row = dict(zip(header, map(str.strip, cells), strict=False))
-        start, end = row.get("start", ""), row.get("end", "")
+def _of_segments(table: Table) -> Iterator[AnnotationRow]:
+    for line, cells in table.rows:
+        row = dict(zip(table.columns, map(str.strip, cells), strict=False))
+        video, cls, start, end = (row.get(name, "") for name in ("video", "class", "start", "end"))
+        if fault := _misread(cells, table):
+            yield AnnotationRow(f"row {line}: ", video.partition("\n")[0], cls, fault=fault, own=True)
+            continue
         # A video that is named without times is one without a segment.
         times = ((start, end),) if start or end else ()
-        yield AnnotationRow(f"row {reader.line_num}: ", row.get("video", ""), row.get("class", ""), times, whole=False)
+        yield AnnotationRow(f"row {line}: ", video, cls, times, own=True)
+
+
+def _misread(cells: list[str], table: Table) -> str:
+    """Why the cells of a row are not those that its writer meant; empty for a good one."""
+    if any("\n" in cell or "\r" in cell for cell in cells):
+        return "a line break inside a cell: a double quote has no second one"
+    if any(map(str.strip, cells[len(table.columns) :])):
+        return f"{len(cells)} cells under {len(table.columns)} columns: a cell with the sign between cells needs quotes"
+    return ""
 
 
 def _txt(file: Path, text: str) -> Iterator[AnnotationRow]:

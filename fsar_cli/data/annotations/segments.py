@@ -7,53 +7,69 @@ Splits/abnormal/{train,val,test}.json to see what is in none of them.
 The rule, each step one of five kinds of finding, by what a user can do about it:
 
 - form (look at the file): a file of the folder in none of the forms is left out.
-- class (look at the name): a video without class or name is dropped, and so is a video of UCF Crime without an anomaly.
-  A class column wins over the folder; `banner01` and `molotof001.mp4` of UCF Crime v2's CSV get their class; a class
-  that is none of UCF Crime v2's beside some that are is kept.
-- time (mend the times): a segment is dropped whose start or end is missing, no number, infinite or below 0, that ends
+- class (look at the name): a video without a name is dropped, and so is a video of UCF Crime without an anomaly. The
+  class is that of the column, else the folder that is written, else the folder in which the video will be found;
+  `banner01` and `molotof001.mp4` of UCF Crime v2's CSV get theirs; one that is none of UCF Crime v2's beside some that
+  are is kept. A video may have several classes, each with segments of its own; where these share time, both stay.
+- time (mend the times): a segment is dropped whose start or end is missing, no time, infinite or below 0, that ends
   where it starts or before, or that is shorter than any frame.
 - repeated (nothing, or choose): what is there twice counts once. Other segments for a video in a second row of a file
   count as well; in a second file they replace those of the first, where the file with `test` in its name is the later
-  one, as UCF Crime v2's was made from frames. Segments that share time are merged, as two clips of one moment must not
-  be support and query; touching ones are two.
+  one, as UCF Crime v2's was made from frames. Segments of a class that share time are merged, as two clips of one
+  moment must not be support and query; touching ones are two.
 - missing (annotate it): a video without a usable segment, which can be a clip only as a whole; a video that none of the
   published splits lists, which is kept.
 
 Times are seconds from the video's first frame, the end excluded. Extensions and their case do not count.
 """
 
-import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from fsar_cli.data.annotations.forms import FORMS, AnnotationRow, NotAnnotations, read_rows
-from fsar_cli.data.naming import bare, fold
+from fsar_cli.data.annotations.forms import ENDINGS, FORMS, AnnotationRow, NotAnnotations, read_rows
+from fsar_cli.data.annotations.times import Segment, disjoint, fault, seconds
+from fsar_cli.data.naming import bare, fold, slashed
 from fsar_cli.data.splits.protocols import protocol
-from fsar_cli.errors import DataError, did_you_mean
+from fsar_cli.errors import DataError, counted, did_you_mean
 
 Kind = Literal["form", "class", "time", "repeated", "missing"]
-SHORTEST = 0.01
-"""Seconds; no frame is that short."""
+LONGEST = 255
+"""Bytes of a file's name."""
 NORMAL = frozenset(("Normal", "Training_Normal_Videos_Anomaly", "Testing_Normal_Videos_Anomaly"))
 """Where UCF Crime keeps its videos without an anomaly."""
+_DRIVE = re.compile(r"^[A-Za-z]:/")
 _WITHOUT_FOLDER = {"banner": "Banner", "molotof": "MolotovBomb"}
 _PUBLISHED = Path("TemporalAnnotations/abnormal")
 _SPLITS = Path("Splits/abnormal")
 
 
-class Segment(NamedTuple):
-    """A stretch of a video."""
+@dataclass(frozen=True, order=True)
+class AnnotatedVideo:
+    """A video as annotations name it, in one of its classes."""
 
-    start: float
-    """Seconds since the video's first frame."""
-    end: float
-    """The first moment that is no longer of it."""
+    cls: str
+    """Class; empty: the folder in which the video will be found."""
+    folder: str
+    """As written, where it is not called like the class."""
+    stem: str
+    """The file's name without the ending of a video, unless another video has the same but for that."""
+    name: str = field(default="", compare=False)
+    """The file's name as written."""
+    alone: bool = field(default=False, compare=False)
+    """Whether no folder is written."""
+
+    @property
+    def place(self) -> str:
+        """The folder that is written; empty for a name alone."""
+        return "" if self.alone else self.folder or self.cls
 
     def __str__(self) -> str:
-        return f"{self.start:g}-{self.end:g} s"
+        return "/".join(filter(None, (self.cls, self.folder, self.stem)))
 
 
 @dataclass(frozen=True)
@@ -67,14 +83,26 @@ class AnnotationFinding:
     text: str
     dropped: bool
 
+    def __str__(self) -> str:
+        video = f"{self.video}: " if self.video else ""
+        return f"{Path(self.file).name}: {video}{self.text}"
+
 
 @dataclass(frozen=True)
 class Annotations:
-    """Segments by video, and what became of the rest."""
+    """Segments by video and class, and what became of the rest."""
 
-    videos: Mapping[str, tuple[Segment, ...]]
-    """{"class/stem": its segments by start, disjoint; perhaps none}, sorted."""
+    videos: Mapping[AnnotatedVideo, tuple[Segment, ...]]
+    """Segments by start, disjoint; perhaps none. Sorted."""
     findings: tuple[AnnotationFinding, ...]
+
+    def by_id(self) -> dict[str, tuple[Segment, ...]]:
+        """{"class/stem", or "class/folder/stem" where the folder is another: segments}."""
+        return {str(video): segments for video, segments in self.videos.items()}
+
+    def dropped(self) -> list[AnnotationFinding]:
+        """The findings that cost a row or a segment."""
+        return [finding for finding in self.findings if finding.dropped]
 
 
 def read_annotations(paths: Iterable[Path]) -> Annotations:
@@ -93,7 +121,8 @@ def read_annotations(paths: Iterable[Path]) -> Annotations:
                 raise
             cleaner.note(str(file), "", "form", error.message, dropped=True)
     if not cleaner.videos:
-        raise DataError(f"no annotated video in {', '.join(map(str, paths))}", f"read are {FORMS}")
+        why = f": {cleaner.findings[0].text}" if cleaner.findings else ""
+        raise DataError(f"no annotated video in {', '.join(map(str, paths))}{why}", f"read are {FORMS}")
     for path in paths:
         cleaner.in_no_split(path / _SPLITS)
     cleaner.finish()
@@ -116,9 +145,9 @@ def _files(path: Path) -> Iterator[tuple[Path, bool]]:
         if all(file.is_file() for file in published):
             yield from ((file, False) for file in published)
             return
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in (".json", ".csv", ".txt")]
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in ENDINGS]
     if not files:
-        hint = f"it holds neither {_PUBLISHED}/train.json and test.json nor any .json, .csv or .txt"
+        hint = f"it holds neither {_PUBLISHED}/train.json and test.json nor any {', '.join(ENDINGS)}"
         raise DataError(f"no annotations in the folder {path}", hint)
     yield from ((file, True) for file in files)
 
@@ -127,79 +156,82 @@ class _Cleaner:
     """Collects videos and findings file by file."""
 
     def __init__(self) -> None:
-        self.videos: dict[str, tuple[Segment, ...]] = {}
+        self.videos: dict[AnnotatedVideo, tuple[Segment, ...]] = {}
         self.findings: list[AnnotationFinding] = []
-        self._origin: dict[str, str] = {}
+        self._origin: dict[AnnotatedVideo, tuple[str, str]] = {}
         self._folders: dict[str, str] = {}
+        self._endings: dict[tuple[str, str], str] = {}
+        self._own = False
 
-    def note(self, file: str, video: str, kind: Kind, text: str, dropped: bool = False) -> None:
+    def note(self, file: str, video: object, kind: Kind, text: str, dropped: bool = False) -> None:
         """Add a finding."""
-        self.findings.append(AnnotationFinding(file, video, kind, text, dropped))
+        self.findings.append(AnnotationFinding(file, str(video), kind, text, dropped))
 
     def file(self, path: Path) -> None:
         """Read one file; where a video has segments in an earlier one, these of it replace them."""
-        file, here = str(path), {}
+        file, here, unknown = str(path), {}, 0
         for row in read_rows(path):
             if video := self._identify(file, row):
                 self._take(file, video, row, here)
+                unknown += not video.cls
+                self._own |= row.own
+        if unknown:
+            text = f"{counted(unknown, 'row')} without a class: it is the folder in which the video is found"
+            self.note(file, "", "class", text)
         for video, segments in here.items():
-            self._settle(file, video, self._disjoint(file, video, segments))
+            whole, notes = disjoint(segments)
+            for text, gone in notes:
+                self.note(file, video, "repeated", text, gone)
+            self._settle(file, video, whole)
 
-    def _identify(self, file: str, row: AnnotationRow) -> str:
-        """The id "class/stem" of a row; empty for one that is of no use."""
-        path = PurePosixPath(row.video.replace("\\", "/"))
-        folder, stem = path.parent.name, bare(path.name)
+    def _identify(self, file: str, row: AnnotationRow) -> AnnotatedVideo | None:
+        """The video and class that a row is about; None for one that is of no use."""
+        path = PurePosixPath(_DRIVE.sub("", slashed(row.video)))
+        folder, name = path.parent.name, path.name
         cls = row.cls or folder
-        if not cls and (cls := next((c for name, c in _WITHOUT_FOLDER.items() if stem.startswith(name)), "")):
-            self.note(file, f"{cls}/{stem}", "class", f"{row.at}'{row.video}' is taken for one of {cls}")
-        if not (_is_name(cls) and _is_name(stem)):
-            self.note(file, row.video, "class", f"{row.at}it does not name a class and a video", dropped=True)
-            return ""
-        video = f"{self._folders.setdefault(fold(cls), cls)}/{stem}"
+        if not (cls or row.own) and (
+            cls := next((c for key, c in _WITHOUT_FOLDER.items() if name.startswith(key)), "")
+        ):
+            self.note(file, f"{cls}/{bare(name)}", "class", f"{row.at}'{row.video}' is taken for one of {cls}")
+        if fault := _no_name("video", bare(name)) or (cls and _no_name("class", cls)):
+            self.note(file, row.video, "class", f"{row.at}{fault}", dropped=True)
+            return None
+        cls, folder = (self._folders.setdefault(fold(text), text) for text in (cls, folder))
+        video = AnnotatedVideo(cls, "" if folder == cls else folder, self._stem(folder, name), name, not folder)
         if cls in NORMAL and not row.times:
             self.note(file, video, "class", f"{row.at}it shows no anomaly", dropped=True)
-            return ""
-        if row.cls and folder and fold(folder) != fold(cls):
-            text = f"{row.at}its folder is {folder}, its class {cls}: the class counts"
-            self.note(file, video, "class", text)
+            return None
         return video
 
-    def _take(self, file: str, video: str, row: AnnotationRow, here: dict[str, list[Segment]]) -> None:
+    def _stem(self, folder: str, name: str) -> str:
+        """The name without its ending, which stays where another video has it with another one."""
+        ending = name[len(bare(name)) :].casefold()
+        first = self._endings.get((folder, bare(name))) or ending
+        self._endings[folder, bare(name)] = first
+        return bare(name) if ending in ("", first) else name
+
+    def _take(self, file: str, video: AnnotatedVideo, row: AnnotationRow, here: dict) -> None:
         """Add a row's segments to those of its video in this file."""
-        segments = []
-        for pair in row.times:
-            segment = Segment(*(_seconds(value, row.rate) for value in pair))
-            if fault := _fault(segment):
-                self.note(file, video, "time", f"{row.at}start {pair[0]!r}, end {pair[1]!r}: {fault}", dropped=True)
+        place, segments = f"{Path(file).name}, {row.at or video}".removesuffix(": "), []
+        for start, end in row.times:
+            segment = Segment(seconds(start, row.rate), seconds(end, row.rate), place)
+            if why := fault(start, end, segment):
+                self.note(file, video, "time", f"{row.at}start {start!r}, end {end!r}: {why}", dropped=True)
             else:
                 segments.append(segment)
         if row.fault:
             self.note(file, video, "time", f"{row.at}{row.fault}", dropped=True)
-        if row.whole and video in here:
+        self._origin.setdefault(video, (file, row.at))
+        if not row.own and video in here:
             if sorted(segments) == sorted(here[video]):
                 self.note(file, video, "repeated", f"{row.at}it says the same again", dropped=True)
                 return
             self.note(file, video, "repeated", f"{row.at}it has other segments: all of them count")
         here.setdefault(video, []).extend(segments)
 
-    def _disjoint(self, file: str, video: str, segments: list[Segment]) -> tuple[Segment, ...]:
-        """The segments by start; what shares time is one."""
-        merged: list[Segment] = []
-        for segment in sorted(segments):
-            before = merged[-1] if merged else None
-            if before is None or segment.start >= before.end:
-                merged.append(segment)
-                continue
-            if segment == before:
-                self.note(file, video, "repeated", f"{segment} is there twice", dropped=True)
-                continue
-            merged[-1] = Segment(before.start, max(before.end, segment.end))
-            self.note(file, video, "repeated", f"{before} and {segment} share time: merged to {merged[-1]}")
-        return tuple(merged)
-
-    def _settle(self, file: str, video: str, segments: tuple[Segment, ...]) -> None:
+    def _settle(self, file: str, video: AnnotatedVideo, segments: tuple[Segment, ...]) -> None:
         """Set a video's segments, which may be known from another file."""
-        old, origin = self.videos.get(video), self._origin.get(video, "")
+        old, (origin, _) = self.videos.get(video), self._origin[video]
         if old == segments:
             self.note(file, video, "repeated", f"{Path(origin).name} says the same", dropped=True)
         elif old and not segments:
@@ -208,20 +240,31 @@ class _Cleaner:
             if old:
                 text = f"{_all(old)} gives way to {_all(segments)} of {Path(file).name}"
                 self.note(origin, video, "repeated", text, dropped=True)
-            self.videos[video], self._origin[video] = segments, file
+                self._origin[video] = file, ""
+            self.videos[video] = segments
 
     def finish(self) -> None:
-        """What shows only at the end: classes that are unknown and videos without a segment."""
+        """What shows only at the end: unknown classes, videos without a segment, moments of two classes."""
         published = protocol("ucf-crime-v2").classes["test"]
-        of_ucf_crime = any(video.partition("/")[0] in published for video in self.videos)
+        of_ucf_crime = not self._own and any(video.cls in published for video in self.videos)
+        moments: dict[tuple[str, str], list[tuple[Segment, AnnotatedVideo]]] = {}
         for video, segments in self.videos.items():
-            cls = video.partition("/")[0]
-            if of_ucf_crime and cls not in published:
-                hint = did_you_mean(cls, published) or "the data set may be another one"
-                self.note(self._origin[video], video, "class", f"{cls} is no class of UCF Crime v2; {hint}")
+            file, at = self._origin[video]
+            if of_ucf_crime and video.cls and video.cls not in published:
+                hint = did_you_mean(video.cls, published) or "the data set may be another one"
+                self.note(file, video, "class", f"{video.cls} is no class of UCF Crime v2; {hint}")
             if not segments:
-                text = "no segment is left: it can be a clip only as a whole"
-                self.note(self._origin[video], video, "missing", text)
+                self.note(file, video, "missing", f"{at}no segment is left: it can be a clip only as a whole")
+            moments.setdefault((video.place, video.stem), []).extend((segment, video) for segment in segments)
+        for spans in moments.values():
+            self._shared(sorted(spans))
+
+    def _shared(self, spans: list[tuple[Segment, AnnotatedVideo]]) -> None:
+        """Name the segments of a video, by start, that share time with one of another class."""
+        for (before, first), (segment, video) in pairwise(spans):
+            if segment.start < before.end and first.cls != video.cls:
+                text = f"{before} of {first.cls} and {segment} of {video.cls} share time: both count"
+                self.note(self._origin[video][0], video, "repeated", text)
 
     def in_no_split(self, folder: Path) -> None:
         """Name the videos that none of the published splits lists."""
@@ -230,33 +273,19 @@ class _Cleaner:
             return
         names = (PurePosixPath(row.video) for file in lists for row in read_rows(file))
         listed = {f"{name.parent.name}/{bare(name.name)}" for name in names}
-        for video in sorted(self.videos.keys() - listed):
-            text = f"no list in {folder.parent.name}/{folder.name} has it"
-            self.note(self._origin[video], video, "missing", text)
+        for video in sorted(self.videos):
+            if str(video) not in listed:
+                text = f"no list in {folder.parent.name}/{folder.name} has it"
+                self.note(self._origin[video][0], video, "missing", text)
 
 
-def _is_name(text: str) -> bool:
-    """Whether a folder may be called so: an id is a place in the frame store."""
-    return bool(text) and not text.startswith(".") and "/" not in text and "\\" not in text
-
-
-def _seconds(value: object, rate: int) -> float:
-    """A time as written in seconds; NaN for anything else."""
-    try:
-        return float(value) / rate if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        return math.nan
-
-
-def _fault(segment: Segment) -> str:
-    """Why a segment is dropped; empty for a good one."""
-    if not all(map(math.isfinite, segment)):
-        return "not two numbers"
-    if min(segment) < 0:
-        return "before the video starts"
-    if segment.end <= segment.start:
-        return "it ends before it starts"
-    return "shorter than a frame" if segment.end - segment.start < SHORTEST else ""
+def _no_name(what: str, text: str) -> str:
+    """Why a folder or clip cannot be called so, as an id is a place in the frame store; empty where it can."""
+    if not text:
+        return f"it names no {what}"
+    if text.startswith(".") or any(mark in text for mark in "/\\\0\n\r"):
+        return f"'{text}' cannot be the name of a {what}"
+    return f"the name of its {what} is too long" if len(os.fsencode(text)) > LONGEST else ""
 
 
 def _all(segments: Sequence[Segment]) -> str:

@@ -148,7 +148,7 @@ def _outcomes(
     bad = 0
     with (
         reporter.track("decode", len(jobs), "videos") as task,
-        closing(run_tasks(function, jobs, min(workers, len(jobs)))) as outcomes,
+        closing(run_tasks(function, jobs, workers, reporter.warn)) as outcomes,
     ):
         for job, outcome in outcomes:
             if isinstance(outcome, Crashed):

@@ -38,22 +38,26 @@ class Verdicts:
         self._kept: dict[tuple[str, int, int], Verdict] = {}
         self._asked: dict[Path, tuple[str, int, int]] = {}
         self._stream: int | None = None
+        torn = self._read()
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._read()
+            self._stream = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            if torn is not None:
+                os.truncate(self._stream, torn)
         except OSError as error:
             self._give_up(error)
 
-    def _read(self) -> None:
-        text = self.file.read_bytes()
+    def _read(self) -> int | None:
+        """Take what is kept, also where nothing can be added; the byte at which a torn last line begins."""
+        text = b""
+        with suppress(OSError):
+            text = self.file.read_bytes()
         whole = text.rfind(b"\n") + 1
-        if whole < len(text):  # a torn last line
-            os.truncate(self._stream, whole)
         for line in text[:whole].splitlines():
             with suppress(ValueError, TypeError):
                 path, size, mtime, frames, reason = json.loads(line)
                 self._kept[path, size, mtime] = Verdict(frames, reason)
+        return whole if whole < len(text) else None
 
     def __enter__(self) -> "Verdicts":
         return self

@@ -1,7 +1,7 @@
 """The published lists over the network: pinned address, hash, cache.
 
 An address names a commit, so its content never changes: a list is known by its SHA-256, is kept under that name in
-`lists` of the cache folder (`machine.cache_folder`) and is asked for once. FSAR_LISTS_URL replaces
+`lists` of the cache folder (`files.cache_folder`) and is asked for once. FSAR_LISTS_URL replaces
 https://raw.githubusercontent.com by a mirror with the same paths.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from fsar_cli import __version__
 from fsar_cli.data.splits.protocols import Protocol
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.files import cache_folder, write_whole
+from fsar_cli.files import cache_folder, without_cache, write_whole
 from fsar_cli.reporting import Reporter
 
 BASE = "https://raw.githubusercontent.com"
@@ -64,7 +64,7 @@ def fetch(protocol: Protocol, split: str, reporter: Reporter) -> bytes:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_whole(kept, content)
     except OSError as error:
-        reporter.log(f"{kept} cannot be written ({error.strerror}): the list will be fetched again")
+        reporter.warn(without_cache(cache_folder(), error))
     return content
 
 

@@ -4,7 +4,9 @@ Format (version 1): UTF-8 text with `\\n` line ends. First header lines `# key: 
 `split,class,video,group`, then one row a video.
 
 - split: train, val or test. A class is in one split only.
-- video: the id "folder/stem" by which the frame store knows the video (see `tree`); any character is allowed.
+- video: the id "folder/stem" by which the frame store knows the video (see `tree`); any character is allowed. Read
+  are also a path, whose last two parts count, backslashes where there is no slash, and a name alone: then the folder is
+  the class.
 - group: what videos of one source share (film, actors); empty: a group of its own. Groups may span classes.
 - header: fsar-splits (the version), protocol, style, seed, group-by, lists, made-from, tree, digest, created-by and
   counts; all optional on reading, so that a list written by hand is a split file too. `protocol` is the name of a
@@ -15,20 +17,24 @@ Rows are sorted by split (train, val, test), class and id, and nothing in the fi
 tree, rule and seed give the same bytes. The digest is the SHA-256 of the rows as written.
 """
 
-import csv
 import hashlib
-import io
-from collections.abc import Iterable, Mapping
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from fsar_cli.data.naming import slashed
 from fsar_cli.data.splits.protocols import SPLITS
-from fsar_cli.errors import DataError, did_you_mean
+from fsar_cli.data.tables import read_table
+from fsar_cli.errors import DataError, did_you_mean, unreadable
 from fsar_cli.files import write_whole
 
 FORMAT = "1"
 COLUMNS = ("split", "class", "video", "group")
+_PATH = re.compile(r"/|\.\.?/|[A-Za-z]:/")
+"""How a path begins that is no id."""
 
 
 @dataclass(frozen=True, order=True)
@@ -133,15 +139,15 @@ class Splits:
         """Read a split file.
 
         Raises:
-            DataError: no such file, not a split file, a newer version, or rows the constructor refuses.
+            DataError: no such file, not a split file, a newer version, or, by its number, a row that is no video or
+                that the constructor refuses.
         """
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
-            raise DataError(
-                f"cannot read the split file {path}: {error.strerror}",
-                "`fsar splits make` writes one; one elsewhere is named by --splits, or data.splits in fsar.yaml",
-            ) from error
+            message = f"cannot read the split file {path}: {error.strerror}"
+            hint = "`fsar splits make` writes one; one elsewhere is named by --splits, or data.splits in fsar.yaml"
+            raise unreadable(path, message, hint) from error
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
         try:
@@ -150,22 +156,29 @@ class Splits:
             raise DataError(f"{path}: {error.message}", error.hint) from error
 
 
-def _check(rows: Iterable[tuple[str, Video]]) -> None:
-    seen: set[str] = set()
-    home: dict[str, str] = {}
-    for split, video in rows:
+def _check(rows: Sequence[tuple[str, Video]], places: Sequence[str] = ()) -> None:
+    """Raise DataError for the first row that does not fit; `places` name the rows, where they come from a file."""
+    seen: dict[str, int] = {}
+    home: dict[str, tuple[str, int]] = {}
+    for number, (split, video) in enumerate(rows):
+        at = places[number] if places else ""
         if split not in SPLITS:
-            raise DataError(f"unknown split '{split}' of {video.id}", f"allowed: {', '.join(SPLITS)}")
+            raise DataError(f"{at}unknown split '{split}' of {video.id}", f"allowed: {', '.join(SPLITS)}")
         if not video.cls or not video.id:
-            raise DataError(f"a row of split '{split}' lacks its class or video: {video}", "complete or remove the row")
-        if home.setdefault(video.cls, split) != split:
+            what = "class" if video.id else "video"
             raise DataError(
-                f"the class '{video.cls}' is in two splits, {home[video.cls]} and {split}",
+                f"{at}a row of split '{split}' lacks its class or video: no {what}", "complete or remove it"
+            )
+        first, row = home.setdefault(video.cls, (split, number))
+        if first != split:
+            since = f" (since {places[row].rstrip(': ')})" if places else ""
+            raise DataError(
+                f"{at}the class '{video.cls}' is in two splits, {first}{since} and {split}",
                 "few-shot splits share no class: move its videos into one of them",
             )
-        if video.id in seen:
-            raise DataError(f"the video {video.id} is listed twice", "remove one of the rows")
-        seen.add(video.id)
+        if (row := seen.setdefault(video.id, number)) != number:
+            also = f", in {places[row].rstrip(': ')} too" if places else ""
+            raise DataError(f"{at}the video {video.id} is listed twice{also}", "remove one of the rows")
 
 
 def _quoted(text: str) -> str:
@@ -180,21 +193,61 @@ def _body(rows: Iterable[tuple[str, Video]]) -> str:
 
 def _parse(text: str) -> tuple[tuple[tuple[str, Video], ...], dict[str, str]]:
     header: dict[str, str] = {}
+    before = 0
     while text.startswith("#"):
         line, _, text = text.partition("\n")
         key, colon, value = line[1:].partition(":")
+        before += 1
         if colon:
             header[key.strip()] = value.strip()
     if header.get("fsar-splits", FORMAT) != FORMAT:
         raise DataError(
             f"version {header['fsar-splits']} of the format is newer than this fsar knows ({FORMAT})", "update fsar"
         )
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    missing = [name for name in COLUMNS[:3] if name not in (reader.fieldnames or ())]
-    if missing:
+    table = read_table(text, COLUMNS[:3])
+    if missing := [name for name in COLUMNS[:3] if name not in table.columns]:
+        reads = f"which reads {','.join(table.columns)[:100]}" if table.columns else "as there is none"
         raise DataError(
-            f"no column {', '.join(missing)} in the first row after the header, which reads {reader.fieldnames}",
+            f"no column {', '.join(missing)} in the first row after the header, {reads}",
             f"a split file has the columns {','.join(COLUMNS)}; `fsar splits make` writes one",
         )
-    rows = ((row["split"], Video(row["class"], row["video"], row.get("group") or "")) for row in reader)
-    return tuple(rows), header
+    numbered = [(f"row {before + line}: ", cells) for line, cells in table.rows]
+    if not numbered:
+        raise DataError("there is no video in it", "a row a video follows the columns; `fsar splits make` writes them")
+    rows = tuple(_row(at, table.columns, cells) for at, cells in numbered)
+    _check(rows, [at for at, _ in numbered])
+    _refuse_two_spellings(rows, [at for at, _ in numbered])
+    return rows, header
+
+
+def _row(at: str, columns: Sequence[str], cells: Sequence[str]) -> tuple[str, Video]:
+    if len(cells) > len(columns):
+        text = f"{at}{len(cells)} cells under {len(columns)} columns"
+        raise DataError(text, "put a name that holds the sign between two cells into double quotes")
+    row = dict(zip(columns, cells, strict=False))
+    split, cls, video, group = (row.get(name, "") for name in COLUMNS)
+    return split.strip().casefold(), Video(cls, _id(at, cls, video), group)
+
+
+def _id(at: str, cls: str, written: str) -> str:
+    """The id "folder/stem" of a video as a list may name it."""
+    path = slashed(written)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if _PATH.match(path):
+        parts = parts[-2:]
+    if ".." in parts:
+        raise DataError(
+            f"{at}'{written}' names no video", "an id is the video's folder and its name, as in walk/clip_0"
+        )
+    return "/".join(parts if len(parts) != 1 else [cls, *parts])
+
+
+def _refuse_two_spellings(rows: Sequence[tuple[str, Video]], places: Sequence[str]) -> None:
+    """Two names of a class that are one but for capitals or Unicode's form, and whose videos lie in one folder."""
+    spelt: dict[tuple[str, str], tuple[str, str]] = {}
+    for at, (_, video) in zip(places, rows, strict=True):
+        name = unicodedata.normalize("NFC", video.cls).casefold()
+        other, row = spelt.setdefault((name, video.id.rpartition("/")[0]), (video.cls, at))
+        if other != video.cls:
+            text = f"{at}the class '{video.cls}' is '{other}' in {row.rstrip(': ')}"
+            raise DataError(text, "write the class one way: these would be two classes")

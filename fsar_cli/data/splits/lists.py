@@ -12,7 +12,7 @@ from pathlib import Path
 from fsar_cli.data.naming import fold
 from fsar_cli.data.splits.fetching import LARGEST, fetch
 from fsar_cli.data.splits.protocols import Protocol, Variant
-from fsar_cli.data.splits.published import anonymous, read_list
+from fsar_cli.data.splits.published import anonymous, read_bytes, read_list
 from fsar_cli.errors import DataError, UsageError
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -67,12 +67,8 @@ def find_lists(
 
 
 def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the list {path}: {error.strerror}") from error
     # A checkout on Windows has other line ends; the list is the same.
-    return content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    return read_bytes(path).removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
 
 
 def _sha256(content: bytes) -> str:

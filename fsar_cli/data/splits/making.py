@@ -22,6 +22,9 @@ from fsar_cli.data.splits.styles import plan_style
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.errors import DataError, UsageError, did_you_mean
 
+CUT_FROM = "the video that a clip is cut from"
+"""Of the header's `group-by`, where no rule is given and several clips are of one video."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -60,7 +63,8 @@ def make(
         per_class: videos drawn of each class; default all for arn, 100 for cmn.
         published: the protocol's lists, where it needs them (`lists.find_lists`) or they are to be followed anyway.
         group_by: data set whose group rule to use, or a regular expression on the id; its first capture group (else
-            the whole match) is the video's group. None: the protocol's own rule, if it has one; "": no groups.
+            the whole match) is the video's group. None: the protocol's own rule, if it has one, else the video that
+            clips are cut from; "": no groups.
         allow_missing: keep what there is where classes or videos are missing.
 
     Raises:
@@ -139,9 +143,10 @@ def _made(plan: SplitPlan, tree: Tree, group_by: str | None, allow_missing: bool
         plan.refuse_incomplete()
     pattern = group_pattern(group_by or "")
     videos = [video for _, _, video in plan.rows]
-    groups = assign_groups(videos, pattern) if plan.groups is None else plan.groups
+    cut_from = tree.cut_from() if plan.groups is None and group_by is None else {}
+    groups = plan.groups if plan.groups is not None else cut_from or assign_groups(videos, pattern)
     rows = tuple((split, Video(cls, video, groups[video])) for split, cls, video in plan.rows)
-    header = {"group-by": pattern or "none"} if plan.groups is None else {}
+    header = {"group-by": pattern or (CUT_FROM if cut_from else "none")} if plan.groups is None else {}
     header = {**plan.header, **header, "tree": str(tree), "created-by": f"fsar {__version__}"}
     used = {video.rpartition("/")[0] for video in videos}
     unused = tuple(name for name in tree.classes if name not in used and name not in plan.left_out)

@@ -9,15 +9,17 @@ One file a split, one line a video:
 | otam  | `train8/78687`                                   | a number, its name is not told      |
 | hyrsm | `train0//train_256/air_drumming/-VtLx-mcPds.mp4` | the folder that holds the video     |
 
-Blank lines, `\\r\\n`, a byte order mark and the ending of a video are no part of a name.
+Blank lines, `\\r\\n`, a byte order mark, the ending of a video and a class's number behind the name are no part of a
+name; of Windows, `walk\\clip_0` is read as well. A folder of such lists is a split list (`read_lists`).
 """
 
 import re
 from pathlib import Path
 
-from fsar_cli.data.naming import VIDEO_EXTENSIONS, bare
-from fsar_cli.data.splits.file import Splits
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.data.naming import bare, slashed
+from fsar_cli.data.splits.file import Splits, Video
+from fsar_cli.data.splits.protocols import SPLITS
+from fsar_cli.errors import DataError, UsageError, unreadable
 from fsar_cli.files import write_whole
 
 FORMS = {
@@ -26,8 +28,9 @@ FORMS = {
 }
 """{form to write: {split: file name}}."""
 
+LIST_ENDINGS = (".txt", ".list")
 _ANONYMOUS = re.compile(r"(?:train|val|test)\d+")
-_LABELLED = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(VIDEO_EXTENSIONS)))})\s+\d+$", re.IGNORECASE)
+_NUMBER = re.compile(r"\s+(\d+)$")
 
 
 def read_list(content: bytes, name: str) -> list[tuple[str, str]]:
@@ -46,31 +49,93 @@ def read_list(content: bytes, name: str) -> list[tuple[str, str]]:
         raise DataError(
             f"{name} is not UTF-8 text (byte {error.start})", "a list has one class/video a line"
         ) from error
-    lines: dict[tuple[str, str], int] = {}
+    named = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        named = _class_and_video(line.strip())
-        if named is None:
+        parts = _class_and_video(line.strip())
+        if parts is None:
             raise DataError(
                 f"{name}, line {number} is of no known form: '{line.strip()[:100]}'",
                 "known are class/video and train0//folder/class/video.mp4, one a line",
             )
-        if named in lines:
-            raise DataError(f"{name} lists {'/'.join(named)} twice, in lines {lines[named]} and {number}")
-        lines[named] = number
-    if not lines:
+        named.append((number, *parts))
+    if not named:
         raise DataError(f"{name} lists no video", "a list has one class/video a line")
-    return list(lines)
+    return _bare(_without_numbers(named), name)
 
 
 def _class_and_video(line: str) -> tuple[str, str] | None:
     number, doubled, path = line.partition("//")
-    parts = path.split("/") if doubled else line.split("/")
+    parts = path.split("/") if doubled else slashed(line).split("/")
     fits = "/" not in number and len(parts) >= 2 if doubled else len(parts) == 2
-    if not fits or not number.strip() or not all(part.strip() for part in parts) or _LABELLED.search(line):
+    if not fits or not number.strip() or not all(part.strip() for part in parts):
         return None
-    return parts[-2], bare(parts[-1])
+    return parts[-2], parts[-1]
+
+
+def _without_numbers(lines: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+    """The lines without the number of the class behind the name: each line has one, each class one of its own.
+
+    Behind the ending of a video any number is the class's; elsewhere it may belong to the name.
+    """
+    found = [_NUMBER.search(video) for _, _, video in lines]
+    pairs = {(cls, mark and mark[1]) for (_, cls, _), mark in zip(lines, found, strict=True)}
+    numbers = {number for _, number in pairs}
+    of_class = None not in numbers and 1 < len(pairs) == len(numbers) == len({cls for cls, _ in pairs}) < len(lines)
+    stems = [video[: mark.start()] if mark else video for (_, _, video), mark in zip(lines, found, strict=True)]
+    return [
+        (line, cls, stem if of_class or bare(stem) != stem else video)
+        for (line, cls, video), stem in zip(lines, stems, strict=True)
+    ]
+
+
+def _bare(lines: list[tuple[int, str, str]], name: str) -> list[tuple[str, str]]:
+    """(class, name) of the lines; names lose the ending of a video but where two differ in nothing else."""
+    first: dict[tuple[str, str], int] = {}
+    endings: dict[tuple[str, str], set[str]] = {}
+    for number, cls, video in lines:
+        known = endings.setdefault((cls, bare(video)), set())
+        if video in known or (known and bare(video) in (video, *known)):
+            at = f"in lines {first[cls, bare(video)]} and {number}"
+            raise DataError(f"{name} lists {cls}/{bare(video)} twice, {at}", "remove one of the lines")
+        known.add(video)
+        first.setdefault((cls, bare(video)), number)
+    return [(cls, video if len(endings[cls, bare(video)]) > 1 else bare(video)) for _, cls, video in lines]
+
+
+def read_lists(folder: Path) -> Splits:
+    """A split list of the lists in a folder, of any of the forms; named train..., val... and test....
+
+    Ids are `class/name`, to be looked up in a tree (`making.remake`).
+
+    Raises:
+        DataError: no list, several of one split, one that cannot be read, or lists that share a class.
+    """
+    rows: list[tuple[str, Video]] = []
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in LIST_ENDINGS and file.is_file()]
+    for split in SPLITS:
+        named = [file for file in files if file.name.lower().startswith(split)]
+        if len(named) > 1:
+            names = ", ".join(file.name for file in named)
+            raise DataError(f"{folder} has several lists of {split}: {names}", "put those wanted into a folder alone")
+        lines = (line for file in named for line in read_list(read_bytes(file), str(file)))
+        rows += [(split, Video(cls, f"{cls}/{video}")) for cls, video in lines]
+    if not rows:
+        names = ", ".join(FORMS["trx"].values())
+        raise DataError(f"no split lists in the folder {folder}", f"lists are named like {names}, or train.list, ...")
+    try:
+        return Splits(tuple(rows))
+    except DataError as error:
+        raise DataError(f"{folder}: {error.message}", error.hint) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A list's content. Raises DataError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, f"cannot read the list {path}: {error.strerror}") from error
 
 
 def anonymous(cls: str) -> bool:

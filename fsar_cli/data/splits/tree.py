@@ -48,6 +48,15 @@ class Tree:
         """Whether it is a frame store, and no tree of videos or of other tools' pictures."""
         return self.kind == "frames" and has_manifest(self.root)
 
+    def cut_from(self) -> dict[str, str]:
+        """{clip: "folder/name" of its video} of a frame store in which several clips are of one video; else empty."""
+        if not self.is_store:
+            return {}
+        sources = {record.id: record.source for record in read_manifest(self.root)}
+        if len(set(sources.values())) == len(sources):
+            return {}
+        return {clip: "/".join(Path(source).parts[-2:]) for clip, source in sources.items()}
+
     @property
     def digest(self) -> str:
         """16 hex digits that depend on the ids only, not on where the tree is or of which kind."""

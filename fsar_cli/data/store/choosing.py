@@ -2,27 +2,30 @@
 
 Names are matched by the rule of `naming`. A clip that is cut from a video is called after the video and its seconds, as
 in Kinetics: `Abuse/Abuse001_x264_000008_000010`; six digits, and three decimals where a time is no whole second. Its
-class is the annotation's.
+class is the annotation's, or where that has none the video's own.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from fsar_cli.data.annotations.segments import Annotations, read_annotations
+from fsar_cli.data.annotations.lookup import look_up
+from fsar_cli.data.annotations.segments import AnnotatedVideo, Annotations, read_annotations
+from fsar_cli.data.annotations.times import Segment, disjoint
 from fsar_cli.data.naming import match_videos
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.sources import FoundVideos, Source, find_videos
+from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError, counted
 
 NAMED = 12
 """Videos that a line names; programs get all."""
 LONGEST = 255
 """Bytes of a file's name; where the stamps would make it longer, the video's name is cut and marked by its checksum."""
-Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ class ChosenClips:
         """A line for each kind of thing that was left out, with at most so many names."""
         if self.videos.left_out():
             yield self.videos.left_out()
-        if self.annotations and (dropped := sum(finding.dropped for finding in self.annotations.findings)):
-            yield f"annotations: dropped {counted(dropped, 'row or segment')} (`fsar annotations` names each)"
+        if self.annotations and (dropped := self.annotations.dropped()):
+            yield f"annotations: dropped {counted(len(dropped), 'row or segment')} (`fsar annotations` names each)"
+            yield from (f"  {finding}" for finding in dropped[:names])
         for wish, gap in self.gaps.items():
             yield from _lines(wish, gap, names)
 
@@ -90,12 +94,24 @@ def choose_clips(videos: Sequence[Path], annotations: Path | None, clips: str, s
 
 def _narrow(chosen: ChosenClips, wish: str, selection: Selection) -> None:
     if not selection.sources:
-        some = selection.missing or selection.uncut or selection.others
-        raise DataError(
-            f"none of the {len(chosen.sources)} clips or videos found is named by {wish}",
-            f"it names for example {some[0]}, there is {chosen.sources[0].id}: compare the two",
-        )
+        raise _nothing_left(chosen, wish, selection)
     chosen.sources, chosen.gaps[wish] = selection.sources, selection
+
+
+def _nothing_left(chosen: ChosenClips, wish: str, selection: Selection) -> DataError:
+    if not (selection.ambiguous or selection.uncut):
+        text = f"none of the {len(chosen.sources)} clips or videos found is named by {wish}"
+        return DataError(
+            text, f"it names for example {selection.missing[0]}, there is {chosen.sources[0].id}: compare the two"
+        )
+    whys = list(_lines(wish, replace(selection, missing=(), others=()), NAMED))
+    dropped = chosen.annotations.dropped() if chosen.annotations else []
+    hint = (
+        "write the folder before the name, as in cam1/clip.mp4"
+        if selection.ambiguous
+        else f"`fsar annotations {wish}` names each row"
+    )
+    return DataError(f"no clip is left: {'; '.join([*whys, *map(str, dropped[:1])])}", hint)
 
 
 def _lines(wish: str, gap: Selection, names: int) -> Iterator[str]:
@@ -125,22 +141,54 @@ def _document(gap: Selection) -> dict[str, Any]:
     }
 
 
-def cut(sources: Sequence[Source], segments: Mapping[str, Sequence[Span]], clips: str) -> Selection:
+def cut(sources: Sequence[Source], segments: Mapping[AnnotatedVideo, Sequence[Segment]], clips: str) -> Selection:
     """The clips of annotated videos.
 
     Args:
-        segments: {"class/stem": disjoint (start, end) in seconds, perhaps none}.
+        segments: of each video and class, disjoint, perhaps none.
         clips: `segment` makes each a clip, `longest` the longest one (the first of equals), `whole` all of the video.
+
+    Raises:
+        DataError: two clips would have one id.
     """
     by_id = {source.id: source for source in sources}
-    matches = match_videos(segments, by_id)
-    chosen, uncut = [], []
-    for video, file in matches.found.items():
-        spans = _spans(segments[video], clips)
-        chosen += [_clip(by_id[file], video, span) for span in spans]
-        uncut += [] if spans else [video]
-    unwanted = _unwanted(by_id, matches)
-    return Selection(_sorted(chosen), matches.missing, matches.ambiguous, tuple(uncut), unwanted)
+    lookup = look_up(segments, by_id)
+    stretches: dict[tuple[str, str], list[Segment]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for video, file in lookup.found.items():
+        clip = file, video.cls or by_id[file].label
+        names.setdefault(clip, video.stem)
+        stretches.setdefault(clip, []).extend(segments[video])
+    names = _apart(names, by_id)
+    chosen = [
+        _clip(by_id[file], cls, names[file, cls], span)
+        for (file, cls), spans in stretches.items()
+        for span in _spans(disjoint(spans)[0], clips)  # two spellings of a video may share a moment
+    ]
+    _refuse_twins(chosen)
+    empty = [] if clips == "whole" else [clip for clip, spans in stretches.items() if not spans]
+    uncut = tuple(f"{clip[1]}/{names[clip]}" for clip in empty)
+    ambiguous = {str(video): ids for video, ids in lookup.ambiguous.items()}
+    candidates = {name for ids in ambiguous.values() for name in ids}
+    others = tuple(sorted(by_id.keys() - set(lookup.found.values()) - candidates))
+    return Selection(_sorted(chosen), tuple(map(str, lookup.missing)), ambiguous, uncut, others)
+
+
+def _apart(names: Mapping[tuple[str, str], str], by_id: Mapping[str, Source]) -> dict[tuple[str, str], str]:
+    """{(file, class): name}: videos of one name in one class, of two cameras say, get their folder's name in front."""
+    shared = Counter((cls, name) for (_, cls), name in names.items())
+    return {
+        (file, cls): name if shared[cls, name] == 1 else f"{by_id[file].path.parent.name}_{name}"
+        for (file, cls), name in names.items()
+    }
+
+
+def _refuse_twins(clips: Iterable[Source]) -> None:
+    first: dict[str, Source] = {}
+    for clip in clips:
+        if (other := first.setdefault(clip.id, clip)) is not clip:
+            text = f"clips of {printable(other.path)} and {printable(clip.path)} would both be '{printable(clip.id)}'"
+            raise DataError(text, "rename one of the videos")
 
 
 def listed(sources: Sequence[Source], ids: Iterable[str]) -> Selection:
@@ -148,24 +196,26 @@ def listed(sources: Sequence[Source], ids: Iterable[str]) -> Selection:
     by_id = {source.id: source for source in sources}
     matches = match_videos(ids, by_id)
     chosen = _sorted(by_id[file] for file in matches.found.values())
-    return Selection(chosen, matches.missing, matches.ambiguous, (), _unwanted(by_id, matches))
+    candidates = {name for names in matches.ambiguous.values() for name in names}
+    others = tuple(sorted(by_id.keys() - set(matches.found.values()) - candidates))
+    return Selection(chosen, matches.missing, matches.ambiguous, (), others)
 
 
-def _spans(spans: Sequence[Span], clips: str) -> Sequence[Span | None]:
+def _spans(spans: Sequence[Segment], clips: str) -> Sequence[Segment | None]:
     if clips == "whole":
         return [None]
     if clips == "longest" and spans:
-        return [max(spans, key=lambda span: span[1] - span[0])]
+        return [max(spans, key=lambda span: span.end - span.start)]
     return spans
 
 
-def _clip(source: Source, video: str, span: Span | None) -> Source:
-    cls, _, stem = video.partition("/")
-    stamps = "".join(f"_{_stamp(seconds)}" for seconds in span or ())
+def _clip(source: Source, cls: str, stem: str, span: Segment | None) -> Source:
+    stamps = f"_{_stamp(span.start)}_{_stamp(span.end)}" if span else ""
     if len(os.fsencode(stem + stamps)) > LONGEST:
         stem = f"{os.fsencode(stem)[:180].decode(errors='ignore')}~{crc32(os.fsencode(stem)):08x}"
-    span = span and (float(span[0]), float(span[1]))
-    return replace(source, id=f"{cls}/{stem}{stamps}", label=cls, span=span)
+    times = (float(span.start), float(span.end)) if span else None
+    at = span.at if span else ""
+    return replace(source, id=f"{cls}/{stem}{stamps}", label=cls, span=times, at=at)
 
 
 def _stamp(seconds: float) -> str:
@@ -174,8 +224,3 @@ def _stamp(seconds: float) -> str:
 
 def _sorted(sources: Iterable[Source]) -> list[Source]:
     return sorted(sources, key=lambda source: source.id)
-
-
-def _unwanted(ids: Iterable[str], matches) -> tuple[str, ...]:
-    candidates = {name for names in matches.ambiguous.values() for name in names}
-    return tuple(sorted(set(ids) - set(matches.found.values()) - candidates))

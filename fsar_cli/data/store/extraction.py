@@ -106,7 +106,7 @@ def extract(
         try:
             with (
                 reporter.track("extract", len(todo), "videos") as bar,
-                closing(run_tasks(store_video, tasks, workers)) as outcomes,
+                closing(run_tasks(store_video, tasks, workers, reporter.warn)) as outcomes,
             ):
                 for task, outcome in outcomes:
                     _file(task, outcome, store, result, reporter)
@@ -155,6 +155,7 @@ def _file(task: VideoTask, outcome: object, store: StoreWriter, result: ExtractR
     if isinstance(outcome, OSError):
         raise _refused(store, outcome)
     reason = f"its worker process died ({outcome.cause})" if isinstance(outcome, Crashed) else str(outcome)
+    reason += f" ({task.source.at})" if task.source.at else ""
     result.failed.append((task.source.path, reason))
     reporter.warn(f"{printable(task.source.path)}: {reason}")
     store.add_failure(task.source, reason)

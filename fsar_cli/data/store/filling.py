@@ -3,7 +3,7 @@
 import csv
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from fsar_cli.data.store.shards import remove_shards
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError
-from fsar_cli.files import lock
+from fsar_cli.files import lock, naming
 from fsar_cli.reporting import Reporter
 
 PARTIAL, LOCK, FAILED = ".partial", ".lock", "failed.csv"
@@ -133,16 +133,18 @@ class StoreWriter:
 
     def add_failure(self, source: Source, reason: str) -> None:
         """Append a line to failed.csv."""
-        if self._failed is None:
-            self._failed = (self.root / FAILED).open("w", encoding="utf-8", errors="surrogateescape", newline="")
-            csv.writer(self._failed, lineterminator="\n").writerow(["video", "path", "reason"])
-        csv.writer(self._failed, lineterminator="\n").writerow([source.id, source.path, reason])
-        self._failed.flush()
+        with naming(self.root / FAILED):
+            if self._failed is None:
+                self._failed = (self.root / FAILED).open("w", encoding="utf-8", errors="surrogateescape", newline="")
+                csv.writer(self._failed, lineterminator="\n").writerow(["video", "path", "reason"])
+            csv.writer(self._failed, lineterminator="\n").writerow([source.id, source.path, reason])
+            self._failed.flush()
 
     def close(self) -> None:
         """Close the tables and remove what was not finished."""
         self._kind.close()
         for file in (self._manifest, self._failed):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # of a full disk, which was told when the row was written
+                    file.close()
         shutil.rmtree(self.root / PARTIAL, ignore_errors=True)

@@ -145,7 +145,10 @@ class FrameStore:
     def record(self, video_id: str) -> Record:
         """The manifest's row of a video. Raises DataError where the store has no such video."""
         if video_id not in self._table:
-            raise DataError(f"no video '{video_id}' in {self.root}", "add it with `fsar extract-frames`")
+            raise DataError(
+                f"no video '{video_id}' in {self.root}",
+                "`fsar splits check` says why; `fsar extract-frames` adds what is missing",
+            )
         return self._table[video_id]
 
     def count(self, video_id: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.records import Record
 from fsar_cli.data.video.picture import from_jpeg
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, unreadable
 
 SECONDS = "seconds.txt"
 AGAIN = "delete that folder and run `fsar extract-frames` again: it fetches only what is missing"
@@ -103,7 +103,7 @@ class LooseFrames:
         try:
             times = np.array(path.read_text(encoding="utf-8").split(), np.float64)
         except (OSError, ValueError) as error:
-            raise DataError(f"the times of '{record.id}' cannot be read: {path}", AGAIN) from error
+            raise unreadable(path, f"the times of '{record.id}' cannot be read: {path}", AGAIN) from error
         if len(times) != record.frames:
             raise DataError(f"{path} holds {len(times)} times for {record.frames} frames", AGAIN)
         return times
@@ -118,5 +118,5 @@ class LooseFrames:
             except FileNotFoundError as error:
                 raise DataError(f"the frame {path} is missing", AGAIN) from error
             except (OSError, ValueError) as error:
-                raise DataError(f"the frame {path} is damaged ({error})", AGAIN) from error
+                raise unreadable(path, f"the frame {path} is damaged ({error})", AGAIN, error) from error
         return pictures

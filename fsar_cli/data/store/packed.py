@@ -61,8 +61,9 @@ class PackedFrames(Shards):
         with self.opened(record) as (file, table):
             rows = _rows(table, record)[list(indices)]
             for slot, (position, length) in enumerate(rows[["position", "size"]].tolist()):
+                data = read_at(file, position, length)
                 try:
-                    pictures[slot] = from_jpeg(read_at(file, position, length), size)
+                    pictures[slot] = from_jpeg(data, size)
                 except (OSError, ValueError) as error:
                     raise ValueError(f"its frame {indices[slot]}: {error}") from error
         return pictures

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fsar_cli.config import ExtractConfig
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, unreadable
 from fsar_cli.files import complete_rows, write_rows, write_whole
 
 MANIFEST, SETTINGS = "manifest.csv", "extract.json"
@@ -69,7 +69,8 @@ def read_settings(root: Path) -> ExtractConfig | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{root / SETTINGS} is damaged ({' '.join(str(error).split())})", ANEW) from error
+        message = f"{root / SETTINGS} is damaged ({' '.join(str(error).split())})"
+        raise unreadable(root / SETTINGS, message, ANEW) from error
 
 
 def write_settings(root: Path, settings: ExtractConfig) -> None:
@@ -79,12 +80,18 @@ def write_settings(root: Path, settings: ExtractConfig) -> None:
 
 
 def has_manifest(root: Path) -> bool:
-    """Whether a folder holds the manifest of a store, and not a file of that name by something else."""
+    """Whether a folder holds the manifest of a store, and not a file of that name by something else.
+
+    Raises:
+        DataError: there is one that cannot be read.
+    """
     try:
         with (root / MANIFEST).open(encoding="utf-8", errors="surrogateescape") as file:
             return {"video", "source_frames"} <= set(file.readline().strip().split(","))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
+    except OSError as error:
+        raise unreadable(root / MANIFEST, f"{root / MANIFEST} cannot be read", "", error) from error
 
 
 def manifest_rows(root: Path) -> Iterator[list[str]]:

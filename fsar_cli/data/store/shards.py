@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fsar_cli.data.store.records import Record
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, unreadable
 from fsar_cli.files import complete_rows, write_rows
 
 SHARDS, INDEX = "shards", "index.csv"
@@ -137,9 +137,11 @@ class Shards:
             with path.open("rb", buffering=0) as file:
                 yield file, read_at(file, place.position, place.size)
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(
+            raise unreadable(
+                path,
                 f"'{record.id}' in {path} is missing or damaged ({error})",
                 "delete that file and run `fsar extract-frames` again: it fetches only what is missing",
+                error,
             ) from error
 
     def whole(self, record: Record) -> bool:

@@ -25,7 +25,7 @@ from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
 from fsar_cli.data.store.pictures import find_folders, read_pictures
 from fsar_cli.data.store.records import has_manifest
 from fsar_cli.data.video import printable
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.errors import DataError, UsageError, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Source:
     """The clip's start and end in seconds from the video's first frame, end excluded; None: the whole video."""
     pictures: bool = False
     """Whether `path` is a folder of pictures."""
+    at: str = ""
+    """Where that is written: file and row of the annotations."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class FoundVideos:
     sources: list[Source]
     """Sorted by id."""
     hidden: int
-    not_video: int
+    not_video: list[Path]
+    """Files without a video suffix."""
     misplaced: list[Path]
     """Videos directly in a tree's root or deeper than class/video."""
     not_picture: list[Path]
@@ -59,7 +62,7 @@ class FoundVideos:
     def left_out(self) -> str:
         """One sentence about everything that was left out; empty when nothing was."""
         parts = [f"{self.hidden} hidden"] if self.hidden else []
-        parts += [f"{self.not_video} without a video suffix"] if self.not_video else []
+        parts += [f"{len(self.not_video)} without a video suffix ({_some(self.not_video)})"] if self.not_video else []
         if self.misplaced:
             parts.append(f"{len(self.misplaced)} not at class/video (such as {printable(self.misplaced[0])})")
         if self.not_picture:
@@ -67,12 +70,19 @@ class FoundVideos:
         return f"left out: {', '.join(parts)}" if parts else ""
 
 
+def _some(paths: list[Path], most: int = 3) -> str:
+    """The name of the first file of each suffix."""
+    firsts = list({path.suffix.lower(): printable(path.name) for path in reversed(paths)}.values())[: -most - 1 : -1]
+    return ", ".join(firsts + ["..."] * (len(paths) > len(firsts)))
+
+
 class _VideoSearch:
     def __init__(self) -> None:
         self.files: dict[Path, str] = {}
         self.folders: dict[Path, str] = {}
         """Of pictures, with the last part of the id."""
-        self.hidden = self.not_video = 0
+        self.hidden = 0
+        self.not_video: list[Path] = []
         self.misplaced: list[Path] = []
         self.not_picture: list[Path] = []
 
@@ -91,10 +101,10 @@ class _VideoSearch:
     def tree(self, root: Path) -> None:
         if has_manifest(root):
             raise UsageError(f"{printable(root)} is a frame store, not videos", "`fsar train --frames` reads it")
-        before, elsewhere, counts = len(self.files), len(self.misplaced), (self.hidden, self.not_video)
+        before, elsewhere, others = len(self.files), len(self.misplaced), (self.hidden, [*self.not_video])
         deeper = self._classes(root)
         if len(self.files) == before and len(self.misplaced) == elsewhere and self._pictures(root):
-            self.hidden, self.not_video = counts
+            self.hidden, self.not_video = others
             return
         for folder in deeper:
             for path in sorted(p for p in folder.rglob("*") if not p.is_dir()):
@@ -126,7 +136,7 @@ class _VideoSearch:
         elif path.is_dir():
             return [path]
         else:
-            self.not_video += 1
+            self.not_video.append(path)
         return []
 
     def _pictures(self, root: Path) -> bool:
@@ -143,7 +153,7 @@ class _VideoSearch:
         elif path.suffix.lower() in VIDEO_EXTENSIONS:
             self.misplaced.append(path)
         else:
-            self.not_video += 1
+            self.not_video.append(path)
 
     def listed(self, file: Path) -> None:
         for path, label in _read_list(file):
@@ -173,7 +183,7 @@ def _read_list(file: Path) -> list[tuple[str, str | None]]:
                 raise UsageError(f"{printable(file)} has no column 'path'", "a list is a CSV with path and class")
             return [(row["path"], row.get("class") or None) for row in reader]
     except OSError as error:
-        raise DataError(f"{printable(file)} cannot be read ({error.strerror})") from error
+        raise unreadable(file, f"{printable(file)} cannot be read ({error.strerror})") from error
 
 
 def find_videos(inputs: Iterable[Path]) -> FoundVideos:
@@ -212,7 +222,7 @@ def _sources(search: _VideoSearch) -> list[Source]:
         ids = ids_of_files(label, [path.name for path in paths if path not in search.folders])
         for path in paths:
             folder = search.folders.get(path)
-            source = Source(f"{label}/{folder}" if folder else ids[path.name], label, path, None, folder is not None)
+            source = Source(f"{label}/{folder}" if folder else ids[path.name], label, path, pictures=folder is not None)
             other = sources.setdefault(source.id, source)
             if other is not source:
                 raise UsageError(

@@ -1,46 +1,76 @@
-"""Tasks on worker processes that may die: a killed worker costs its own task and nothing else.
+"""Tasks on worker processes that may die or hang: that costs a worker its own task and nothing else.
 
 `concurrent.futures` gives up the whole pool when one process is killed (the system does that when memory runs out) and
-does not say over which task; here each worker holds one task at a time over its own pipe, so the culprit is known.
+does not say over which task; here each worker has a pipe of its own and answers in order, so the culprit is known.
+Nothing is shared, no lock among it, that a process could take with it when it dies.
 """
 
 import multiprocessing
+import pickle
 import signal
 import threading
+import time
 import traceback
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from fsar_cli.data.store.passing import Packed, pack, receive, send
+
+PATIENCE = 60
+"""Seconds without a sign of life, while its answer is waited for, after which a worker counts as hung. It shows life by
+computing, however slow its disk: one read that is not answered for so long is taken for one that never will be."""
+
+_OURS: "weakref.WeakSet[Connection]" = weakref.WeakSet()
+"""This process's ends of the pipes to its workers."""
+
 
 @dataclass(frozen=True)
 class Crashed:
-    """In place of a result: the worker process died over the task."""
+    """In place of a result: the worker process died or hung over the task."""
 
     cause: str
+    killed: bool = False
+    """By SIGKILL, as the system does when memory runs out."""
 
 
 @dataclass(frozen=True)
-class _Bug:
-    trace: str
+class _Raised:
+    error: Exception
 
 
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     """The life of a worker: until the parent closes the pipe, or is gone. Ctrl-C is for the parent to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for inherited in list(_OURS):  # by a fork; as long as one is open somewhere, no worker sees that the parent is gone
+        inherited.close()
+    with suppress(EOFError, OSError):
         while True:
-            task = pipe.recv()
-            try:
-                result = function(task)
-            except Exception:
-                result = _Bug(traceback.format_exc())
-            pipe.send(result)
-    except (EOFError, OSError):
-        return
+            send(pipe, _answer(function, pipe.recv()))
+
+
+def _answer(function: Callable[[Any], Any], task: Any) -> Packed:
+    try:
+        return pack(function(task))
+    except Exception as error:
+        error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+        return pack(_Raised(_portable(error)))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, if it survives the way between processes; else one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        plain = RuntimeError(f"{type(error).__name__}: {error}")
+        plain.__notes__ = error.__notes__
+        return plain
+    return error
 
 
 @contextmanager
@@ -56,80 +86,167 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, old)
 
 
-class _Worker:
-    """A process and the task it holds."""
+class Worker:
+    """A process, and the tasks it was given and has not answered yet; it answers in order.
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        context = multiprocessing.get_context("spawn")  # fork is unsafe once threads run, as those of a progress bar
+    Raises:
+        OSError: the system gives no process or no pipe.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], method: str | None) -> None:
+        """
+        Args:
+            method: how the process is started, as `multiprocessing` names it; None: as the system's default is.
+        """
+        context = multiprocessing.get_context(method)
         self.pipe, theirs = context.Pipe()
+        _OURS.add(self.pipe)
         self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
-        with _deaf():
-            self.process.start()
-        theirs.close()  # so that the pipe reports its end when the process dies
-        self.task: Any = None
+        try:
+            with _deaf():
+                self.process.start()
+        except BaseException:
+            self.pipe.close()
+            raise
+        finally:
+            theirs.close()  # so that the pipe reports its end when the process dies
+        self.tasks: deque[Any] = deque()
+        self.hung, self._spent, self._idle = False, None, 0
 
     def give(self, task: Any) -> None:
-        self.task = task
-        with suppress(OSError):  # it died while idle: `result` reports it
+        """One task more."""
+        self.tasks.append(task)
+        with suppress(OSError):  # it died while idle: `answer` reports it
             self.pipe.send(task)
 
-    def result(self) -> Any:
-        """What it sent, or Crashed. Call it when the pipe is ready."""
+    def answer(self) -> tuple[Any, Any]:
+        """The first of its tasks, and what it answered, or Crashed. Call it when `answered` names the worker.
+
+        Raises:
+            Exception: what the task raised.
+            OSError: the system gives this process too little to take the answer.
+        """
+        task, self._spent, self._idle = self.tasks.popleft(), None, 0
+        if self.hung:
+            return task, Crashed(f"no sign of life for {PATIENCE} s")
         try:
-            answer = self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            return Crashed(_cause(self.process.exitcode))
-        if isinstance(answer, _Bug):
-            raise RuntimeError(f"in a worker process:\n{answer.trace}")
-        return answer
+            value = receive(self.pipe)
+        except (EOFError, ConnectionError):
+            self.process.join(5)
+            return task, _death(self.process.exitcode)
+        if isinstance(value, _Raised):
+            raise value.error
+        return task, value
 
-    def stop(self) -> None:
-        self.pipe.close()
-        self.process.terminate()
-        self.process.join(5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+    def died_over(self) -> tuple[Any, Crashed] | None:
+        """Where it died before all its tasks were taken from it: the one it died over, and of what."""
+        if not self.tasks or self.process.is_alive():
+            return None
+        task, value = self.answer()
+        while self.tasks and not isinstance(value, Crashed):
+            task, value = self.answer()
+        return task, value if isinstance(value, Crashed) else _death(self.process.exitcode)
+
+    def look(self) -> None:
+        """Find out whether it hangs; called once a second while its answer is waited for."""
+        spent = _computed(self.process.pid)
+        self._idle = self._idle + 1 if spent is not None and spent == self._spent else 0
+        self._spent = spent
+        self.hung = self._idle >= PATIENCE
 
 
-def _cause(code: int | None) -> str:
-    if code is not None and code < 0:
+def _computed(pid: int) -> float | None:
+    """Seconds of processor time a process has used (Linux's name of its clock); None where that is not known."""
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except (AttributeError, OSError):
+        return None
+
+
+def _death(code: int | None) -> Crashed:
+    if code is None or code >= 0:
+        return Crashed(f"exit code {code}")
+    try:
         name = signal.Signals(-code).name
-        return f"{name}, perhaps out of memory" if name == "SIGKILL" else name
-    return f"exit code {code}"
+    except ValueError:  # one of the real-time signals
+        name = f"signal {-code}"
+    killed = name == "SIGKILL"
+    return Crashed(f"{name}, perhaps out of memory" if killed else name, killed)
 
 
-def run_tasks(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> Iterator[tuple[Any, Any]]:
+def answered(team: Sequence[Worker]) -> list[Worker]:
+    """Wait for workers that have answered, died or hung; at least one."""
+    while True:
+        # Seconds are counted as waits, and not by a clock: one that was stopped with its workers (Ctrl-Z) goes on.
+        pipes = wait([worker.pipe for worker in team], 1.0)
+        if ready := [worker for worker in team if worker.pipe in pipes]:
+            return ready
+        for worker in team:
+            worker.look()
+        if hung := [worker for worker in team if worker.hung]:
+            return hung
+
+
+def start_team(
+    function: Callable[[Any], Any], workers: int, method: str | None, warn: Callable[[str], None]
+) -> list[Worker]:
+    """So many workers, or as many as the system gives; `warn` is told where these are fewer."""
+    team: list[Worker] = []
+    try:
+        while len(team) < workers:
+            team.append(Worker(function, method))
+    except OSError as error:
+        who = f"only {len(team)} of {workers} worker processes" if team else "no worker process"
+        where = "those" if team else "this one"
+        warn(f"{who} could be started ({error.strerror}): the work goes on in {where}")
+    except BaseException:
+        stop_team(team)
+        raise
+    return team
+
+
+def stop_team(team: Iterable[Worker]) -> None:
+    """End workers at once, whatever they are at."""
+    for worker in team:
+        worker.pipe.close()
+        worker.process.kill()  # a process that was stopped hears nothing else
+    for worker in team:
+        worker.process.join(5)
+        if worker.process.is_alive():  # it waits for a disk that is gone, and nobody can wait for that
+            multiprocessing.process._children.discard(worker.process)
+        else:
+            worker.process.close()
+
+
+def run_tasks(
+    function: Callable[[Any], Any], tasks: Iterable[Any], workers: int, warn: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[Any, Any]]:
     """Yield (task, result or Crashed) in the order of completion.
 
     Args:
-        function: importable by name; its exceptions are bugs and are raised here.
+        function: importable by name; its exceptions are raised here.
         workers: processes; 0 works in this one.
+        warn: told where the system gives fewer processes.
 
     Closing the iterator stops all workers at once.
     """
-    if workers == 0:
-        yield from ((task, function(task)) for task in tasks)
-        return
-    queue = deque(tasks)
-    team: list[_Worker] = []
+    queue, spawn = deque(tasks), "spawn"  # fork is unsafe once threads run, as those of a progress bar
+    team = start_team(function, min(workers, len(queue)), spawn, warn)
     try:
-        while queue and len(team) < workers:
-            team.append(_Worker(function))
-            team[-1].give(queue.popleft())
+        for worker in team:
+            worker.give(queue.popleft())
         while team:
-            ready = wait([worker.pipe for worker in team])
-            for worker in [w for w in team if w.pipe in ready]:
-                task, result = worker.task, worker.result()
+            for worker in answered(team):
+                task, result = worker.answer()
                 if isinstance(result, Crashed) or not queue:
-                    team.remove(worker)
-                    worker.stop()
-                    worker = _Worker(function) if queue else None
-                    team += [worker] if worker else []
+                    stop_team([worker])
+                    successor = start_team(function, 1, spawn, warn) if queue else []
+                    team[:] = [other for other in team if other is not worker] + successor
+                    worker = successor[0] if successor else None
                 if worker:
                     worker.give(queue.popleft())
                 yield task, result
+        while queue:  # in this process, where it was to be so or none can be started
+            yield (task := queue.popleft()), function(task)
     finally:
-        for worker in team:
-            worker.stop()
+        stop_team(team)

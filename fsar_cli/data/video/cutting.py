@@ -24,6 +24,7 @@ import numpy as np
 from fsar_cli.data.video.opening import open_video, video_error
 from fsar_cli.data.video.picture import FrameScaler, Planes
 from fsar_cli.data.video.reading import WINDOW, Keep, good_frames, timed_frames
+from fsar_cli.data.video.shown import as_shown
 from fsar_cli.data.video.truncation import cut_off
 from fsar_cli.errors import DataError
 
@@ -119,8 +120,9 @@ def _sought(path: Path | str, threads: int, start: float) -> Iterator[tuple[floa
         if key.pos is None and not indexed:
             raise _Inexact
         walk = None if indexed else _walk(path, key)
+        prepared = as_shown(container, stream)
         for frame in _decoded(container, stream, place, key, walk):
-            yield float((frame.pts - first) * stream.time_base), frame
+            yield float((frame.pts - first) * stream.time_base), prepared(frame)
         if cut_off(container, stream, 0):
             raise _Inexact
 

@@ -28,12 +28,12 @@ def video_error(path: Path | str, reason: str, hint: str = "") -> DataError:
 
 
 @contextmanager
-def translated(path: Path | str) -> Iterator[None]:
-    """PyAV's exceptions as DataError naming the file."""
+def translated(path: Path | str, what: str = "not a readable video") -> Iterator[None]:
+    """PyAV's exceptions as DataError naming the file and saying what it is or has."""
     try:
         yield
     except av.FFmpegError as error:
-        raise video_error(path, f"not a readable video ({error.strerror})") from error
+        raise video_error(path, f"{what} ({error.strerror})") from error
 
 
 def check_size(path: Path | str, width: int, height: int) -> None:
@@ -60,6 +60,20 @@ def _check_file(path: Path) -> None:
         raise video_error(path, "is empty (0 bytes)")
 
 
+def _main_stream(container):
+    """The picture stream that `ffmpeg` takes: one marked as default, then the largest, then the first; else None.
+
+    A cover picture is never it: that of an audio file is a picture stream too.
+    """
+
+    def rank(stream) -> tuple[bool, bool, int]:
+        pixels = stream.codec_context.width * stream.codec_context.height
+        return pixels > 0, bool(stream.disposition & av.stream.Disposition.default), pixels
+
+    covers = av.stream.Disposition.attached_pic
+    return max((s for s in container.streams.video if not s.disposition & covers), key=rank, default=None)
+
+
 @contextmanager
 def open_video(path: Path | str, threads: int = 0):
     """(container, video stream) of a checked file; an address with `://` is opened as it is."""
@@ -70,14 +84,12 @@ def open_video(path: Path | str, threads: int = 0):
     with translated(path):
         container = av.open(address, timeout=(20.0, 60.0) if "://" in address else None)
     with container:
-        # A cover picture of an audio file is a video stream too.
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        stream = _main_stream(container)
         if container.format.name == "image2" or container.format.name.endswith("_pipe"):
             raise video_error(path, "is a still picture, not a video")
-        if not streams:
+        if stream is None:
             reason = "has sound but no picture" if container.streams.audio else "has no video stream"
             raise video_error(path, reason)
-        stream = streams[0]
         check_size(path, stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.thread_count = threads
         if threads != 1:

@@ -4,19 +4,24 @@ All scaling goes by one rule, `scaled_size`. JPEGs lead both ways through libjpe
 takes a decoder's planes as they are, and to read at the size that is stored; by Pillow where a picture is scaled.
 """
 
+import struct
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 import simplejpeg
+from av.sidedata.sidedata import Type as SideDataKind
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image, UnidentifiedImageError
 
-from fsar_cli.data.video.opening import check_size
+from fsar_cli.data.video.opening import check_size, translated
 from fsar_cli.errors import UsageError
+
+# A kind of side data that PyAV has no name for, as EXIF in 18.1, would keep those of a frame from being read at all.
+SideDataKind._missing_ = classmethod(lambda kinds, _: kinds.SEI_UNREGISTERED)
 
 PLANAR = {"yuv420p": "yuv420p", "yuvj420p": "yuvj420p", "yuv420p10le": "yuv420p"}
 """Formats that nearly all videos have, and what they are scaled in before they turn into RGB. Scaling straight to RGB,
@@ -57,9 +62,33 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     return (short_side, other) if width <= height else (other, short_side)
 
 
-def quarter_turns(degrees: float) -> int:
-    """Counter-clockwise quarter turns (0 to 3) nearest to an angle."""
-    return round(degrees / 90) % 4
+class Turn(NamedTuple):
+    """How a stored picture is brought upright: rows and columns change places first, then it is mirrored."""
+
+    transposed: bool
+    across: bool
+    """Left and right change places."""
+    over: bool
+    """Top and bottom do."""
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """[h, w, ...] -> the upright picture, contiguous."""
+        picture = picture.swapaxes(0, 1) if self.transposed else picture
+        return np.ascontiguousarray(picture[:: -1 if self.over else 1, :: -1 if self.across else 1])
+
+
+UPRIGHT = Turn(False, False, False)
+
+
+def turn_of(frame: av.VideoFrame) -> Turn:
+    """What a frame's display matrix asks for, from the container or the picture's own EXIF: the nearest of the eight.
+
+    The matrix takes a pixel (x, y) to (a x + c y, b x + d y).
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    a, b, _, c, d = struct.unpack("5i", bytes(matrix)[:20]) if matrix else (1, 0, 0, 0, 1)
+    transposed = abs(b) + abs(c) > abs(a) + abs(d)
+    return Turn(transposed, *((c < 0, b < 0) if transposed else (a < 0, d < 0)))
 
 
 def _evenly_backed(plane: np.ndarray) -> np.ndarray:
@@ -81,20 +110,20 @@ class FrameScaler:
 
     def __init__(self, path: Path | str, short_side: int | None) -> None:
         self._path, self._short_side = path, short_side
-        self._size, self._turns = None, 0
+        self._size, self._turn = None, UPRIGHT
         # Kept from frame to frame: making a scaler costs as much as using it.
         self._scaler, self._converter = VideoReformatter(), VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 RGB [h, w, 3]."""
         self._measure(frame)
-        picture = self._rgb(frame).to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, self._turns))
+        with translated(self._path, "has pictures whose colours cannot be read"):
+            return self._turn(self._rgb(frame).to_ndarray())
 
     def planes(self, frame: av.VideoFrame) -> Planes | np.ndarray:
         """Planes, without the way over RGB, where the frame is upright and has them; else RGB as a call gives."""
         self._measure(frame)
-        if self._turns or frame.format.name not in PLANAR or frame.colorspace not in BT_601:
+        if any(self._turn) or frame.format.name not in PLANAR or frame.colorspace not in BT_601:
             return self(frame)
         scaled = self._scaler.reformat(frame, format="yuvj420p", **self._how(frame))
         y, u, v = (np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in scaled.planes)
@@ -104,7 +133,7 @@ class FrameScaler:
         if self._size is None:
             check_size(self._path, frame.width, frame.height)
             self._size = scaled_size(frame.width, frame.height, self._short_side)
-            self._turns = quarter_turns(frame.rotation)
+            self._turn = turn_of(frame)
 
     def _how(self, frame: av.VideoFrame) -> dict[str, Any]:
         # A size is named only where it differs: unscaled pictures are not resampled.

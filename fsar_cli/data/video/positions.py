@@ -114,7 +114,8 @@ def _checksum(frame: av.VideoFrame) -> int:
         pixels = frame.to_ndarray()
     except (ValueError, AssertionError):  # a layout that has no array form, or a size that its form does not take
         pixels = frame.to_rgb().to_ndarray()
-    return crc32(np.ascontiguousarray(pixels))
+    # Of a palette: indices and colours.
+    return crc32(b"".join(map(bytes, pixels)) if isinstance(pixels, tuple) else np.ascontiguousarray(pixels))
 
 
 def _key_before(path: Path | str, container, stream, first: int) -> EntryPoint | None:

@@ -4,8 +4,9 @@ What files do, and what happens here:
 - Time is the presentation time stamp (pts), relative to the first frame; the rate in the header is never trusted.
 - AVI with packed B-frames hands pts out of order, others repeat or lack some: stamps are sorted over a window of
   `WINDOW` frames, then made strictly increasing. Pictures always come in the decoder's (display) order.
-- Phones store turned pictures and a rotation: it is applied, and all sizes are those of the upright picture. The pixel
-  aspect ratio is not applied, as is usual when data sets are extracted.
+- Phones store turned or mirrored pictures and how to set them right, and some containers a frame to cut pictures to
+  (`shown`): both are applied, and all sizes are those of the upright picture. The pixel aspect ratio is not applied,
+  as is usual when data sets are extracted.
 - Damaged frames are skipped; a run of `MAX_BAD` ends the reading, and a file that was cut off (`truncation`) is an
   error after its last readable frame.
 """
@@ -20,7 +21,8 @@ from pathlib import Path
 import av
 
 from fsar_cli.data.video.opening import open_video, translated, video_error
-from fsar_cli.data.video.picture import quarter_turns
+from fsar_cli.data.video.picture import turn_of
+from fsar_cli.data.video.shown import as_shown
 from fsar_cli.data.video.truncation import cut_off
 from fsar_cli.errors import DataError
 
@@ -45,7 +47,7 @@ class VideoInfo:
     """Seconds by the header."""
     codec: str
     rotation: int
-    """Degrees counter-clockwise by which stored pictures are turned: 0, 90, 180 or 270."""
+    """Degrees counter-clockwise by which stored pictures are turned, mirrored or not: 0, 90, 180 or 270."""
     pix_fmt: str
 
 
@@ -57,6 +59,7 @@ def _fps(stream) -> float:
 def good_frames(path: Path | str, container, stream) -> Iterator[av.VideoFrame]:
     """Good frames in display order, to the last one the decoder holds back."""
     bad = good = packets = 0
+    prepared = as_shown(container, stream)
     with translated(path):
         for packet in container.demux(stream):  # ends with the empty packet that flushes the decoder
             packets += bool(packet.size)
@@ -68,7 +71,7 @@ def good_frames(path: Path | str, container, stream) -> Iterator[av.VideoFrame]:
                 bad = bad + 1 if frame.is_corrupt else 0
                 if not frame.is_corrupt:
                     good += 1
-                    yield frame
+                    yield prepared(frame)
             if bad >= MAX_BAD:
                 raise video_error(path, f"{bad} frames in a row do not decode (after {good} good ones)")
     if missing := cut_off(container, stream, packets):
@@ -122,8 +125,7 @@ def probe(path: Path | str) -> VideoInfo:
     """
     with open_video(path, threads=1) as (container, stream):
         frame = next(good_frames(path, container, stream))
-        turns = quarter_turns(frame.rotation)
-        width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        width, height = (frame.height, frame.width) if turn_of(frame).transposed else (frame.width, frame.height)
         seconds = stream.duration * stream.time_base if stream.duration else None
         if seconds is None and container.duration:
             seconds = container.duration / av.time_base
@@ -134,7 +136,7 @@ def probe(path: Path | str) -> VideoInfo:
             frames=stream.frames or None,
             duration=None if seconds is None else float(seconds),
             codec=stream.codec_context.name,
-            rotation=turns * 90,
+            rotation=round(frame.rotation / 90) % 4 * 90,
             pix_fmt=frame.format.name,
         )
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NAMED = 12
 """Findings of a kind that the screen shows; --csv and --json hold all."""
+NO_CLASS = "(the video's folder)"
+"""In place of a class that is not written."""
 COLUMNS = ("kind", "dropped", "video", "file", "text")
 
 
@@ -22,7 +24,7 @@ def annotations(
         list[Path] | None,
         typer.Argument(
             metavar="PATH...",
-            help="JSON, CSV or txt files, or folders of them, such as UCF Crime v2's. Left out: data.annotations.",
+            help="JSON, CSV, TSV or txt files, or folders of them, such as UCF Crime v2's. Left out: data.annotations.",
             show_default=False,
         ),
     ] = None,
@@ -33,8 +35,9 @@ def annotations(
 ) -> None:
     """Show the classes of temporal annotations, and every row that the cleaning dropped or altered, by kind.
 
-    Read are JSON {"Class/video.mp4": [{"start": 8, "end": 10}]} and CSV with the columns video, start, end and
-    optionally class, in seconds; UCF Crime v2's own CSV; and the txt of UCF Crime's test set, in frames.
+    Read are JSON {"Class/video.mp4": [{"start": 8, "end": 10}]} and tables (CSV, TSV) with the columns video, start,
+    end and optionally class, in seconds or clock times; UCF Crime v2's own CSV; and the txt of UCF Crime's test set, in
+    frames.
     """
     from fsar_cli.data.annotations.segments import read_annotations
     from fsar_cli.settings import resolve
@@ -56,7 +59,7 @@ def _classes(cleaned: "Annotations") -> dict[str, list[tuple["Segment", ...]]]:
     """The segments of each video, by class."""
     classes: dict[str, list[tuple[Segment, ...]]] = {}
     for video, segments in cleaned.videos.items():
-        classes.setdefault(video.partition("/")[0], []).append(segments)
+        classes.setdefault(video.cls or NO_CLASS, []).append(segments)
     return classes
 
 
@@ -79,7 +82,7 @@ def _document(cleaned: "Annotations") -> dict:
     keys = ("videos", "segments", "seconds")
     classes = {name: dict(zip(keys, _counts(videos), strict=True)) for name, videos in _classes(cleaned).items()}
     total = dict(zip(keys, _counts(list(cleaned.videos.values())), strict=True))
-    videos = {video: [list(segment) for segment in segments] for video, segments in cleaned.videos.items()}
+    videos = {video: [[span.start, span.end] for span in segments] for video, segments in cleaned.by_id().items()}
     return {"total": total, "classes": classes, "findings": [asdict(f) for f in cleaned.findings], "videos": videos}
 
 
@@ -90,8 +93,7 @@ def _show(cleaned: "Annotations", csv: Path | None) -> None:
     for (kind, dropped), findings in _kinds(cleaned).items():
         stdout.print(f"{kind}: {len(findings)}{', dropped' if dropped else ''}", markup=False, style="bold")
         for finding in findings[:NAMED]:
-            video = f"{finding.video}: " if finding.video else ""
-            stdout.print(f"  {Path(finding.file).name}: {video}{finding.text}", markup=False)
+            stdout.print(f"  {finding}", markup=False)
         if len(findings) > NAMED:
             where = f"in {csv}" if csv else "with --csv FILE or --json"
             stdout.print(f"  and {len(findings) - NAMED} more, {where}", markup=False)

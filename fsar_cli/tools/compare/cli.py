@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fsar_cli.cli.options import (
+    AcceptOverlap,
     ConfigFile,
     Dataset,
     Device,
     Episodes,
+    Force,
     Frames,
     GroupDisjoint,
     Json,
@@ -60,7 +62,9 @@ def compare(
     frames: Frames = None,
     splits: SplitFile = None,
     group_disjoint: GroupDisjoint = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("compare"),
+    accept_overlap: AcceptOverlap = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results (default: compare).")] = None,
+    force: Force = False,
     no_cache: NoCache = False,
     device: Device = "auto",
     preset: Preset = None,
@@ -83,10 +87,11 @@ def compare(
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
+    from fsar_cli.engine.outputs import result_folder
     from fsar_cli.engine.results import result_cache
     from fsar_cli.errors import UsageError
     from fsar_cli.tools.compare.comparison import compare as compare_models
-    from fsar_cli.tools.compare.report import write_report
+    from fsar_cli.tools.compare.report import source_of, write_report
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
     flags = {
@@ -98,11 +103,15 @@ def compare(
         raise UsageError(f"--group takes method or name, not '{group}'")
     models = _models(runs or [], untrained or [], preset, config, flags, assignments or [], dataset, reporter)
     target = resolve_device(device, reporter)
-    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
-    caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
-    comparison = compare_models(models, target, against=against, group=group, reporter=reporter, **caches)
-    files = write_report(comparison, out)
-    _show(comparison, out, files, as_json)
+    source = source_of(models)
+    # A folder that cannot be written to stops here, not after the work.
+    with result_folder(Path("compare"), out, "compare.json", source, reporter, force=force) as folder:
+        caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
+        comparison = compare_models(
+            models, target, against=against, group=group, accept_overlap=accept_overlap, reporter=reporter, **caches
+        )
+        files = write_report(comparison, folder)
+    _show(comparison, folder, files, as_json)
 
 
 def _models(

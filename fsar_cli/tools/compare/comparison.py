@@ -14,6 +14,7 @@ from fsar_cli.engine.model import Model
 from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.statistics.estimates import Estimate, Means, PairedDifference, adjusted
 from fsar_cli.engine.statistics.jackknife import video_units
+from fsar_cli.engine.trained_on import Novelty
 from fsar_cli.errors import Interrupted, UsageError, did_you_mean
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
@@ -46,6 +47,8 @@ class MethodComparison:
     """{shot: [groups]}"""
     differences: list[PairedDifference]
     models: list[Model] = field(default_factory=list)
+    novelties: list[Novelty] = field(default_factory=list)
+    """How the test classes stand to what each model was trained on."""
 
     def class_accuracies(self, column: int) -> np.ndarray:
         """float64 [classes, groups] share of right predictions at a position of the shots, the mean over the runs of a
@@ -60,6 +63,7 @@ def compare(
     *,
     against: str | None = None,
     group: str | None = None,
+    accept_overlap: bool = False,
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
     results: Cache | None = None,
@@ -69,10 +73,12 @@ def compare(
     Args:
         against: name of the group that every other is compared with; None: every pair.
         group: `method` or `name`: take the runs that share it together.
+        accept_overlap: test runs on classes that they know, too.
         cache, results: where features and results are kept and looked for; None: nowhere.
 
     Raises:
-        UsageError: what cannot be compared. DataError: different test videos, unreadable data.
+        UsageError: what cannot be compared. DataError: different test videos, unreadable data, test classes that a run
+            knows.
         Interrupted: Ctrl-C; what is finished is kept.
     """
     check(models)
@@ -82,6 +88,7 @@ def compare(
     groups = _groups(models, group)
     pairs = _pairs([one.name for one in groups], against)
     splits = common_splits(models, settings.split)
+    novelties = [model.check_novelty(accept_overlap, reporter) for model in models]
     _say_stores(models, reporter)
     lists = episode_lists(settings, splits)
     evaluated: list[list[ShotResult]] = []
@@ -93,7 +100,8 @@ def compare(
         hint = "the same command goes on from there" if results else "without --no-cache it would go on from there"
         raise Interrupted(f"interrupted; {len(evaluated)} of {len(models)} are evaluated", hint) from stop
     video_groups = [video.group for video in splits.videos(settings.split)]
-    return replace(compared(groups, evaluated, lists, settings, video_groups, pairs), models=models)
+    made = compared(groups, evaluated, lists, settings, video_groups, pairs)
+    return replace(made, models=models, novelties=novelties)
 
 
 def compared(

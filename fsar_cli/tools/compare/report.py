@@ -2,11 +2,14 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from fsar_cli.engine.model import Model
+from fsar_cli.engine.outputs import remove_others
 from fsar_cli.engine.statistics.estimates import Estimate
 from fsar_cli.engine.statistics.words import p_value, plus_minus, points, signed
 from fsar_cli.files import write_rows, write_whole
@@ -78,6 +81,13 @@ def _widths(comparison: MethodComparison, estimate: Estimate) -> list[str]:
     return [plus_minus(width) for width in [*widths, *([estimate.training] if _grouped(comparison) else [])]]
 
 
+def source_of(models: Sequence[Model]) -> dict[str, object]:
+    """What a comparison compares, as compare.json has it."""
+    sources = [[str(m.run.path.resolve()) if m.run else m.method, *m.changes] for m in models]
+    stores = {str(model.config.data.frames.resolve()): None for model in models}
+    return {"sources": sorted(",".join(parts) for parts in sources), "frames": list(stores)}
+
+
 def document(comparison: MethodComparison) -> dict[str, object]:
     """The comparison as plain values for JSON; shares of 1, half widths of 95 % intervals."""
     settings = comparison.settings
@@ -89,8 +99,10 @@ def document(comparison: MethodComparison) -> dict[str, object]:
         "compared": [
             {"name": model.name, "method": model.config.model.label, "run": str(model.run.path) if model.run else None,
              "changes": list(model.changes),
-             "accuracy": {result.shot: float(result.accuracies.mean()) for result in results}}
-            for model, results in zip(comparison.models, comparison.results, strict=True)
+             "accuracy": {result.shot: float(result.accuracies.mean()) for result in results}, **novelty.document()}
+            for model, results, novelty in zip(
+                comparison.models, comparison.results, comparison.novelties, strict=True
+            )
         ],
         "results": [
             {"shot": shot, "name": group.name, "runs": len(group.members), **_plain(estimate)}
@@ -136,14 +148,15 @@ def markdown(comparison: MethodComparison) -> str:
 
 def write_report(comparison: MethodComparison, folder: Path) -> list[str]:
     """Write compare.json, compare.md, compare.png, accuracies.csv, differences.csv, classes.csv and, for each number of
-    shots, episodes-<N>w<K>s.csv with the accuracy of each model in each episode; returns their names.
+    shots, episodes-<N>w<K>s.csv with the accuracy of each model in each episode, in place of an earlier comparison's;
+    returns their names.
 
     Raises:
         DataError: the picture cannot be written. OSError: another file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plain = document(comparison)
-    text = json.dumps({"schema": 1, **plain}, indent=2) + "\n"
+    text = json.dumps({"schema": 1, **source_of(comparison.models), **plain}, indent=2, allow_nan=False) + "\n"
     write_whole(folder / "compare.json", text)
     write_whole(folder / "compare.md", markdown(comparison))
     save_png(picture(comparison), folder / "compare.png")
@@ -164,6 +177,7 @@ def write_report(comparison: MethodComparison, folder: Path) -> list[str]:
         columns = [results[i].accuracies.tolist() for results in comparison.results]
         heading = ["episode", *[model.name for model in comparison.models]]
         write_rows(folder / names[-1], heading, zip(range(comparison.settings.episodes), *columns, strict=True))
+    remove_others(folder, set(names), "episodes-[0-9]*w[0-9]*s.csv")
     return names
 
 

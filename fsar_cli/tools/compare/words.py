@@ -65,6 +65,9 @@ def _round(number: int) -> int:
 def notes(comparison: MethodComparison) -> Iterator[str]:
     """What the intervals mean and what none of them covers."""
     tests, settings = len(comparison.differences), comparison.settings
+    for model, novelty in zip(comparison.models, comparison.novelties, strict=True):
+        if novelty.words:
+            yield f"{model.name}: some classes are {novelty.words}."
     yield (
         f"± episodes: other random episodes of the same {comparison.videos} videos. p: exact randomisation test on "
         f"paired episodes{f', Holm-adjusted for {tests} tests' if tests > 1 else ''}."

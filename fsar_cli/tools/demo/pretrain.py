@@ -19,13 +19,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from fsar_cli.core.backbones.image import HEADS, build_backbone
 from fsar_cli.data.sampling import jittered_indices
 from fsar_cli.data.transforms import to_float
-from fsar_cli.files import atomic
+from fsar_cli.files import write_whole
 from fsar_cli.tools.demo.scenes import CLASSES, render_clip
 
 BACKBONE = "mobilenet_v3_small"
@@ -142,8 +142,7 @@ def save(model: Classifier, path: Path) -> None:
     network = torchvision.models.get_model(BACKBONE, weights=None)
     network.features.load_state_dict(model.backbone.trunk.state_dict())
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    with atomic(path) as part:
-        save_file({k: v.contiguous() for k, v in state.items() if k.split(".")[0] not in HEADS}, part)
+    write_whole(path, save_tensors({k: v.contiguous() for k, v in state.items() if k.split(".")[0] not in HEADS}))
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class Finding:
 def examine_machine() -> list[Finding]:
     """All findings about this machine and the folder the command runs in."""
     importer = importlib.import_module
-    machine = [check_python(), check_cores(), check_memory(), check_shared_memory(), *check_disk(Path.cwd())]
+    machine = [check_python(), check_cores(), check_memory(), *check_disk(Path.cwd())]
     return [*machine, *check_torch(importer), check_torchvision(importer), check_video(importer)]
 
 
@@ -70,17 +70,6 @@ def check_memory() -> Finding:
         remedy = "use fewer loader processes (--workers 0) and a small backbone"
         return Finding("memory", "warning", f"{total / GIB:.1f} GiB of memory", remedy)
     return Finding("memory", "ok", f"{total / GIB:.0f} GiB of memory")
-
-
-def check_shared_memory(place: Path = Path("/dev/shm")) -> Finding:
-    """Shared memory, through which loader processes hand over clips."""
-    if not place.is_dir():
-        return Finding("shared memory", "ok", f"no {place} on this system; loaders use other means")
-    total = shutil.disk_usage(place).total
-    if total < GIB:
-        remedy = "start the container with --shm-size=8g, or train with --workers 0"
-        return Finding("shared memory", "warning", f"only {total / 2**20:.0f} MiB of shared memory", remedy)
-    return Finding("shared memory", "ok", f"{total / GIB:.0f} GiB of shared memory")
 
 
 def check_disk(folder: Path) -> list[Finding]:

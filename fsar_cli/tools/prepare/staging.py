@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
-from fsar_cli.files import complete_rows, lock, write_rows
+from fsar_cli.files import complete_rows, lock, naming, write_rows
 from fsar_cli.reporting import SILENT, Reporter, Task
 from fsar_cli.tools.prepare.datasets import PublishedSet
 from fsar_cli.tools.prepare.searching import SourceFile, Sources, hidden, search_staged, useful
@@ -90,7 +90,8 @@ class Staging:
         """Note that an archive is complete in the folder of that number."""
         done = UnpackedArchive(number, key_of(archive), *_stamp(archive), self.wish, files, size)
         self.archives[done.origin] = done
-        with (self.root / DONE).open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        path = self.root / DONE
+        with naming(path), path.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(astuple(done))
             file.flush()
             os.fsync(file.fileno())

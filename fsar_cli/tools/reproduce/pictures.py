@@ -78,7 +78,7 @@ def draw(name: str, plan: TablePlan, place: Reproduction, made: RunResults) -> F
         page = [head, *blocks, *tail]
         write_whole(place.out / f"{stem}.md", as_markdown(title, page))
         write_whole(place.out / f"{stem}.html", as_html(title, page))
-        write_whole(place.out / f"{stem}.json", json.dumps({"schema": 1, **document}, indent=2) + "\n")
+        write_whole(place.out / f"{stem}.json", json.dumps({"schema": 1, **document}, indent=2, allow_nan=False) + "\n")
         pictures = [place.out / block.file for block in blocks if isinstance(block, Illustration)]
         figure.files += [*pictures, *[place.out / f"{stem}.{ending}" for ending in ("md", "html", "json")]]
         figure.lines += [title, *[block.text for block in page if isinstance(block, Text)]]

@@ -190,7 +190,7 @@ class TableReport:
         texts = {
             "md": as_markdown(self.title, blocks),
             "html": as_html(self.title, blocks),
-            "json": json.dumps({"schema": 1, **self.document()}, indent=2) + "\n",
+            "json": json.dumps({"schema": 1, **self.document()}, indent=2, allow_nan=False) + "\n",
         }
         for ending, text in texts.items():
             write_whole(folder / f"{self.name}.{ending}", text)

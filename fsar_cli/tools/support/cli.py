@@ -1,16 +1,31 @@
 """`fsar support check`: are the example clips good ones? Mislabelled, ambiguous, doubled or broken clips."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fsar_cli.cli.options import ConfigFile, Device, Json, NoCache, Preset, Quiet, Region, Set, Untrained, Verbose
+from fsar_cli.cli.options import (
+    AcceptOverlap,
+    ConfigFile,
+    Device,
+    Force,
+    Json,
+    NoCache,
+    Preset,
+    Quiet,
+    Region,
+    Set,
+    Untrained,
+    Verbose,
+)
 from fsar_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
+    from fsar_cli.engine.trained_on import Novelty
     from fsar_cli.tools.support.check import CheckedClip
     from fsar_cli.tools.support.pool import Pool
 
@@ -45,12 +60,14 @@ def check(
     dataset: Annotated[
         str | None, typer.Option(help="With RUN: another data set, a folder with an fsar.yaml, or its name.")
     ] = None,
+    accept_overlap: AcceptOverlap = False,
     untrained: Untrained = False,
     region: Region = None,
     show_all: Annotated[bool, typer.Option("--all", help=f"A table of all clips, not of {SHOWN}.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results (default: RUN/support, or support/DIR).")
     ] = None,
+    force: Force = False,
     no_cache: NoCache = False,
     device: Device = "auto",
     preset: Preset = None,
@@ -71,15 +88,19 @@ def check(
 
     Exit code 0 with flags, too; 3, after the report, where a clip cannot be read; 3 where nothing can be checked.
 
-    Writes support.csv (a row a clip) and support.png (flagged clips beside what they were taken for).
+    Writes support.csv (a row a clip), support.png (flagged clips beside what they were taken for) and support.json.
+
+    A run's own test split is to hold classes that are new to it; a folder may hold any, and known ones are named.
 
     --json: run, pool, clips, classes, shots, draws, recognised and chance (shares of 1), tells_classes_apart, flagged
-    (clips), videos [class, video, margin, nearest, flags [kind, detail]], summary, files. null: not known.
+    (clips), videos [class, video, margin, nearest, flags [kind, detail]], summary, split_digest, trained_split_digest,
+    overlap (classes the run knows), files. null: not known.
     """
     from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
     from fsar_cli.cli.source import resolve_method
     from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
+    from fsar_cli.engine.outputs import result_folder
     from fsar_cli.tools.support.check import DRAWS, sentences
     from fsar_cli.tools.support.check import check as check_pool
     from fsar_cli.tools.support.report import document, write_report
@@ -90,19 +111,27 @@ def check(
              "model.region.enabled": region}  # fmt: skip
     source = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
     target = resolve_device(device, reporter)
-    base = source.run.path if source.run else Path()
-    place = out or (Path("support") / folder.resolve().name if folder else base / "support")
-    place.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to stops here, not after the work
-    with _pool(folder, source.config, reporter) as pool:
+    what, parent = folder.resolve() if folder else source.config.data.frames.resolve(), ""
+    default = (source.run.path if source.run else Path()) / "support"
+    if folder:
+        default, parent = Path("support") / what.name, what.parent.name
+    novelty = None if folder else source.check_novelty(accept_overlap, reporter)  # before anything is made
+    # A folder that cannot be written to stops here, not after the work.
+    with (
+        result_folder(default, out, "support.json", {"of": str(what)}, reporter, force=force, prefix=parent) as place,
+        _pool(folder, source.config, reporter) as pool,
+    ):
+        novelty = novelty or source.check_novelty(True, reporter, pool.rows)
         report = check_pool(
             source.load(), source.config, pool, target, draws=draws or DRAWS, reporter=reporter,
             cache=None if no_cache else feature_cache(),
         )  # fmt: skip
-        files = write_report(report, pool, place)
+        of = {"run": str(source.run.path) if source.run else None, "pool": pool.name}
+        plain = {**of, **document(report), **novelty.document()}
+        files = write_report(report, pool, place, {"of": str(what), **plain})
     clips = report.clips
     if as_json:
-        of = {"command": "support check", "run": str(source.run.path) if source.run else None, "pool": pool.name}
-        print_json({**of, **document(report), "files": [str(place / name) for name in files]})
+        print_json({"command": "support check", **plain, "files": [str(place / name) for name in files]})
     else:
         lines = [_cells(clip) for clip in (clips if show_all else clips[:SHOWN])]
         title = f"{len(clips)} clips of {len(report.classes)} classes, {report.shot} examples each"
@@ -110,7 +139,7 @@ def check(
         stdout.print(table(title, columns, lines, right=("margin",)))
         if len(clips) > len(lines):
             stdout.print(f"... and {len(clips) - len(lines)} clips with larger margins (--all)", style="dim")
-        for line in [*sentences(report), f"{', '.join(files)}: {place}"]:
+        for line in [*_known(novelty), *sentences(report), f"{', '.join(files)}: {place}"]:
             stdout.print(line, markup=False)
     lost = [clip for clip in clips if clip.nearest is None]
     if lost:
@@ -130,6 +159,12 @@ def _what(path: Path | None, run: Path | None, of_runs: dict[str, object]) -> tu
     if given:
         raise UsageError(f"{', '.join(given)} {'go' if len(given) > 1 else 'goes'} with a run, and {path} holds clips")
     return path, run
+
+
+def _known(novelty: "Novelty") -> Iterator[str]:
+    """What must be said of clips whose classes the run knows."""
+    if novelty.words:
+        yield f"some classes are {novelty.words}"
 
 
 def _pool(folder: Path | None, config: "Config", reporter) -> "AbstractContextManager[Pool]":

@@ -4,7 +4,6 @@ The clips of a folder are read as those of a data set are: indexed into a frame 
 and holds no pictures; frames are decoded from the files themselves.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +20,11 @@ from fsar_cli.data.store.records import MANIFEST
 from fsar_cli.data.store.sources import Source, find_videos
 from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError
-from fsar_cli.files import cache_folder, cores
+from fsar_cli.files import cores, scratch
 from fsar_cli.reporting import SILENT, Reporter
+
+INDEX_BYTES = 256 * 2**10
+"""Room for the index of a clip, which takes a few kilobytes."""
 
 
 @dataclass
@@ -40,11 +42,15 @@ class Pool:
     unreadable: dict[str, tuple[str, str]] = field(default_factory=dict)
     """{video: (class, reason)} of clips that are not in `videos`, as they cannot be read."""
 
+    @property
+    def rows(self) -> list[Video]:
+        """The clips that can be read."""
+        return [Video(self.classes[c], video) for video, c in zip(self.videos, self.labels, strict=True)]
+
     def without(self, reasons: dict[str, str]) -> "Pool":
         """The pool without clips that turned out to be unreadable: {video: reason}."""
-        rows = [Video(self.classes[c], video) for video, c in zip(self.videos, self.labels, strict=True)]
-        lost = {row.id: (row.cls, reasons[row.id]) for row in rows if row.id in reasons}
-        kept = [row for row in rows if row.id not in reasons]
+        lost = {row.id: (row.cls, reasons[row.id]) for row in self.rows if row.id in reasons}
+        kept = [row for row in self.rows if row.id not in reasons]
         return make_pool(self.name, kept, self.reader, {**self.unreadable, **lost})
 
 
@@ -87,10 +93,8 @@ def pool_of_folder(folder: Path, config: Config, reporter: Reporter = SILENT) ->
         DataError: no videos, or of one class only.
     """
     sources = _sources(folder, reporter)
-    root = cache_folder("support")
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, ignore_cleanup_errors=True) as name:
-        out, settings = Path(name) / "frames", ExtractConfig(short_side=config.clip.short_side, store="videos")
+    with scratch("support", len(sources) * INDEX_BYTES, reporter.warn) as place:
+        out, settings = place / "frames", ExtractConfig(short_side=config.clip.short_side, store="videos")
         result = extract(sources, out, settings, min(cores(8), len(sources)), _Quietly(reporter))
         reasons = {path: reason for path, reason in result.failed}
         lost = {s.id: (s.label, reasons[s.path]) for s in sources if s.path in reasons}

@@ -1,5 +1,6 @@
 """A check as plain values for JSON, as a table, and as a picture of the flagged clips."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fsar_cli.data.sampling import even_indices
-from fsar_cli.files import write_rows
+from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.figures import drawing, save_png, shorten
 from fsar_cli.tools.support.check import CheckedClip, SupportReport, sentences
 from fsar_cli.tools.support.flags import UNREADABLE
@@ -40,23 +41,29 @@ def document(report: SupportReport) -> dict[str, object]:
     }  # fmt: skip
 
 
-def write_report(report: SupportReport, pool: Pool, folder: Path) -> list[str]:
-    """Write support.csv and, where clips are flagged, support.png; the names of what was written."""
+def write_report(report: SupportReport, pool: Pool, folder: Path, plain: dict[str, object]) -> list[str]:
+    """Write support.csv, support.json and, where clips are flagged, support.png; the names of what was written.
+
+    Args:
+        plain: the check for JSON, with what it was made from.
+    """
     margins = ["" if clip.margin is None else f"{clip.margin:.6f}" for clip in report.clips]
     lines = [
         [clip.cls, clip.video, margin, clip.nearest or "", clip.kinds, clip.details]
         for clip, margin in zip(report.clips, margins, strict=True)
     ]
     write_rows(folder / "support.csv", COLUMNS, lines)
+    write_whole(folder / "support.json", json.dumps({"schema": 1, **plain}, indent=2) + "\n")
+    names = ["support.csv", "support.json"]
     picture = folder / "support.png"
     suspects = [clip for clip in report.clips if clip.flags and clip.flags[0].kind != UNREADABLE]
     if not suspects:
         picture.unlink(missing_ok=True)  # of an earlier check
-        return ["support.csv"]
+        return names
     more = f", and {len(suspects) - SHEET} more" if len(suspects) > SHEET else ""
     rows = [row for clip in suspects[:SHEET] for row in _sides(clip, report, pool)]
     save_png(sheet(rows, f"worth a look: {pool.name}{more}"), picture)
-    return ["support.csv", "support.png"]
+    return [*names, "support.png"]
 
 
 Side = tuple[str, str, Sequence[np.ndarray]]

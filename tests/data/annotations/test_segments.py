@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fsar_cli.data.annotations.segments import Annotations, Segment, read_annotations
+from fsar_cli.data.annotations.times import HOW
 from fsar_cli.data.splits.protocols import protocol
 from fsar_cli.errors import DataError
 
@@ -40,14 +41,14 @@ def test_the_four_forms_say_the_same(tmp_path: Path) -> None:
     ]
     for file in files:
         found = read_annotations([file])
-        assert found.videos == {"Abuse/a_x264": _spans((5, 8), (10.5, 12))}, file.name
+        assert found.by_id() == {"Abuse/a_x264": _spans((5, 8), (10.5, 12))}, file.name
         assert found.findings == (), file.name
 
 
 def test_frames_of_the_txt_count_thirty_a_second(tmp_path: Path) -> None:
     lines = "Abuse028_x264.mp4  Abuse  165  240  -1  -1  \nNormal_Videos_003_x264.mp4  Normal  -1  -1  -1  -1\n"
     found = read_annotations([_write(tmp_path / "a.txt", lines)])
-    assert found.videos == {"Abuse/Abuse028_x264": _spans((5.5, 8))}
+    assert found.by_id() == {"Abuse/Abuse028_x264": _spans((5.5, 8))}
     assert _kinds(found) == [("class", "Normal/Normal_Videos_003_x264", True)]
 
 
@@ -74,7 +75,7 @@ def test_json_defects_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
         "banner7.mp4": [{"start": 1, "end": 2}]
     }"""
     found = read_annotations([_write(tmp_path / "a.json", text)])
-    usable = {video: segments for video, segments in found.videos.items() if segments}
+    usable = {video: segments for video, segments in found.by_id().items() if segments}
     assert usable == {
         "Abuse/half": _spans((2, 3)),
         "Abuse/pile": _spans((1, 12), (12, 13), (20, 30)),
@@ -83,9 +84,10 @@ def test_json_defects_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
         "Abuse/twice": _spans((1, 2), (4, 5)),
         "Abuze/other": _spans((1, 2)),
         "Banner/banner7": _spans((1, 2)),
+        "lost": _spans((1, 2)),
     }
     empty = ["Abuse/back", "Abuse/flash", "Abuse/list", "Abuse/minus", "Abuse/none", "Abuse/word"]
-    assert sorted(found.videos.keys() - usable.keys()) == empty
+    assert sorted(found.by_id().keys() - usable.keys()) == empty
     assert sorted(_kinds(found)) == sorted(
         [
             *[("time", f"Abuse/{name}", True) for name in ("back", "still", "minus", "half", "list", "flash")],
@@ -95,7 +97,7 @@ def test_json_defects_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
             ("repeated", "Abuse/twice", False),
             ("repeated", "Abuse/same", True),
             ("class", "Abuze/other", False),
-            ("class", "lost.mp4", True),
+            ("class", "", False),
             ("class", "../up.mp4", True),
             ("class", "Banner/banner7", False),
             *[("missing", f"Abuse/{name}", False) for name in ("none", "back", "flash", "list", "minus", "word")],
@@ -104,14 +106,16 @@ def test_json_defects_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     texts = {finding.video: finding.text for finding in found.findings if finding.kind == "time"}
     assert texts["Abuse/back"] == "start 9, end 3: it ends before it starts"
     assert texts["Abuse/minus"].endswith("before the video starts")
-    assert texts["Abuse/flash"].endswith("shorter than a frame") and texts["Abuse/word"].endswith("not two numbers")
+    assert texts["Abuse/flash"].endswith("shorter than a frame")
+    assert "start nan, end 6: the start is no time" in texts["Abuse/word"]
+    assert texts["Abuse/still"] == "start 4, end 4: it ends where it starts"
 
 
 def test_csv_defects_are_named_with_their_rows(tmp_path: Path) -> None:
     rows = ["Arson/odd.mp4,2,17,34,,", "Arson/word.mp4,two,17,,", "Arson/gap.mp4,,,3,4,", "banner01,1,2", "", ",,,"]
     file = _write(tmp_path / "a.csv", "\ufeff" + "\r\n".join([HEADER, *rows]))
     found = read_annotations([file])
-    assert found.videos == {
+    assert found.by_id() == {
         "Arson/gap": _spans((3, 4)),
         "Arson/odd": _spans((2, 17)),
         "Arson/word": (),
@@ -119,20 +123,24 @@ def test_csv_defects_are_named_with_their_rows(tmp_path: Path) -> None:
     }
     assert [(finding.kind, finding.text) for finding in found.findings] == [
         ("time", "row 2: the last start, 34, has no end"),
-        ("time", "row 3: start 'two', end '17': not two numbers"),
-        ("time", "row 4: start '', end '': not two numbers"),
+        ("time", f"row 3: start 'two', end '17': the start is no time; {HOW}"),
+        ("time", "row 4: start '', end '': the start is missing"),
         ("class", "row 5: 'banner01' is taken for one of Banner"),
-        ("missing", "no segment is left: it can be a clip only as a whole"),
+        ("missing", "row 3: no segment is left: it can be a clip only as a whole"),
     ]
 
 
 def test_own_csv(tmp_path: Path) -> None:
     rows = ['"a, b.avi",push,1,2', "kick/c.avi,push,0,4", "d.avi,push,,", "e.avi,,1,2", '"a, b.avi",push,1,2']
     found = read_annotations([_write(tmp_path / "a.csv", "\n".join(["video,class,start,end", *rows]))])
-    assert found.videos == {"push/a, b": _spans((1, 2)), "push/c": _spans((0, 4)), "push/d": ()}
+    assert found.by_id() == {
+        "e": _spans((1, 2)),
+        "push/a, b": _spans((1, 2)),
+        "push/kick/c": _spans((0, 4)),
+        "push/d": (),
+    }
     assert sorted(_kinds(found)) == [
-        ("class", "e.avi", True),
-        ("class", "push/c", False),
+        ("class", "", False),
         ("missing", "push/d", False),
         ("repeated", "push/a, b", True),
     ]
@@ -144,12 +152,12 @@ def test_of_two_files_test_wins_and_else_the_later(tmp_path: Path) -> None:
     latest = _write(tmp_path / "latest.json", {"ABUSE/a.mp4": [{"start": 0, "end": 7}], "Abuse/b.mp4": []})
     for files, end in (([train, test], 6), ([test, train], 6), ([train, latest], 7), ([latest, train], 5)):
         found = read_annotations(files)
-        assert next(iter(found.videos.values())) == _spans((0, end)), files
+        assert next(iter(found.by_id().values())) == _spans((0, end)), files
         (clash,) = [finding for finding in found.findings if finding.kind == "repeated"]
         assert clash.dropped and f"gives way to 0-{end} s of " in clash.text
     assert _kinds(read_annotations([train, _write(tmp_path / "copy.json", one)])) == [("repeated", "Abuse/a", True)]
     without = _write(tmp_path / "without.json", {"Abuse/a.mp4": []})
-    assert read_annotations([train, without]).videos == {"Abuse/a": _spans((0, 5))}
+    assert read_annotations([train, without]).by_id() == {"Abuse/a": _spans((0, 5))}
 
 
 def test_the_published_folder_and_any_other(tmp_path: Path) -> None:
@@ -159,15 +167,15 @@ def test_the_published_folder_and_any_other(tmp_path: Path) -> None:
     for name in ("train", "val", "test"):
         _write(tmp_path / f"Splits/abnormal/{name}.json", {"Abuse/b.mp4": entry} if name == "val" else {})
     found = read_annotations([tmp_path])
-    assert list(found.videos) == ["Abuse/a", "Abuse/b"]
+    assert list(found.by_id()) == ["Abuse/a", "Abuse/b"]
     assert _kinds(found) == [("missing", "Abuse/a", False)]
-    assert list(read_annotations([tmp_path / "TemporalAnnotations/abnormal"]).videos) == ["Abuse/a", "Abuse/b"]
+    assert list(read_annotations([tmp_path / "TemporalAnnotations/abnormal"]).by_id()) == ["Abuse/a", "Abuse/b"]
     other = tmp_path / "other"
     _write(other / "readme.txt", "some words")
     _write(other / "a.json", {"x/c.mp4": entry})
     _write(other / "b.csv", "video,start,end\ny/d.mp4,3,4\n")
     found = read_annotations([other])
-    assert list(found.videos) == ["x/c", "y/d"]
+    assert list(found.by_id()) == ["x/c", "y/d"]
     assert _kinds(found) == [("form", "", True)]
 
 
@@ -216,7 +224,7 @@ def published(shared: Path) -> Path:
 
 def test_ucf_crime_v2(published: Path) -> None:
     found = read_annotations([published])
-    classes = Counter(video.partition("/")[0] for video in found.videos)
+    classes = Counter(video.cls for video in found.videos)
     assert (len(found.videos), len(classes)) == (1193, 15)
     assert sum(map(len, found.videos.values())) == 1621
     assert _by_kind(found) == {
@@ -224,10 +232,10 @@ def test_ucf_crime_v2(published: Path) -> None:
         "repeated": {"Abuse028", "Robbery102", "Abuse047"},
         "missing": NONE | BACKWARDS | {"Fighting061"},
     }
-    assert found.videos["Abuse/Abuse028_x264"] == _spans((6, 8)), "the test file's"
-    assert found.videos["Robbery/Robbery102_x264"] == _spans((36, 52)), "the test file's"
-    assert found.videos["Abuse/Abuse047_x264"] == _spans((1, 10), (14, 44))
-    assert found.videos["RoadAccidents/RoadAccidents074_x264"][:2] == _spans((13, 14), (14, 15)), "touching: two"
+    assert found.by_id()["Abuse/Abuse028_x264"] == _spans((6, 8)), "the test file's"
+    assert found.by_id()["Robbery/Robbery102_x264"] == _spans((36, 52)), "the test file's"
+    assert found.by_id()["Abuse/Abuse047_x264"] == _spans((1, 10), (14, 44))
+    assert found.by_id()["RoadAccidents/RoadAccidents074_x264"][:2] == _spans((13, 14), (14, 15)), "touching: two"
 
 
 def test_every_segment_of_ucf_crime_v2_is_kept_or_named(published: Path) -> None:
@@ -244,7 +252,7 @@ def test_the_csv_of_ucf_crime_v2_agrees_with_the_json(published: Path) -> None:
     csv, both = read_annotations([published / "CSV"]), read_annotations([published])
     shared = csv.videos.keys() & both.videos.keys()
     assert (len(csv.videos), len(shared)) == (1066, 1055)
-    differing = {video for video in shared if csv.videos[video] != both.videos[video]}
+    differing = {str(video) for video in shared if csv.videos[video] != both.videos[video]}
     assert differing == {"Abuse/Abuse028_x264", "Robbery/Robbery102_x264"}, "those that test.json has anew"
     kinds = _by_kind(csv)
     assert kinds["time"] == {"Arson008", "Stealing092", "Fighting073"} | BACKWARDS
@@ -261,7 +269,7 @@ def test_normal_videos_of_ucf_crime_are_dropped_by_name(published: Path) -> None
 def test_the_protocol_states_what_is_published(published: Path) -> None:
     entry = protocol("ucf-crime-v2")
     videos = read_annotations([published]).videos
-    assert entry.classes["test"] == Counter(video.partition("/")[0] for video in videos)
+    assert entry.classes["test"] == Counter(video.cls for video in videos)
     for file in entry.files.values():
         path = published / file.path
         assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256

@@ -6,9 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from fsar_cli.data.annotations.segments import AnnotatedVideo
+from fsar_cli.data.annotations.times import Segment
 from fsar_cli.data.splits.protocols import protocol
-from fsar_cli.data.store.choosing import cut, listed
+from fsar_cli.data.store.choosing import Selection, listed
+from fsar_cli.data.store.choosing import cut as cut_videos
 from fsar_cli.data.store.sources import Source
+
+
+def _annotated(segments: dict[str, tuple[tuple[float, float], ...]]) -> dict[AnnotatedVideo, tuple[Segment, ...]]:
+    """Segments by "class/stem"."""
+    names = {video: video.split("/") for video in segments}
+    return {AnnotatedVideo(c, "", v, v): tuple(Segment(*span) for span in segments[k]) for k, (c, v) in names.items()}
+
 
 SEGMENTS = {
     "Abuse/Abuse001_x264": ((8, 10), (33.5, 36), (59, 61)),
@@ -17,6 +27,10 @@ SEGMENTS = {
     "Banner/banner01": ((1, 2),),
     "Robbery/Robbery9_x264": ((1, 2),),
 }
+
+
+def cut(sources: list[Source], segments: dict[str, tuple[tuple[float, float], ...]], clips: str) -> Selection:
+    return cut_videos(sources, _annotated(segments), clips)
 
 
 def _sources(*ids: str) -> list[Source]:

@@ -224,7 +224,7 @@ def test_a_fingerprint_tells_of_frames_that_were_extracted_anew_from_something_e
 def test_a_crashed_worker_costs_its_own_video(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    def one_crash(function, jobs, workers):
+    def one_crash(function, jobs, workers, warn):
         for number, job in enumerate(jobs):
             yield job, extraction.Crashed("SIGKILL, perhaps out of memory") if number == 1 else function(job)
 
@@ -240,3 +240,14 @@ def test_worker_processes_give_the_same_videos(stores: dict[str, FrameStore], tr
     for video in one.ids:
         everything = range(one.count(video))
         assert np.array_equal(other.read(video, everything), one.read(video, everything))
+
+
+@pytest.mark.parametrize(("kind", "file"), [("files", "fall/fall_0/00000001.jpg"), ("packed", "shards/000000.tar")])
+def test_what_the_system_does_not_let_be_read_is_not_called_damaged(
+    tree: Path, tmp_path: Path, kind: str, file: str
+) -> None:
+    store = stored(tree / "fall", tmp_path / "frames", kind)
+    (store.root / file).unlink()
+    (store.root / file).mkdir()  # a refusal that root gets, too
+    with pytest.raises(DataError, match=r"^cannot read .*: Is a directory$"):
+        store.read("fall/fall_0", [0])

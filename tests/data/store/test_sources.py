@@ -35,8 +35,16 @@ def test_left_out_files_are_counted_and_said(tmp_path: Path) -> None:
     _touch(tmp_path, "top.mp4", "kick/part/deep.mp4")
     found = find_videos([tmp_path])
     assert [source.id for source in found.sources] == ["kick/a"]
-    assert (found.hidden, found.not_video, len(found.misplaced)) == (2, 2, 2)
-    assert found.left_out().startswith("left out: 2 hidden, 2 without a video suffix, 2 not at class/video (such as ")
+    assert (found.hidden, len(found.not_video), len(found.misplaced)) == (2, 2, 2)
+    assert found.left_out().startswith(
+        "left out: 2 hidden, 2 without a video suffix (notes.txt, readme.md), 2 not at class/video (such as "
+    )
+
+
+def test_of_many_files_without_a_video_suffix_one_of_each_of_the_first_kinds_is_named(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/v.dav", *(f"a/{n}.idx" for n in range(9)), "a/b.SUB", "a/c.xml", "a/d.zip")
+    left_out = find_videos([tmp_path]).left_out()
+    assert left_out == "left out: 12 without a video suffix (0.idx, b.SUB, c.xml, ...)"
 
 
 def test_a_folder_of_videos_alone_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +54,7 @@ def test_a_folder_of_videos_alone_is_one_class(tmp_path: Path, monkeypatch: pyte
         ("my videos [1]/a", "my videos [1]"),
         ("my videos [1]/b", "my videos [1]"),
     ]
-    assert (found.hidden, found.not_video, found.misplaced) == (1, 1, [])
+    assert (found.hidden, len(found.not_video), found.misplaced) == (1, 1, [])
     monkeypatch.chdir(root)
     assert _ids(Path(".")) == ["my videos [1]/a", "my videos [1]/b"]
     _touch(root, "deep/er/d.mp4")

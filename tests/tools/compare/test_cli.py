@@ -73,7 +73,7 @@ def test_numbers_are_those_of_eval_on_the_same_episodes(runs, fsar):
     assert (found["schema"], found["command"], found["episodes"]) == (1, "compare", 60)
     assert [entry["name"] for entry in found["compared"]] == ["trx", "keyregion", "prototype (untrained)"]
     evaluated = [
-        fsar("eval", *arguments, "--json", "--out", "e").json
+        fsar("eval", *arguments, "--json", "--out", "e", "--force").json
         for arguments in (["a [1]"], ["b"], ["--untrained", "--set", "model.method=prototype"])
     ]
     for i, shot in enumerate((1, 2)):

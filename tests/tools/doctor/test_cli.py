@@ -31,5 +31,5 @@ def test_problems_set_the_exit_code_after_the_report(fsar, monkeypatch):
 
 def test_the_real_report_covers_every_part(fsar):
     names = {finding["name"] for finding in fsar("doctor", "--json").json["findings"]}
-    wanted = {"python", "cores", "memory", "shared memory", "disk", "write access"}
+    wanted = {"python", "cores", "memory", "disk", "write access"}
     assert names == wanted | {"torch", "gpu", "torchvision", "video", "project"}

@@ -88,14 +88,6 @@ def test_missing_x264_is_a_warning():
     assert doctor.check_video(failing(ImportError("no av"))).status == "problem"
 
 
-@pytest.mark.parametrize(("size", "status"), [(64 * 2**20, "warning"), (8 * doctor.GIB, "ok")])
-def test_small_shared_memory_is_a_warning(monkeypatch, tmp_path, size, status):
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(size, 0, size))
-    finding = doctor.check_shared_memory(tmp_path)
-    assert finding.status == status and ("--shm-size" in finding.remedy) == (status == "warning")
-    assert doctor.check_shared_memory(tmp_path / "none").status == "ok"
-
-
 def test_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(1, 1, 2 * doctor.GIB))
     space, access = doctor.check_disk(tmp_path)

@@ -89,7 +89,7 @@ def test_broken_clips_are_named_and_the_others_checked(run, cameras, fsar):
     assert "duplicate" in flags["throw/twin"] & flags["throw/throw_1"]
     assert not any({"black", "frozen", "too short"} & flags[f"{k}/{k}_{i}"] for k in KINDS for i in range(4))
     assert any("cannot be read: kick/cut" in line for line in found["summary"])
-    assert [Path(name).name for name in found["files"]] == ["support.csv", "support.png"]
+    assert [Path(name).name for name in found["files"]] == ["support.csv", "support.json", "support.png"]
     assert Path(found["files"][0]).parent == Path("support/my [clips]")
     assert not list((cameras.parent / "cache" / "support").iterdir()), "nothing is left of the frame store"
 
