@@ -143,6 +143,14 @@ def test_what_can_be_drawn(fsar, videos):
     assert bad.code == 3 and "need 13 videos of each class" in bad.err and "shot up to 11 with 1 query" in bad.err
 
 
+def test_a_list_made_on_windows_is_the_same_list(fsar, file, videos):
+    windows = file.with_name("windows.csv")
+    windows.write_text("\r\n".join(row.replace("/", "\\") for row in file.read_text().splitlines() if row[0] != "#"))
+    here = fsar("splits", "check", file, "--root", videos, "--json").json
+    there = fsar("splits", "check", windows, "--root", videos, "--json").json
+    assert here.pop("file") != there.pop("file") and here == there
+
+
 def test_an_edited_file_is_told(fsar, file):
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
     assert "was changed after it was made" in fsar("splits", "check", "--way", "3").err
