@@ -10,6 +10,7 @@ equal numbers (distances), so matrix products keep full float32: TF32 is left as
 alone. Branches are not spread over streams: a convolution over an episode's frames fills a GPU by itself.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from fsar_cli.core.method import FewShotMethod
-from fsar_cli.errors import DeviceError, UsageError
+from fsar_cli.errors import DeviceError, UsageError, counted
 from fsar_cli.files import available_memory, cores
 from fsar_cli.reporting import SILENT, Reporter
 
 MAX_WORKERS = 8
+WORKERS_PER_CORE = 4
 TYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -49,8 +51,7 @@ def resolve_device(name: str = "auto", reporter: Reporter = SILENT) -> torch.dev
 
 def check_device(name: str) -> str:
     """The name, if it can be one of a device, whether or not that is here. Raises UsageError."""
-    kind, _, index = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not index.isdigit()) or (kind != "cuda" and index):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
         raise UsageError(f"unknown device '{name}'", "use auto, cpu, cuda or cuda:I")
     return name
 
@@ -85,10 +86,16 @@ def memory_to_spare(device: torch.device) -> int:
     return available_memory()
 
 
-def loader_workers(asked: int | None, device: torch.device) -> int:
-    """Loader processes: as asked, else what the cores allow; on a CPU one core fewer, since the network needs them."""
+def loader_workers(asked: int | None, device: torch.device, reporter: Reporter = SILENT) -> int:
+    """Loader processes: as asked, else what the cores allow; on a CPU one core fewer, since the network needs them.
+
+    More than four a core only take memory and files: so many are started, which is said.
+    """
+    most = max(MAX_WORKERS, WORKERS_PER_CORE * cores())
+    if asked is not None and asked > most:
+        reporter.log(f"train.workers is {asked}: {most} are started, as there are {counted(cores(), 'core')}")
     if asked is not None:
-        return asked
+        return min(asked, most)
     return min(MAX_WORKERS, cores() if device.type == "cuda" else max(1, cores() // 2))
 
 

@@ -141,8 +141,12 @@ def _why(path: Path, error: Exception) -> tuple[str, str]:
     if _names_modules(path):
         return "is a whole pickled model, which only its own program can read", STATE_DICT
     if thing := re.search(r"GLOBAL ([\w.]+)", str(error)):
-        return f"holds a Python object ({thing[1]}) beside tensors, and could run anything if it were read", STATE_DICT
-    return f"is damaged, or no file of weights ({str(error).splitlines()[0][:80]})", AGAIN
+        hint = "with the program it comes from, save model.state_dict() alone"
+        return f"holds a Python object ({thing[1]}), which could run anything while it is read", hint
+    reason = next(iter(str(error).splitlines()), "")[:80]
+    # Torch's own advice is to read it without care.
+    told = f" ({reason})" if reason and "weights" not in reason.lower() else ""
+    return f"is damaged, or no file of weights{told}", AGAIN
 
 
 def _names_modules(path: Path) -> bool:

@@ -101,7 +101,9 @@ def _wanted(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _fits(given: Tensor | None, own: Tensor) -> bool:
-    return given is not None and given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
+    if given is None or given.shape != own.shape or given.is_floating_point() != own.is_floating_point():
+        return False
+    return given.layout == torch.strided and given.device.type == "cpu"  # neither sparse nor without content
 
 
 def _part(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -140,14 +142,15 @@ def _faults(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterat
         yield f"{len(missing)} missing, first '{missing[0]}'"
     if other:
         name = other[0]
-        yield f"{len(other)} of another shape, first '{name}': {_form(given[name])}, not {_form(wanted[name])}"
+        yield f"{len(other)} of another form, first '{name}': {_form(given[name])}, not {_form(wanted[name])}"
     if more:
         yield f"{len(more)} unexpected, first '{more[0]}'"
 
 
 def _form(tensor: Tensor) -> str:
-    kind = "" if tensor.is_floating_point() else f"{str(tensor.dtype).removeprefix('torch.')} "
-    return f"{kind}{list(tensor.shape)}"
+    kinds = [*([] if tensor.is_floating_point() else [tensor.dtype]), tensor.layout]
+    words = [str(kind).removeprefix("torch.") for kind in kinds if kind != torch.strided]
+    return " ".join([*words, str(list(tensor.shape))])
 
 
 def _whose(state: Mapping[str, Tensor], name: str) -> str:

@@ -193,7 +193,7 @@ def test_weights_of_another_network_are_refused_by_their_first_wrong_tensor(tmp_
 
 def test_weights_of_the_next_larger_network_are_refused_by_shape_or_name(tmp_path: Path) -> None:
     file = write(tmp_path / "x.pth", body(make_network("shufflenet_v2_x1_0")))
-    with pytest.raises(DataError, match=r"of another shape, first 'stage2\.0\.branch1"):
+    with pytest.raises(DataError, match=r"of another form, first 'stage2\.0\.branch1"):
         build_backbone(SMALL, file)
 
 
