@@ -11,7 +11,7 @@ WRITERS = {
     "init {}": "fsar.yaml",
     "splits export s.csv --out {}": "trainlist03.txt",
     "splits check s.csv --root videos --way 2 --shot 1 --queries 1 --csv {}/c.csv": "c.csv",
-    "splits make random --classes 1/0/1 --root videos --out {}/s.csv": "s.csv",
+    "splits make arn --classes 2/1/1 --root videos --out {}/s.csv": "s.csv",
     "extract-frames videos {}": "extract.json",
 }
 
@@ -49,7 +49,5 @@ def test_a_place_that_cannot_be(fsar, here, command, file, place, reason):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
 def test_a_device_that_is_full_is_written_as_it_is(fsar, here):
-    result = fsar(
-        "splits", "check", "s.csv", "--root", "videos", "--way", 2, "--shot", 1, "--queries", 1, "--csv", "/dev/full"
-    )
+    result = fsar(*"splits check s.csv --root videos --way 2 --shot 1 --queries 1 --csv /dev/full".split())
     assert (result.code, "error: /dev/full: No space left on device" in result.err) == (3, True)
