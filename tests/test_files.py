@@ -1,10 +1,13 @@
 """Files are whole or absent, locks die with their process, one process makes an entry; and what the machine gives."""
 
+import errno
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +25,7 @@ from fsar_cli.files import (
     complete_rows,
     cores,
     lock,
+    scratch,
     write_rows,
     write_whole,
 )  # fmt: skip
@@ -52,6 +56,25 @@ def test_a_file_gets_the_mode_that_the_umask_leaves(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+
+def full(*_, **__):
+    """In place of a function of the system that writes; of what is open it names no file."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (lambda: write_whole(path, "new"), lambda: write_rows(path, ["a"], [])):
+        with pytest.raises(OSError, match=f"No space left on device: '{path}'$"):
+            write()
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileNotFoundError, match=f"'{tmp_path}/none/x'$"):
+        write_whole(tmp_path / "none/x", "")
+    with pytest.raises(OSError, match=r"'other'$"), atomic(path):
+        raise OSError(errno.EIO, "of a file that is read meanwhile", "other")
 
 
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
@@ -216,6 +239,45 @@ def test_a_cache_that_one_may_only_read_is_read(tmp_path, monkeypatch):
     fill(cache, "a")
 
 
+@pytest.mark.parametrize("harm", [lambda file: os.truncate(file, 3), os.unlink])
+def test_a_damaged_entry_is_made_anew_once(tmp_path, harm):
+    cache, made = Cache(tmp_path / "cache"), []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "f").write_text('"whole"')
+
+    def read(folder: Path) -> str:
+        return json.loads((folder / "f").read_text())
+
+    assert cache.read("a", make, read) == cache.read("a", make, read) == "whole" and len(made) == 1
+    harm(cache.find("a") / "f")
+    assert cache.read("a", make, read) == "whole" and len(made) == 2
+    cache.drop = lambda key: None
+    harm(cache.find("a") / "f")
+    with pytest.raises(PermissionError):
+        cache.read("a", make, read)
+
+
+def test_scratch_lies_where_there_is_room(tmp_path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "cache"))
+    with scratch("some", 1000, said.append) as folder:
+        assert folder.parent == tmp_path / "cache/some" and list(folder.iterdir()) == said == []
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path / "file"))
+    with scratch("some", 1000, said.append) as folder:
+        assert folder.parent == tmp_path
+    assert said == [f"{tmp_path}/file keeps nothing (Not a directory): going on without a cache"]
+    monkeypatch.setattr("fsar_cli.files.allocate", full)
+    with pytest.raises(OSError, match="No space left"), scratch("some", 1000, said.append):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "file"} and not any(
+        (tmp_path / "cache/some").iterdir()
+    )
+
+
 def test_the_cache_is_where_the_environment_or_the_desktop_standard_says(monkeypatch):
     monkeypatch.setenv("FSAR_CACHE", "/else/where")
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
@@ -225,6 +287,8 @@ def test_the_cache_is_where_the_environment_or_the_desktop_standard_says(monkeyp
     for value in ("", "relative/place"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert cache_folder("a", "b") == Path.home() / ".cache/fsar/a/b"
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert cache_folder() == Path("/.cache/fsar"), "as in containers, for a user without a home"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not bind processes to cores")

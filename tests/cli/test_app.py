@@ -1,5 +1,6 @@
 """The shell around the commands: exit codes, messages, lazy imports, progress where nobody watches."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -47,6 +48,9 @@ def test_errors_show_message_and_hint_and_carry_their_exit_code(failing, error, 
 def test_a_file_error_names_the_file_and_a_bug_says_so(failing):
     result = failing(PermissionError(13, "Permission denied", "some/file"))
     assert (result.code, "some/file: Permission denied" in result.err) == (3, True)
+    result = failing(OSError(errno.ENOSPC, "No space left on device"))
+    assert (result.code, result.err.splitlines()[0]) == (3, "error: No space left on device")
+    assert "bug" in failing(OSError("of a library")).err
     result = failing(ZeroDivisionError("by zero"))
     assert (result.code, "this is a bug" in result.err, "Traceback" in result.err) == (1, True, False)
     assert failing(KeyboardInterrupt()).code == 130

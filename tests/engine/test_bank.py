@@ -1,5 +1,6 @@
 """The bank: what is kept on disk, what makes it another entry, and that neither changes a result."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_project import lively, reader_of, small
+from small_project import Listener, lively, reader_of, small
 
 import fsar_cli
 from fsar_cli.core.build import build_method
@@ -16,8 +17,10 @@ from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
 from fsar_cli.engine import bank as bank_module
 from fsar_cli.engine import device as device_module
+from fsar_cli.engine import tensorfile
 from fsar_cli.engine.bank import code_digest, describe_clips, encode_videos, features_key
 from fsar_cli.engine.evaluate import evaluate
+from fsar_cli.errors import DataError
 from fsar_cli.files import Cache
 
 CPU = torch.device("cpu")
@@ -112,6 +115,70 @@ def test_a_bank_larger_than_the_memory_lies_on_disk_and_changes_nothing(case, mo
     for name, tensor in plain.encoded.tensors.items():
         assert (tensor - spilled.encoded[name]).abs().max() <= 1e-5 * tensor.abs().max()
     assert list((tmp_path / "spilled").iterdir()) == [], "the file goes with the process"
+
+
+def unusable(kind: str, folder: Path, monkeypatch) -> Cache:
+    """A cache that takes nothing; said when it is first used, or while it is filled."""
+    cache = Cache(folder / "cache/features")
+    write = bank_module.write_tensors
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def removing(place, rows, parts):
+        if place.is_relative_to(folder):
+            shutil.rmtree(folder / "cache")
+        write(place, rows, parts)
+
+    if kind == "No space left on device":
+        monkeypatch.setattr(tensorfile, "allocate", full)
+    elif kind == "Not a directory":
+        (folder / "cache").touch()
+    else:
+        monkeypatch.setattr(bank_module, "write_tensors", removing)
+    return cache
+
+
+@pytest.mark.parametrize("reason", ["No space left on device", "Not a directory", "No such file or directory"])
+def test_a_cache_that_takes_nothing_is_left_out_with_a_warning_and_leaves_nothing(case, tmp_path, monkeypatch, reason):
+    plain, listener = encode_videos(*case), Listener()
+    cache = unusable(reason, tmp_path, monkeypatch)
+    without = encode_videos(*case, listener, cache)
+    assert same(plain.encoded, without.encoded) and plain.regions == without.regions and not without.cached
+    assert listener.warnings == [f"{tmp_path}/cache keeps nothing ({reason}): going on without a cache"]
+    assert [
+        path for path in tmp_path.rglob("*") if path.name not in ("cache", "features") and path.suffix != ".lock"
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [
+        ("frames.npy", lambda path: os.truncate(path, 140)),
+        ("frames.npy", lambda path: os.truncate(path, 0)),
+        ("frames.npy", os.unlink),
+        ("names.json", lambda path: path.write_text("[")),
+        ("regions.json", os.unlink),
+    ],
+)
+def test_a_damaged_entry_is_encoded_again_and_kept(case, tmp_path, file, harm):
+    cache = Cache(tmp_path / "cache")
+    first = encode_videos(*case, cache=cache)
+    (path,) = cache.folder.glob(f"*/{file}")
+    harm(path)
+    again, third = encode_videos(*case, cache=cache), encode_videos(*case, cache=cache)
+    assert (again.cached, third.cached) == (False, True)
+    assert same(first.encoded, again.encoded) and same(first.encoded, third.encoded) and first.regions == third.regions
+
+
+def test_what_neither_memory_nor_disk_takes_is_refused_with_its_size(case, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+
+    monkeypatch.setattr(bank_module, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(bank_module, "scratch", full)
+    with pytest.raises(DataError, match=r"takes 0\.0 GiB, more than the memory and /tmp/x have \(No space left"):
+        encode_videos(*case)
 
 
 def encode_in(monkeypatch, dtype):

@@ -1,6 +1,10 @@
 """Weights and state: whole or not at all, refused with a reason where they do not fit."""
 
+import builtins
+import errno
 import os
+import resource
+from functools import partial
 
 import pytest
 import torch
@@ -62,6 +66,44 @@ def test_a_damaged_file_is_named(project, tmp_path):
         load_state(tmp_path / "state.pt")
     with pytest.raises(DataError, match="nothing to resume"):
         load_state(tmp_path / "none.pt")
+
+
+def test_what_one_is_not_allowed_to_read_is_not_called_damaged(project, tmp_path, monkeypatch):
+    config, method = small(project), build_method(small(project))
+    save_weights(method, tmp_path / "m.safetensors")
+    save_state(tmp_path / "state.pt", {"step": 1})
+
+    def refuse(file, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr("fsar_cli.engine.checkpoint.load_file", lambda path: refuse(path))
+    for read in (partial(load_weights, method, config=config), load_state):
+        path = tmp_path / ("state.pt" if read is load_state else "m.safetensors")
+        with pytest.raises(DataError, match=f"^not allowed to read {path}$") as caught:
+            read(path)
+        assert "permissions" in caught.value.hint
+
+
+def test_weights_and_state_take_the_umask_and_a_full_disk_names_them(project, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before, method = os.umask(0o027), build_method(small(project))
+    try:
+        for name, save in (("m.safetensors", partial(save_weights, method)), ("state.pt", save_both(method))):
+            save(tmp_path / name)
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+            with pytest.raises(OSError, match=f"File too large: '{tmp_path / name}'$"):
+                save(tmp_path / name)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        os.umask(before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.safetensors", "state.pt"]
+
+
+def save_both(method):
+    return lambda path: save_state(path, {"method": method.state_dict()})
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_project import bank_of, lively, reader_of, sampler_of, small
+from small_project import Listener, bank_of, lively, reader_of, sampler_of, small
 
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import Encoded, FewShotMethod, Scores
@@ -172,6 +172,23 @@ def test_what_was_evaluated_before_is_neither_encoded_nor_matched_again(project,
         np.testing.assert_array_equal(one.right, other.right)
     with pytest.raises(TypeError):
         again(**{"eval.seed": 1})
+
+
+@pytest.mark.parametrize(("file", "content"), [("arrays.npz", b"PK"), ("figures.json", b"[]")])
+def test_a_damaged_result_is_found_anew_and_one_that_cannot_be_kept_is_given(project, tmp_path, file, content):
+    config, results, listener = small(project, **{"eval.shots": (1,)}), Cache(tmp_path / "results"), Listener()
+    method = lively(config)
+    first = evaluate(method, config, CPU, results=results)
+    (path,) = results.folder.glob(f"*/{file}")
+    path.write_bytes(content)
+    results.drop, drop = lambda key: None, results.drop
+    without = evaluate(method, config, CPU, results=results, reporter=listener)
+    assert listener.warnings == [f"{tmp_path} keeps nothing (Permission denied): going on without a cache"]
+    results.drop = drop
+    again, third = (evaluate(method, config, CPU, results=results) for _ in range(2))
+    assert (again.bank is None, third.bank is None) == (False, True)
+    accuracies = [made.shots[0].accuracies for made in (first, without, again, third)]
+    assert all(np.array_equal(accuracies[0], other) for other in accuracies)
 
 
 def test_more_ways_than_classes_is_named(project):

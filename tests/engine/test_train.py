@@ -1,5 +1,6 @@
 """Training: resuming is exact, accumulation equals a larger batch, nothing is lost, best weights are kept."""
 
+import errno
 import os
 import signal
 import time
@@ -338,3 +339,33 @@ def test_resuming_keeps_what_the_optimiser_has_gathered_and_takes_the_settings_g
     for index, gathered in before.items():
         assert all(torch.equal(torch.as_tensor(v), torch.as_tensor(after[index][k])) for k, v in gathered.items())
     second.run()
+
+
+@pytest.mark.parametrize(
+    ("saves", "file", "message", "hint"),
+    [
+        (0, "state.pt", "nothing was saved", "then remove {run} and start again"),
+        (1, "state.pt", "episodes up to 2 of 6 are saved in {run}", "then go on with: fsar train --resume '{run}'"),
+        (1, "log.txt", "episodes up to 2 of 6 are saved in {run}", "then go on with: fsar train --resume '{run}'"),
+    ],
+)
+def test_a_full_disk_ends_training_with_what_is_kept(project, tmp_path, monkeypatch, saves, file, message, hint):
+    done, save, run = [], train_module.save_state, tmp_path / "run"
+
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    def save_some(path, state):
+        if len(done) == saves and file == "state.pt":
+            full(path)
+        done.append(state)
+        save(path, state)
+        if file == "log.txt":
+            monkeypatch.setattr(Run, "log", lambda run, text: full(run.log_file))
+
+    monkeypatch.setattr(train_module, "save_state", save_some)
+    with pytest.raises(DataError) as caught:
+        trained(small(project), run)
+    assert caught.value.message == f"{run / file}: No space left on device; {message.format(run=run)}"
+    assert caught.value.hint == f"free some disk, or name a place on another one; {hint.format(run=run)}"
+    assert not list(run.glob(".fsar-*"))

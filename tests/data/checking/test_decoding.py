@@ -162,6 +162,19 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(made: Path, tmp
     assert capsys.readouterr().err.count("will not be kept") == 1
 
 
+def test_a_cache_that_one_may_only_read_is_read(root: Path, tmp_path: Path, monkeypatch):
+    tree = scan_tree(root)
+    first = decode(tree, tree.ids, tmp_path / "cache")
+    seen = spy(monkeypatch)
+
+    def refuse(*_: object) -> int:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(verdicts.os, "open", refuse)
+    assert decode(tree, tree.ids, tmp_path / "cache") == first
+    assert seen == []
+
+
 def test_what_the_disk_refused_is_tried_again(root: Path, tmp_path: Path, monkeypatch):
     tree = scan_tree(root)
     real = Path.open
