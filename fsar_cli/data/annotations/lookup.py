@@ -7,7 +7,7 @@ and then in the whole tree. Several annotated videos may be one file: in several
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fsar_cli.data.annotations.segments import AnnotatedVideo
+from fsar_cli.data.annotations.annotated import AnnotatedVideo
 from fsar_cli.data.naming import bare, fold, match_videos
 
 

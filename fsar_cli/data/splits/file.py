@@ -204,6 +204,8 @@ def _parse(text: str) -> tuple[tuple[tuple[str, Video], ...], dict[str, str]]:
         raise DataError(
             f"version {header['fsar-splits']} of the format is newer than this fsar knows ({FORMAT})", "update fsar"
         )
+    if text.count('"') % 2:
+        raise DataError("a double quote has no second one: rows run together", "close it where a name ends")
     table = read_table(text, COLUMNS[:3])
     if missing := [name for name in COLUMNS[:3] if name not in table.columns]:
         reads = f"which reads {','.join(table.columns)[:100]}" if table.columns else "as there is none"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from fsar_cli.data.annotations.annotated import AnnotatedVideo, Annotations
 from fsar_cli.data.annotations.lookup import look_up
-from fsar_cli.data.annotations.segments import AnnotatedVideo, Annotations, read_annotations
+from fsar_cli.data.annotations.segments import read_annotations
 from fsar_cli.data.annotations.times import Segment, disjoint
 from fsar_cli.data.naming import match_videos
 from fsar_cli.data.splits import Splits

@@ -10,7 +10,8 @@ from fsar_cli.cli.output import print_json, stdout, table
 from fsar_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fsar_cli.data.annotations.segments import AnnotationFinding, Annotations, Segment
+    from fsar_cli.data.annotations.annotated import AnnotationFinding, Annotations
+    from fsar_cli.data.annotations.times import Segment
 
 NAMED = 12
 """Findings of a kind that the screen shows; --csv and --json hold all."""

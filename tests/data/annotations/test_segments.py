@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fsar_cli.data.annotations.segments import Annotations, Segment, read_annotations
-from fsar_cli.data.annotations.times import HOW
+from fsar_cli.data.annotations.annotated import Annotations
+from fsar_cli.data.annotations.segments import read_annotations
+from fsar_cli.data.annotations.times import HOW, Segment
 from fsar_cli.data.splits.protocols import protocol
 from fsar_cli.errors import DataError
 

@@ -141,6 +141,7 @@ def test_rows_that_make_no_split_are_refused(lines, message):
             b"split,class,video\ntrain,a,a/1\ntest,a,a/2\n",
             "row 3: the class 'a' is in two splits, train .since row 2.",
         ),
+        (b'split,class,video\ntrain,a,"a/1\ntrain,a,a/2\n', "a double quote has no second one: rows run together"),
         (b"", "no column split, class, video in the first row after the header, as there is none"),
         (b"# x: y\nsplit,class,video\n", "there is no video in it"),
         (b"split,class\n", "no column video in the first row after the header, which reads split,class"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fsar_cli.data.annotations.segments import AnnotatedVideo
+from fsar_cli.data.annotations.annotated import AnnotatedVideo
 from fsar_cli.data.annotations.times import Segment
 from fsar_cli.data.splits.protocols import protocol
 from fsar_cli.data.store.choosing import Selection, listed
