@@ -127,11 +127,31 @@ def lock(path: Path, busy: tuple[str, str] | None = None) -> Iterator[None]:
 
 
 def _read_holder(file: Path) -> str:
-    """Who holds a lock, to follow a message; empty where that cannot be read."""
+    """Who holds a lock, to follow a message; empty where that cannot be read.
+
+    A holder says it just after it has taken the lock: until then a killed one's text may stand there.
+    """
+    for _ in range(10):
+        with suppress(OSError):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if text and not _is_dead(text):
+                return f": {text}"
+        time.sleep(0.05)
+    return ""
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the process of a holder's text is one of this machine that is no more."""
+    word, number, _, machine, *_ = [*holder.split(), "", "", "", ""]
+    if os.name != "posix" or word != "process" or machine != platform.node() or not number.isdigit():
+        return False
     try:
-        return f": {file.read_text(encoding='utf-8', errors='replace')}".rstrip(": ")
-    except OSError:
-        return ""
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return False
 
 
 class Cache:

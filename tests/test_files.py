@@ -112,6 +112,17 @@ def test_a_lock_is_one_processs_and_dies_with_it(tmp_path):
         pass
 
 
+def test_who_is_refused_hears_who_holds_the_lock_and_since_when(tmp_path):
+    busy = ("o is in use", "wait")
+    # What a killed process left is no answer.
+    (tmp_path / "l.holder").write_text(f"process 999999999 on {platform.node()} since 2020-01-01 00:00:00")
+    with lock(tmp_path / "l.lock"), pytest.raises(UsageError) as caught:
+        with lock(tmp_path / "l.lock", busy):
+            pass
+    assert re.fullmatch(rf"o is in use: process {os.getpid()} on .+ since 20\d\d-.*", caught.value.message)
+    assert not (tmp_path / "l.holder").exists()
+
+
 def test_a_lock_outlives_the_workers_of_the_one_who_has_it(tmp_path):
     with lock(tmp_path / "x.lock"):
         at_once([lambda: None])
