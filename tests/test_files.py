@@ -4,6 +4,8 @@ import errno
 import json
 import multiprocessing
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from fsar_cli.errors import UsageError
 from fsar_cli.files import (
     IN_USE_SECONDS,
     Cache,
+    _read_holder,
     atomic,
     available_memory,
     cache_folder,
@@ -115,10 +118,10 @@ def test_a_lock_is_one_processs_and_dies_with_it(tmp_path):
 def test_who_is_refused_hears_who_holds_the_lock_and_since_when(tmp_path):
     busy = ("o is in use", "wait")
     # What a killed process left is no answer.
-    (tmp_path / "l.holder").write_text(f"process 999999999 on {platform.node()} since 2020-01-01 00:00:00")
-    with lock(tmp_path / "l.lock"), pytest.raises(UsageError) as caught:
-        with lock(tmp_path / "l.lock", busy):
-            pass
+    (tmp_path / "l.holder").write_text(f"process 99999999 on {platform.node()} since 2020-01-01 00:00:00")
+    assert _read_holder(tmp_path / "l.holder") == ""
+    with lock(tmp_path / "l.lock"), pytest.raises(UsageError) as caught, lock(tmp_path / "l.lock", busy):
+        pass
     assert re.fullmatch(rf"o is in use: process {os.getpid()} on .+ since 20\d\d-.*", caught.value.message)
     assert not (tmp_path / "l.holder").exists()
 

@@ -49,5 +49,21 @@ def test_a_place_that_cannot_be(fsar, here, command, file, place, reason):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
 def test_a_device_that_is_full_is_written_as_it_is(fsar, here):
-    result = fsar(*["splits", "check", "s.csv", "--root", "videos", "--way", "2", "--shot", "1", "--queries", "1", "--csv", "/dev/full"])
+    result = fsar(
+        *[
+            "splits",
+            "check",
+            "s.csv",
+            "--root",
+            "videos",
+            "--way",
+            "2",
+            "--shot",
+            "1",
+            "--queries",
+            "1",
+            "--csv",
+            "/dev/full",
+        ]
+    )
     assert (result.code, "error: /dev/full: No space left on device" in result.err) == (3, True)

@@ -193,7 +193,7 @@ def test_a_foreign_folder_is_refused(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"short_side": 15}, "short_side.*must be at least 16, or 0 for the size of the video, not 15"),
+        ({"short_side": 15}, "short_side.*must be 16 to 8192, or 0 for the size of the video, not 15"),
         ({"quality": 0}, "quality.* or equal to 1, not 0"),
         ({"quality": 101}, "quality.* or equal to 100, not 101"),
         ({"fps": 0}, "fps.*greater than 0, not 0"),
