@@ -295,3 +295,12 @@ def test_a_repeated_evaluation_matches_nothing_and_says_so(folder, fsar, tmp_pat
     shown = fsar(*untrained)
     assert "1-shot evaluated before" in shown.err and "12 videos evaluated before" in shown.out
     assert fsar(*untrained, "--json", "--no-cache").json["evaluated_before"] == []
+
+
+def test_a_file_of_weights_says_how_frames_reach_it(folder, project, fsar):
+    network = build_method(small(project)).features.backbone
+    torch.save({f"features.{k}": v for k, v in network.trunk[0].state_dict().items()}, "w.pth")
+    said = "frames are not normalised for the weights of w.pth: model.normalize=true"
+    eval_untrained = ["eval", "--untrained", "--episodes", "5", "--set", "model.weights=w.pth", "--force", "--out", "e"]
+    assert said in fsar(*eval_untrained).err
+    assert said not in fsar(*eval_untrained, "--set", "model.normalize=true").err
