@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from small_project import small
 from videos import make_video
 
@@ -297,9 +298,8 @@ def test_a_repeated_evaluation_matches_nothing_and_says_so(folder, fsar, tmp_pat
     assert fsar(*untrained, "--json", "--no-cache").json["evaluated_before"] == []
 
 
-def test_a_file_of_weights_says_how_frames_reach_it(folder, project, fsar):
-    network = build_method(small(project)).features.backbone
-    torch.save({f"features.{k}": v for k, v in network.trunk[0].state_dict().items()}, "w.pth")
+def test_a_file_of_weights_says_how_frames_reach_it(folder, fsar):
+    torch.save(torchvision.models.mobilenet_v3_small(weights=None).state_dict(), "w.pth")
     said = "frames are not normalised for the weights of w.pth: model.normalize=true"
     eval_untrained = ["eval", "--untrained", "--episodes", "5", "--set", "model.weights=w.pth", "--force", "--out", "e"]
     assert said in fsar(*eval_untrained).err
