@@ -125,6 +125,8 @@ class ExtractConfig(Section):
     """What of an annotated video is a clip: each segment, its longest segment, or all of it."""
     store: Literal["files", "packed", "videos"] = "files"
     """How pictures are kept: a JPEG file each, packed in a few tar files, or left in the videos and read by index."""
+    picture_fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25.0
+    """Frames a second of folders of pictures, which do not say it themselves."""
 
     @model_validator(mode="after")
     def _one_rate(self) -> "ExtractConfig":

@@ -60,6 +60,13 @@ def extract_frames(
         int | None,
         typer.Option(help="Processes; 0 works in this one. Default: one a core, at most 8.", min=0, max=256),
     ] = None,
+    picture_fps: Annotated[
+        float | None, typer.Option(metavar="FPS", help="Frames a second of folders of pictures (default: 25).")
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove clips whose video is gone.")] = False,
+    by_content: Annotated[
+        bool, typer.Option("--by-content", help="Read videos whole to see whether they changed: not by size and time.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove what OUT holds and extract anew.")] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -69,7 +76,11 @@ def extract_frames(
 ) -> None:
     """Decode videos into a frame store: OUT/class/video/00000001.jpg and OUT/manifest.csv.
 
-    Run again, it fetches only what is missing, so it can be stopped at any time.
+    Run again, it fetches what is missing and what has changed, so it can be stopped at any time. A video whose size or
+    time is another is read, and extracted anew if its content is another, too; one that is gone is named.
+
+    Frames that other tools wrote are taken over: VIDEOS/class/video/00000001.jpg, or img_00001.png, or one folder more
+    or less. JPEGs are linked; they keep their size unless --short-side says another.
 
     Annotations cut clips from long videos by time, without decoding what lies before them.
 
@@ -83,7 +94,8 @@ def extract_frames(
     from fsar_cli.settings import resolve
 
     given = {"short_side": short_side, "quality": quality, "fps": fps, "every": every, "max_frames": max_frames}
-    flags = {f"extract.{name}": value for name, value in {**given, "clips": clips, "store": store}.items()}
+    given |= {"clips": clips, "store": store, "picture_fps": picture_fps}
+    flags = {f"extract.{name}": value for name, value in given.items()}
     resolved = resolve(path=config, flags={**flags, "data.annotations": annotations}, assignments=assignments).config
     data, settings = resolved.data, resolved.stored
     if clips and not data.annotations:
@@ -92,7 +104,10 @@ def extract_frames(
     reporter = ConsoleReporter(quiet, verbose)
     chosen = choose_clips(videos, data.annotations, settings.clips, splits)
     _tell(chosen, out, reporter)
-    result = extract(chosen.sources, out, settings, cores(8) if workers is None else workers, reporter, overwrite)
+    if resolved.extract.short_side is None and all(source.pictures for source in chosen.sources):
+        settings = settings.model_copy(update={"short_side": 0})  # so that they can be linked
+    workers = cores(8) if workers is None else workers
+    result = extract(chosen.sources, out, settings, workers, reporter, overwrite, prune, by_content)
     _show(result, out, settings, json, chosen.document())
 
 
@@ -116,12 +131,15 @@ def _show(result: "ExtractResult", out: Path, settings: "ExtractConfig", json: b
     if json:
         failed = [{"path": printable(path), "reason": reason} for path, reason in result.failed]
         counts = {"done": result.done, "skipped": result.skipped, "failed": failed, "frames": result.frames}
+        changes = {name: getattr(result.changes, name) for name in ("replaced", "gone", "renamed")}
         times = {"seconds": round(result.seconds, 3), "frames_per_second": round(rate, 1)}
         print_json(
-            {"out": printable(out), "settings": settings_document(settings), **counts, **times, "left_out": gaps}
+            {"out": printable(out), "settings": settings_document(settings), **counts, **changes, **times}
+            | {"left_out": gaps}
         )
     else:
-        there = f", {result.skipped} were there already" if result.skipped else ""
+        there = f", {len(result.changes.replaced)} of them replaced" if result.changes.replaced else ""
+        there += f", {result.skipped} were there already" if result.skipped else ""
         speed = f" in {result.seconds:.1f} s, {rate:.0f} frames/s" if result.frames else ""
         stdout.print(
             f"{counted(result.done, noun)}, {counted(result.frames, 'frame')}{speed}{there}: {printable(out)}",

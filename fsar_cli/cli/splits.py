@@ -1,5 +1,6 @@
 """`fsar splits`: the published protocols, making a split file and writing it as peers' lists; for `check` see there."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,6 +108,9 @@ def make(
         bool,
         typer.Option("--allow-missing", help="Take what there is where classes or videos are missing or ambiguous."),
     ] = False,
+    allow_duplicates: Annotated[
+        bool, typer.Option("--allow-duplicates", help="Take videos of the same content into two splits.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the split file.")] = False,
     config: ConfigFile = None,
     json: Json = False,
@@ -116,6 +120,7 @@ def make(
     from fsar_cli.data.splits.making import make as make_splits
     from fsar_cli.data.splits.making import remake
     from fsar_cli.data.splits.tree import scan_tree
+    from fsar_cli.data.splits.twins import refuse_twins
 
     settings, reporter = _config(config), ConsoleReporter(quiet)
     out = out or settings.data.splits
@@ -129,6 +134,7 @@ def make(
     published = None if other else _published(rule, lists or [], accept_lists, reporter)
     tree = scan_tree(root or data_root(settings))
     reporter.log(f"{rule} on {tree.root} ({tree.kind}): {len(tree.classes)} classes, {len(tree.ids)} videos")
+    view.tell_pictures(tree, reporter)
     if other is not None:
         made = remake(other, tree, name=rule, group_by=group_by, allow_missing=allow_missing)
     else:
@@ -143,6 +149,7 @@ def make(
             group_by=group_by,
             allow_missing=allow_missing,
         )
+    made = replace(made, splits=refuse_twins(made.splits, tree, allow_duplicates, reporter))
     made.splits.write(out)
     view.tell(made, reporter)
     view.show_made(out, made, json)

@@ -2,8 +2,8 @@
 
 import csv
 import shlex
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +16,17 @@ from fsar_cli.errors import DataError
 
 if TYPE_CHECKING:
     from fsar_cli.config import Config
-    from fsar_cli.data.checking.fit import Check, Problem, Shape, SplitCheck, VideoFacts
+    from fsar_cli.data.checking.report import Check, Problem, Shape, SplitCheck, VideoFacts
+    from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.tree import Tree
 
 COLUMNS = ("split", "class", "video", "problem", "detail")
 _TITLES = {"short": "too short", "spelling": "other spelling"}
 _NUMBERS = ("published", "wanted", "found", "missing", "ambiguous", "undecodable", "short", "spelling")
+_RARE = ("changed", "gone", "duplicate")
+"""Columns only where there is something in them."""
+NAMED = 12
+"""Videos with such problems that are named one by one; --csv has all."""
 
 
 @app.command("check")
@@ -57,27 +62,32 @@ def check(
 
     Problems of a listed video: missing; ambiguous (several videos could be it); undecodable (with --decode); short
     (known of frame stores, of videos with --decode); spelling (found, but under another name: `fsar splits make FILE
-    --root TREE --out NEW` writes a split file with the names of the tree). Episodes are drawn from what is left: found,
-    not short, not undecodable. Where videos are missing, it says about how many episodes of the whole hold one of them,
-    and so by how much an accuracy may differ at the very worst; the whole are the videos of the published protocol, if
-    the file follows one, else those it lists.
+    --root TREE --out NEW` writes a split file with the names of the tree); changed or gone since its frames were
+    extracted; duplicate (another split holds the same content: a link or a copy).
 
-    Exit code 3, after the report, where a video is missing, ambiguous, undecodable or spelt otherwise, or episodes
-    cannot be drawn.
+    Episodes are drawn from what is left: found, not short, not undecodable. Where videos are missing, it says about how
+    many episodes of the whole hold one of them, and so by how much an accuracy may differ at the very worst; the whole
+    are the videos of the published protocol, if the file follows one, else those it lists.
+
+    Exit code 3, after the report, where a video is missing, ambiguous, undecodable, spelt otherwise, changed or, unless
+    a published protocol or --allow-duplicates says so, a duplicate, where episodes cannot be drawn, or where the frames
+    are no frame store.
 
     --csv: a row a problem, with the columns split, class, video (the id in the split file), problem (the words above)
     and detail (reason, candidates, or the id in the tree).
 
     --json: file, root, kind (videos or frames), frames, decoded, ok, listed, found, missing, ambiguous, undecodable,
-    short, spelling, unlisted (numbers; null: not known); classes [split, class, published, wanted, found, missing,
-    ambiguous, undecodable, short, spelling, usable, enough]; splits [split, classes, left, protocol, whole, lacking,
-    extra, shape, touched (share of its episodes, of 1), problem, remedy]; problems [the columns of --csv].
+    short, spelling, changed, gone, duplicate, unlisted (numbers; null: not known); classes [split, class, published,
+    wanted, found, missing, ambiguous, undecodable, short, spelling, changed, gone, duplicate, usable, enough];
+    splits [split, classes, left, protocol, whole, lacking, extra, shape, touched (share of its episodes, of 1),
+    problem, remedy]; problems [the columns of --csv].
     """
     from fsar_cli.data.checking.decoding import look
     from fsar_cli.data.checking.fit import check as check_splits
     from fsar_cli.data.naming import match_videos
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.tree import scan_tree
+    from fsar_cli.data.store.changes import stale
     from fsar_cli.files import cache_folder, cores
     from fsar_cli.settings import resolve
 
@@ -94,19 +104,34 @@ def check(
     workers = cores(8) if workers is None else workers
     cache = cache_folder() if decode else None
     facts = look(tree, matches.found.values(), frames or settings.clip.frames, cache, workers, reporter)
+    store = tree.root if tree.kind == "frames" else None if root else settings.data.frames
+    changed = stale(store, reporter=reporter) if store else {}
+    facts = replace(facts, stale=changed, twins=_twins(splits, matches.found, tree))
     shapes = _shapes(settings, way, shot, queries, group_disjoint)
     report = check_splits(splits, tree, matches, shapes, facts)
     if csv is not None:
         _write_csv(csv, report)
         reporter.log(f"{len(report.problems)} problems: {csv}")
     print_json(_document(path, tree, report, facts)) if json else _show(path, tree, report, facts)
-    _refuse(path, tree, report)
+    _refuse(path, tree, report, store)
+
+
+def _twins(splits: "Splits", found: Mapping[str, str], tree: "Tree") -> dict[str, str]:
+    """{tree id: `SPLIT ID` of another split with the same content}."""
+    from fsar_cli.data.splits.twins import find_twins
+
+    groups = find_twins(((split, found[video.id]) for split, video in splits.rows if video.id in found), tree)
+    return {
+        video: " ".join(next(place for place in group if place[0] != split))
+        for group in groups
+        for split, video in group
+    }
 
 
 def _shapes(
     settings: "Config", way: int | None, shot: int | None, queries: int | None, group_disjoint: bool
 ) -> "dict[str, Shape]":
-    from fsar_cli.data.checking.fit import Shape
+    from fsar_cli.data.checking.report import Shape
 
     episode, evaluation = settings.episode, settings.eval
     train = (episode.way, episode.shot, episode.queries, episode.group_disjoint)
@@ -134,6 +159,7 @@ def _row(line: "Problem") -> tuple[str, ...]:
 
 def _show(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") -> None:
     shown = [name for name in _NUMBERS if any(getattr(line, name) is not None for line in report.classes)]
+    shown += [name for name in _RARE if report.counts[name]]
     examples: dict[tuple[str, str], list[str]] = {}
     for line in report.problems:
         examples.setdefault((line.split, line.cls), []).append(line.video)
@@ -156,6 +182,8 @@ def _lines(tree: "Tree", report: "Check", facts: "VideoFacts") -> Iterator[str]:
         yield from _whole(line)
     if report.unlisted:
         yield f"{report.unlisted} videos of {tree.root} are not in the split file"
+    for line in [line for line in report.problems if line.problem in _RARE][:NAMED]:
+        yield f"{line.split}: {line.video}: {line.problem} ({line.detail})"
     if facts.undecodable is None:
         unknown = "whether they decode" if facts.frames is not None else "whether they decode and how long they are"
         yield f"not looked at: {unknown} (--decode)"
@@ -175,12 +203,17 @@ def _whole(split: "SplitCheck") -> Iterator[str]:
     yield f"  {held} hold one of them; at the very worst an accuracy moves by about as much"
 
 
-def _refuse(path: Path, tree: "Tree", report: "Check") -> None:
+def _refuse(path: Path, tree: "Tree", report: "Check", store: Path | None) -> None:
     """Raise DataError where the split file and the data do not fit, with what to do."""
+    from fsar_cli.data.checking.report import PROBLEMS
+    from fsar_cli.data.store.frames import refuse_pictures
+
+    if store:
+        refuse_pictures(store)
     if report.ok:
         return
-    names = {"spelling": "under another spelling"}
-    kinds = ("missing", "ambiguous", "undecodable", "spelling")
+    names = {"spelling": "under another spelling", "changed": "changed since", "duplicate": "in another split, too"}
+    kinds = [kind for kind in PROBLEMS if kind not in report.harmless]
     counts = [f"{report.counts[kind]} {names.get(kind, kind)}" for kind in kinds if report.counts[kind]]
     problems = [f"of {report.listed} listed videos in {tree.root}: {', '.join(counts)}"] if counts else []
     problems += [f"{line.split}: {line.problem}" for line in report.splits if line.problem]
@@ -188,11 +221,15 @@ def _refuse(path: Path, tree: "Tree", report: "Check") -> None:
     if report.counts["spelling"]:
         command = shlex.join(["fsar", "splits", "make", str(path), "--root", str(tree.root), "--out", "NEW"])
         remedies.insert(0, f"`{command}` writes the names of the tree")
+    if report.counts["changed"]:
+        remedies.append("`fsar extract-frames` extracts anew what changed")
+    if report.counts["duplicate"]:
+        remedies.append("keep one of each duplicate, or put their classes into one split, with `fsar splits make`")
     raise DataError("; ".join(problems), remedies[0] if remedies else "complete the data, or make the split file anew")
 
 
 def _document(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") -> dict:
-    counts = {kind: report.counts[kind] for kind in ("missing", "ambiguous", "undecodable", "short", "spelling")}
+    counts = {kind: report.counts[kind] for kind in (*_NUMBERS[3:], *_RARE)}
     counts["undecodable"] = None if facts.undecodable is None else counts["undecodable"]
     counts["short"] = None if facts.frames is None else counts["short"]
     return {

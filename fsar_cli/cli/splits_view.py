@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
+from fsar_cli.errors import DataError
 
 if TYPE_CHECKING:
     from fsar_cli.data.splits import Splits
     from fsar_cli.data.splits.making import ClassCount, Made
     from fsar_cli.data.splits.protocols import Protocol, Variant
+    from fsar_cli.data.splits.tree import Tree
 
 _COUNTS = ("classes", "videos", "groups", "found", "missing", "ambiguous", "asked for")
 
@@ -51,9 +53,18 @@ def show_file(path: Path, splits: "Splits", json: bool) -> None:
         ConsoleReporter().warn("the rows were changed after the file was made")
 
 
+def tell_pictures(tree: "Tree", reporter: ConsoleReporter) -> None:
+    """What is to be done before frames of another tool can be trained on; their names will be the same."""
+    from fsar_cli.data.store.frames import refuse_pictures
+
+    try:
+        refuse_pictures(tree.root) if tree.kind == "frames" else None
+    except DataError as error:
+        reporter.warn(f"{error.message}: {error.hint}")
+
+
 def tell(made: "Made", reporter: ConsoleReporter) -> None:
     """Everything that is not as the rule asks, one line each, on stderr."""
-    published = made.splits.header["protocol"] != "none"
     for line in made.classes:
         example = f", for example {line.examples[0]}" if line.examples else ""
         if line.folder is None:
@@ -63,7 +74,7 @@ def tell(made: "Made", reporter: ConsoleReporter) -> None:
             reporter.warn(f"{line.split}: {line.cls} has {counts}{example}")
         elif line.missing:
             reporter.warn(f"{line.split}: {line.cls} has {line.found} of {line.wanted} videos{example}")
-        elif published and line.found > line.wanted:
+        elif made.splits.published and line.found > line.wanted:
             reporter.warn(f"{line.split}: {line.cls} has {line.found} videos, the protocol {line.wanted}")
     if made.splits.header["protocol"].count("+"):
         reporter.warn(f"made from other lists than the protocol's: this is {made.splits.header['protocol']}")

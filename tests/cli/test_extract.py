@@ -49,7 +49,7 @@ def test_how_frames_are_stored_is_set_in_the_project_file_by_set_and_by_flags(fs
     (tmp_path / "fsar.yaml").write_text(yaml.safe_dump(config))
     done = fsar("extract-frames", "--workers", 0, "--json", "-s", "extract.quality=60", "--max-frames", 2)
     stored = {"short_side": 24, "quality": 60, "fps": None, "every": 4, "max_frames": 2}
-    assert done.json["settings"] == stored | {"clips": "whole", "store": "files"}
+    assert done.json["settings"] == stored | {"clips": "whole", "store": "files", "picture_fps": 25.0}
     assert read_settings(tmp_path / "frames").quality == 60
     assert {record.frames for record in read_manifest(tmp_path / "frames")} == {2}
     shown = fsar("config", "show", "--json", "-s", "extract.quality=60").json["settings"]
@@ -87,7 +87,7 @@ def test_json_is_one_document(fsar, tree: Path, tmp_path: Path) -> None:
     assert (done.code, document["schema"]) == (0, 1)
     assert document["out"] == str(out)
     settings = {"short_side": None, "quality": 80, "fps": None, "every": 1, "max_frames": 6}
-    assert document["settings"] == settings | {"clips": "whole", "store": "files"}
+    assert document["settings"] == settings | {"clips": "whole", "store": "files", "picture_fps": 25.0}
     counts = [document[key] for key in ("done", "skipped", "failed", "frames")]
     assert counts == [12, 0, [], sum(r.frames for r in read_manifest(out))]
     assert document["frames_per_second"] > 0

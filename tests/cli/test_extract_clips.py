@@ -8,6 +8,7 @@ import pytest
 import yaml
 from videos import make_video, read_counter
 
+from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.records import read_settings
 
@@ -135,6 +136,73 @@ def test_plain_videos_of_a_split_file(fsar, tree: Path, tmp_path: Path) -> None:
     done = fsar("extract-frames", tree, "out", "--workers", 0, "--splits", "s.csv")
     assert (done.code, FrameStore(tmp_path / "out").ids) == (0, ["kick/kick_1", "wave/wave_2"])
     assert "10 found that s.csv does not name are left out: climb/climb_0, " in done.err
+
+
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos of 1 s of two cameras: clip_0 of both, clip_1 of the first."""
+    root = tmp_path_factory.mktemp("cameras")
+    for name in ("cam1/clip_0", "cam1/clip_1", "cam2/clip_0"):
+        make_video(root / f"{name}.mp4", frames=10, fps=10)
+    return root
+
+
+def _annotated(fsar, cameras: Path, *rows: str, code: int = 0):
+    Path("a.csv").write_text("\n".join(["video,start,end,class", *rows]) + "\n")
+    done = fsar("extract-frames", cameras, "out", "--workers", 0, "--annotations", "a.csv")
+    assert done.code == code, done.err
+    return done
+
+
+def test_two_classes_in_a_video_and_two_videos_of_a_name(fsar, cameras: Path) -> None:
+    rows = ["cam1/clip_0.mp4,0,00:00:00.5,fight", "cam1/clip_0.mp4,0.5,1,fall", "cam2/clip_0.mp4,0,0.5,fight"]
+    _annotated(fsar, cameras, *rows)
+    assert [(record.id, record.frames) for record in map(FrameStore("out").record, FrameStore("out").ids)] == [
+        ("fall/clip_0_000000.500_000001", 5),
+        ("fight/cam1_clip_0_000000_000000.500", 5),
+        ("fight/cam2_clip_0_000000_000000.500", 5),
+    ]
+    fsar("splits", "make", "arn", "--root", "out", "--train", "fight", "--test", "fall", "--out", "s.csv")
+    groups = [video.group for _, video in Splits.read(Path("s.csv")).rows]
+    assert groups == ["cam1/clip_0.mp4", "cam2/clip_0.mp4", "cam1/clip_0.mp4"], "the video that each is cut from"
+
+
+def test_without_a_class_a_clip_has_that_of_its_videos_folder(fsar, cameras: Path) -> None:
+    _annotated(fsar, cameras, "clip_1.mp4,0,1", "cam2/clip_0,0,1,")
+    assert FrameStore("out").ids == ["cam1/clip_1_000000_000001", "cam2/clip_0_000000_000001"]
+
+
+def test_a_video_spelt_in_two_ways_has_one_clip_of_a_moment(fsar, cameras: Path) -> None:
+    _annotated(fsar, cameras, "clip_1,0,0.6,fight", "cam1/Clip_1.MP4,0.4,1,fight", r"cam1\clip_1.mp4,0,1,fight")
+    assert FrameStore("out").ids == ["fight/clip_1_000000_000001"]
+
+
+def test_rows_that_are_refused_are_named_and_the_others_finish(fsar, cameras: Path) -> None:
+    rows = ["cam1/clip_0,5,2,fight", "clip_0,0,1,fight", "cam1/clip_1,0,1,fight", "cam2/clip_0,20,30,fight"]
+    done = _annotated(fsar, cameras, *rows, code=3)
+    assert FrameStore("out").ids == ["fight/clip_1_000000_000001"]
+    for line in (
+        "a.csv: fight/cam1/clip_0: row 2: start '5', end '2': it ends before it starts\n",
+        "1 of a.csv could be several files and are left out: fight/clip_0 (cam1/clip_0 or cam2/clip_0)\n",
+        "has no frame between 20 s and 30 s; its last comes after 0.9 s (a.csv, row 5)\n",
+    ):
+        assert line in done.err
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "clip_0,0,1,x",
+            "no clip is left: 1 of a.csv could be several files and are left out: x/clip_0 (cam1",
+        ),
+        ("clip_1,2,1,x", "and are left out: x/clip_1; a.csv: x/clip_1: row 2: start '2', end '1': it ends before it"),
+        ("cam3/clip_1,0,1,x\ncam1/nothing,0,1,x", "none of the 3 clips or videos found is named by a.csv"),
+    ],
+)
+def test_where_no_clip_is_left_the_reason_is_the_true_one(fsar, cameras: Path, row: str, message: str) -> None:
+    assert message in _annotated(fsar, cameras, row, code=3).err
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(

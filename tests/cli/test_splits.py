@@ -184,6 +184,18 @@ def test_a_split_file_is_made_again_on_another_tree(fsar, videos, tmp_path):
         assert refused.code == 2 and "fixes the classes" in refused.err
 
 
+def test_lists_of_other_code_are_made_a_split_file_of_the_tree(fsar, videos, tmp_path):
+    fsar("splits", "make", "arn", "--classes", "3/1/2")
+    fsar("splits", "export", "--out", "lists")
+    again = fsar("splits", "make", "lists", "--out", "again.csv")
+    assert again.code == 0
+    assert Splits.read(tmp_path / "again.csv").rows == Splits.read(tmp_path / "splits.csv").rows
+    one = fsar("splits", "make", "lists/vallist03.txt", "--out", "one.csv")
+    assert one.code == 2 and "lists/vallist03.txt is a list of one split\n  name the folder that holds" in one.err
+    none = fsar("splits", "make", "videos", "--out", "one.csv")
+    assert none.code == 3 and "no split lists in the folder videos" in none.err
+
+
 def test_lists_belong_to_protocols(fsar, videos):
     result = fsar("splits", "make", "arn", "--lists", ".")
     assert result.code == 2 and "--lists are a published protocol's; 'arn' is none" in result.err

@@ -143,6 +143,14 @@ def test_what_can_be_drawn(fsar, videos):
     assert bad.code == 3 and "need 13 videos of each class" in bad.err and "shot up to 11 with 1 query" in bad.err
 
 
+def test_a_list_made_on_windows_is_the_same_list(fsar, file, videos):
+    windows = file.with_name("windows.csv")
+    windows.write_text("\r\n".join(row.replace("/", "\\") for row in file.read_text().splitlines() if row[0] != "#"))
+    here = fsar("splits", "check", file, "--root", videos, "--json").json
+    there = fsar("splits", "check", windows, "--root", videos, "--json").json
+    assert here.pop("file") != there.pop("file") and here == there
+
+
 def test_an_edited_file_is_told(fsar, file):
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
     assert "was changed after it was made" in fsar("splits", "check", "--way", "3").err
@@ -241,3 +249,55 @@ def test_a_run_that_is_stopped_goes_on(fsar, long, cache, number, monkeypatch):
     before = int(re.search(r"(\d+) of 8 videos were decoded before", again.err)[1])
     assert len(rows) <= before < 8
     assert f"decode: {8 - before}/{8 - before}" in again.err
+
+
+def test_one_content_in_two_splits_is_refused_and_listed_until_it_is_allowed(fsar, videos):
+    (videos / "act 0/clip[0]_seq00.avi").write_bytes(b"the same")
+    os.link(videos / "act 0/clip[0]_seq00.avi", videos / "act 3/twin.avi")
+    make = ("splits", "make", "arn", "--train", "act 0,act 1,act 2", "--test", "act 3,act 4,act 5")
+    refused = fsar(*make)
+    assert refused.code == 3 and "train act 0/clip[0]_seq00 = test act 3/twin" in refused.err
+    assert not Path("splits.csv").exists()
+    made = fsar(*make, "--allow-duplicates")
+    assert made.code == 0 and "warning: 1 video of the same content in two splits" in made.err
+    check = fsar("splits", "check", "--way", "3")
+    assert check.code == 0 and "test: act 3/twin: duplicate (train act 0/clip[0]_seq00)" in check.out
+    Path("splits.csv").write_text(Path("splits.csv").read_text().replace("# duplicates: allowed\n", ""))
+    check = fsar("splits", "check", "--way", "3")
+    assert check.code == 3 and "of 73 listed videos in videos: 2 in another split, too" in check.err
+    assert "keep one of each duplicate" in check.err
+
+
+def test_a_video_that_changed_since_it_was_extracted_is_refused_and_one_that_is_gone_named(fsar, tmp_path):
+    for number, name in enumerate(f"{cls}/{v}" for cls in "abcd" for v in range(2)):
+        make_video(tmp_path / f"videos/{name}.mp4", frames=3, first=50 * number)
+    assert fsar("extract-frames", "videos", "frames", "--workers", 0).code == 0
+    fsar("splits", "make", "arn", "--train", "a,b", "--test", "c,d", "--root", "frames")
+    episodes = ("--way", 2, "--shot", 1, "--queries", 1, "--frames", 1)
+    check = ("splits", "check", "--root", "frames", *episodes, "--json")
+    os.utime("videos/a/0.mp4")
+    Path("videos/b/1.mp4").unlink()
+    before = fsar(*check)
+    assert (before.code, before.json["changed"], before.json["gone"]) == (0, 0, 1)
+    make_video(tmp_path / "videos/a/0.mp4", frames=4)
+    after = fsar(*check)
+    assert after.code == 3 and after.json["changed"] == 1
+    assert "1 changed since\n  `fsar extract-frames` extracts anew what changed" in after.err
+
+
+def test_frames_of_another_tool_are_refused_alike_everywhere(fsar, tmp_path):
+    touch(tmp_path / "trx", *(f"{cls}/{v}/0000000{n}.jpg" for cls in "abcd" for v in range(10) for n in (1, 2)))
+    (tmp_path / "fsar.yaml").write_text("data: {frames: trx}\nmodel: {weights: none}\n")
+    made = fsar("splits", "make", "arn", "--root", "trx", "--train", "a,b", "--test", "c,d")
+    assert made.code == 0 and "warning: trx holds folders of pictures, but is not a frame store" in made.err
+    for command in (
+        ["splits", "check", "--way", 2],
+        ["train", "--way", 2],
+        ["eval", "--untrained", "--way", 2],
+        ["doctor"],
+    ):
+        result = fsar(*command)
+        said = " ".join((result.out + result.err).replace("│", " ").split())
+        assert result.code == 3 or command == ["doctor"]
+        assert "trx holds folders of pictures, but is not a frame store" in said
+        assert "`fsar extract-frames trx NEW`" in said

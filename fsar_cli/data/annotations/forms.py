@@ -79,8 +79,8 @@ def _json(file: Path, text: str) -> Iterator[AnnotationRow]:
         raise DataError(f"{file} is not JSON ({error})", "get the file again, or repair it there") from error
     if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
         raise NotAnnotations(f"{file} is not a JSON object of videos", f"read are {FORMS}")
-    if content and not any(isinstance(segments, list) for _, segments in content):
-        raise NotAnnotations(f"{file} has no list of segments", f"read are {FORMS}")
+    if "database" in dict(content):
+        raise NotAnnotations(f"{file} is in the form of ActivityNet, which is not read", f"read are {FORMS}")
     for video, segments in content:
         yield _of_video(video, segments)
 
@@ -149,7 +149,8 @@ def _misread(cells: list[str], table: Table) -> str:
     if any("\n" in cell or "\r" in cell for cell in cells):
         return "a line break inside a cell: a double quote has no second one"
     if any(map(str.strip, cells[len(table.columns) :])):
-        return f"{len(cells)} cells under {len(table.columns)} columns: a cell with the sign between cells needs quotes"
+        hint = "a name that holds the sign between two cells needs double quotes"
+        return f"{len(cells)} cells under {len(table.columns)} columns: {hint}"
     return ""
 
 

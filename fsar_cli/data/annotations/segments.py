@@ -121,7 +121,7 @@ def read_annotations(paths: Iterable[Path]) -> Annotations:
                 raise
             cleaner.note(str(file), "", "form", error.message, dropped=True)
     if not cleaner.videos:
-        why = f": {cleaner.findings[0].text}" if cleaner.findings else ""
+        why = f": {cleaner.findings[0].text}" if cleaner.findings else ", as there is no row"
         raise DataError(f"no annotated video in {', '.join(map(str, paths))}{why}", f"read are {FORMS}")
     for path in paths:
         cleaner.in_no_split(path / _SPLITS)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fsar_cli.data.checking.fit import VideoFacts
+from fsar_cli.data.checking.report import VideoFacts
 from fsar_cli.data.checking.verdicts import Verdict, Verdicts
 from fsar_cli.data.splits.tree import Tree
 from fsar_cli.data.store.frames import FrameStore

@@ -1,139 +1,31 @@
 """Does a split file fit a tree, can the episodes one wants be drawn from what is there, and what do they still tell?
 
 Nothing is read here: what is known of the tree's videos (frames, which do not decode) is passed in.
-
-A listed video can have these problems:
-- `missing`: the tree has no such video; the detail names other clips of the same source video, if there are any.
-- `ambiguous`: several videos of the tree could be it; the detail names them.
-- `undecodable`: it is there and cannot be read to its end; the detail is the reason.
-- `short`: it has fewer frames than a clip takes.
-- `spelling`: the tree spells its name otherwise; the detail is the tree's id. It counts as found, and episodes can be
-  drawn from it once the split file has that id.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
+from fsar_cli.data.checking.report import (
+    HARMLESS,
+    PROBLEMS,
+    UNSEEN,
+    UNUSABLE,
+    Check,
+    ClassCheck,
+    Problem,
+    Shape,
+    SplitCheck,
+    VideoFacts,
+)
 from fsar_cli.data.episodes import check_drawable
 from fsar_cli.data.naming import Matches
 from fsar_cli.data.splits.file import Splits, Video
 from fsar_cli.data.splits.protocols import protocols
 from fsar_cli.data.splits.tree import Tree
+from fsar_cli.data.splits.twins import accepts_twins
 from fsar_cli.errors import counted
-
-PROBLEMS = ("missing", "ambiguous", "undecodable", "short", "spelling")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What an episode of a split is to hold."""
-
-    way: int
-    shot: int
-    queries: int
-    group_disjoint: bool = False
-
-    def __str__(self) -> str:
-        disjoint = ", other groups than the support's" if self.group_disjoint else ""
-        return f"{self.way}-way {self.shot}-shot, {counted(self.queries, 'query')} a class{disjoint}"
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What is known of a tree's videos beyond their names."""
-
-    least: int = 1
-    """Frames that a video must have."""
-    frames: Mapping[str, int] | None = None
-    """{tree id: frames}; None where nobody has counted."""
-    undecodable: Mapping[str, str] | None = None
-    """{tree id: reason}; None where nobody has tried."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with one listed video; see the module docstring."""
-
-    split: str
-    cls: str
-    video: str
-    problem: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class ClassCheck:
-    """One class of a split in numbers of videos; wanted = found + missing + ambiguous."""
-
-    split: str
-    cls: str
-    wanted: int
-    """Videos that the split file lists."""
-    found: int
-    missing: int
-    ambiguous: int
-    undecodable: int | None
-    """None: not tried."""
-    short: int | None
-    """None: not known."""
-    spelling: int
-    usable: int
-    """Found, long enough and decodable, as far as that is known."""
-    published: int | None
-    """Videos of the class in the published protocol that the file follows, if it does."""
-    enough: bool
-    """Whether the usable videos are enough for shot + queries."""
-
-
-@dataclass(frozen=True)
-class SplitCheck:
-    """One split: what is left of the whole, and whether the wanted episodes can be drawn from it."""
-
-    split: str
-    classes: int
-    """Classes that the split file lists."""
-    left: int
-    """Those of them with a usable video."""
-    protocol: str | None
-    """Published protocol that the file follows: its videos are the whole. None: the whole is what the file lists."""
-    whole: int
-    lacking: int
-    """Videos of the whole that cannot be used."""
-    extra: int
-    """Usable videos beyond the protocol's number of their class."""
-    shape: Shape
-    touched: float
-    """About the share of the whole's episodes that hold a lacking or extra video; no accuracy can differ by more."""
-    problem: str
-    """Why the episodes cannot be drawn from the usable videos; empty if they can."""
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """The whole report; `unlisted` are the tree's videos that the split file does not name."""
-
-    classes: tuple[ClassCheck, ...]
-    problems: tuple[Problem, ...]
-    splits: tuple[SplitCheck, ...]
-    unlisted: int
-    counts: Counter[str] = field(default_factory=Counter)
-    """Videos by problem."""
-
-    @property
-    def listed(self) -> int:
-        """Videos of the split file."""
-        return sum(line.wanted for line in self.classes)
-
-    @property
-    def ok(self) -> bool:
-        """Every listed video is there under its id and decodes, as far as was tried, and every split can be drawn from.
-
-        Short videos do not count against it unless a split cannot do without them.
-        """
-        bad = any(self.counts[kind] for kind in PROBLEMS if kind != "short")
-        return not bad and not any(split.problem for split in self.splits)
 
 
 def check(
@@ -141,7 +33,7 @@ def check(
     tree: Tree,
     matches: Matches,
     shapes: Mapping[str, Shape],
-    facts: VideoFacts = VideoFacts(),
+    facts: VideoFacts = UNSEEN,
 ) -> Check:
     """Compare a split list with a tree, class by class, and try to draw each split's episodes from what can be used.
 
@@ -154,13 +46,15 @@ def check(
         for split, video in splits.rows
         for kind, detail in _problems(video, matches, facts)
     )
-    unusable = {problem.video for problem in problems if problem.problem != "spelling"}
+    unusable = {problem.video for problem in problems if problem.problem in UNUSABLE}
     rows = tuple(row for row in splits.rows if row[1].id not in unusable)
     usable = Splits(rows, splits.header) if unusable else splits
     classes = tuple(_classes(splits, usable, problems, shapes, facts))
     drawn = tuple(_split(splits, usable, classes, split, shapes[split]) for split in splits.names)
     unlisted = len(tree.ids) - len(matches.found)
-    return Check(classes, problems, drawn, unlisted, Counter(problem.problem for problem in problems))
+    harmless = HARMLESS | ({"duplicate"} if accepts_twins(splits) else set())
+    counts = Counter(problem.problem for problem in problems)
+    return Check(classes, problems, drawn, unlisted, counts, harmless)
 
 
 def _problems(video: Video, matches: Matches, facts: VideoFacts) -> Iterator[tuple[str, str]]:
@@ -179,6 +73,10 @@ def _problems(video: Video, matches: Matches, facts: VideoFacts) -> Iterator[tup
         yield "short", f"{counted(frames, 'frame')} of {facts.least}"
     if there != video.id:
         yield "spelling", there
+    if state := facts.stale.get(there):
+        yield state, "since its frames were extracted"
+    if twin := facts.twins.get(there):
+        yield "duplicate", twin
 
 
 def _classes(
@@ -202,7 +100,7 @@ def _classes(
                 ambiguous=number["ambiguous"],
                 undecodable=None if facts.undecodable is None else number["undecodable"],
                 short=None if facts.frames is None else number["short"],
-                spelling=number["spelling"],
+                **{kind: number[kind] for kind in ("spelling", "changed", "gone", "duplicate")},
                 usable=left[split, cls],
                 published=published[split].get(cls, 0) if split in published else None,
                 enough=left[split, cls] >= shape.shot + shape.queries,

@@ -113,6 +113,11 @@ class Splits:
         """Whether the rows differ from those the header's digest was taken of."""
         return self.header.get("digest", self.digest) != self.digest
 
+    @property
+    def published(self) -> bool:
+        """Whether the rows are those of a published protocol."""
+        return self.header.get("protocol", "none") != "none"
+
     def counts(self) -> dict[str, tuple[int, int]]:
         """{split: (classes, videos)} of the splits that hold a video."""
         return {name: (len(self._index[name]), len(self.videos(name))) for name in self.names}
@@ -141,7 +146,8 @@ class Splits:
             text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
             message = f"cannot read the split file {path}: {error.strerror}"
-            raise unreadable(path, message, "`fsar splits make` writes one") from error
+            hint = "`fsar splits make` writes one; one elsewhere is named by --splits, or data.splits in fsar.yaml"
+            raise unreadable(path, message, hint) from error
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
         try:

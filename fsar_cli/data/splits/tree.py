@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsar_cli.data.naming import VIDEO_EXTENSIONS, ids_of_files
-from fsar_cli.data.store.records import MANIFEST, read_manifest
+from fsar_cli.data.store.records import has_manifest, read_manifest
 from fsar_cli.errors import DataError
 
 
@@ -43,9 +43,14 @@ class Tree:
             files |= {video: folder / name for name, video in _ids(cls, _visible(folder)).items()}
         return files
 
+    @cached_property
+    def is_store(self) -> bool:
+        """Whether it is a frame store, and no tree of videos or of other tools' pictures."""
+        return self.kind == "frames" and has_manifest(self.root)
+
     def cut_from(self) -> dict[str, str]:
         """{clip: "folder/name" of its video} of a frame store in which several clips are of one video; else empty."""
-        if self.kind != "frames" or _from_manifest(self.root) is None:
+        if not self.is_store:
             return {}
         sources = {record.id: record.source for record in read_manifest(self.root)}
         if len(set(sources.values())) == len(sources):
@@ -81,7 +86,8 @@ def scan_tree(root: Path) -> Tree:
     if not classes:
         raise DataError(
             f"no video in {root}",
-            "expected CLASS/VIDEO files, as in kick/clip_01.avi, or a frame store CLASS/VIDEO/00000001.jpg",
+            "expected CLASS/VIDEO files, as in kick/clip_01.avi, or a frame store, which `fsar extract-frames` makes of"
+            " videos and of folders of pictures",
         )
     _refuse_broken_names(classes)
     return Tree(root, kind, classes, flat)
@@ -89,12 +95,7 @@ def scan_tree(root: Path) -> Tree:
 
 def _from_manifest(root: Path) -> dict[str, list[str]] | None:
     """Classes of a frame store by its manifest; None where there is none or it belongs to something else."""
-    try:
-        with (root / MANIFEST).open(encoding="utf-8", errors="surrogateescape") as file:
-            columns = file.readline().strip().split(",")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    if not {"video", "source_frames"} <= set(columns):
+    if not has_manifest(root):
         return None
     classes: dict[str, list[str]] = {}
     for record in read_manifest(root):

@@ -59,7 +59,7 @@ class ChosenClips:
         if self.videos.left_out():
             yield self.videos.left_out()
         if self.annotations and (dropped := self.annotations.dropped()):
-            yield f"annotations: dropped {counted(len(dropped), 'row or segment')} (`fsar annotations` names each)"
+            yield f"annotations: dropped {counted(len(dropped), 'entry')} (`fsar annotations` names each)"
             yield from (f"  {finding}" for finding in dropped[:names])
         for wish, gap in self.gaps.items():
             yield from _lines(wish, gap, names)

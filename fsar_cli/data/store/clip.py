@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fsar_cli.config import ExtractConfig
+from fsar_cli.data.store.pictures import read_pictures
 from fsar_cli.data.store.sources import Source
-from fsar_cli.data.video import iter_frames
+from fsar_cli.data.video import iter_frames, probe, scaled_size
 from fsar_cli.data.video.picture import to_jpeg
 
 
@@ -83,8 +85,26 @@ class ClipFrames:
         """The clip's start and end in seconds from the video's first frame; an end of None: the video's."""
         return self.source.span or (0.0, None)
 
-    def jpegs(self) -> Iterator[bytes]:
-        """The frames taken, each as a JPEG file. Raises DataError as `iter_frames`."""
+    def measure(self) -> tuple[int, int, float]:
+        """Width and height of the upright pictures, and their average rate. Raises DataError as `iter_frames`."""
+        if self.source.pictures:
+            return *read_pictures(self.source.path).size(), self.settings.picture_fps
+        info = probe(self.source.path)
+        return info.width, info.height, info.fps
+
+    def jpegs(self) -> Iterator[bytes | Path]:
+        """The frames taken, each as a JPEG file: its bytes, or where it lies already. Raises DataError."""
+        return self._linked() if self.source.pictures else self._decoded()
+
+    def _linked(self) -> Iterator[bytes | Path]:
+        pictures = read_pictures(self.source.path)
+        size = scaled_size(*pictures.size(), self.settings.short_side or None)
+        times = pictures.times(self.settings.picture_fps, *self.stretch)
+        for index, (path, seconds) in enumerate(times.items()):
+            if self.chosen(index, seconds):
+                yield pictures.jpeg(path, size, self.settings.quality)
+
+    def _decoded(self) -> Iterator[bytes]:
         start, end = self.stretch
         side = self.settings.short_side or None
         for _, picture in iter_frames(self.source.path, side, self.chosen, 1, start, end, planes=True):

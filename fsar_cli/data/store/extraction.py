@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsar_cli.config import ExtractConfig
+from fsar_cli.data.store.changes import Changes
 from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.filling import PARTIAL, StoreWriter, locked
 from fsar_cli.data.store.frames import KINDS
+from fsar_cli.data.store.origin import content_of, state_of
+from fsar_cli.data.store.pictures import read_pictures
 from fsar_cli.data.store.records import Record
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.store.workers import Crashed, run_tasks
-from fsar_cli.data.video import printable, probe, scaled_size
-from fsar_cli.errors import DataError, Interrupted
+from fsar_cli.data.video import printable, scaled_size
+from fsar_cli.errors import DataError, Interrupted, UsageError
 from fsar_cli.reporting import SILENT, Reporter
 
 CLAMPED = 1.0
@@ -39,6 +42,16 @@ class VideoTask:
     settings: ExtractConfig
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a worker made of a video."""
+
+    record: Record
+    """The manifest's row."""
+    remark: str = ""
+    """What is odd about it."""
+
+
 @dataclass
 class ExtractResult:
     """What an extraction did."""
@@ -47,6 +60,8 @@ class ExtractResult:
     """Videos extracted now."""
     skipped: int = 0
     """Videos that were there already."""
+    changes: Changes = field(default_factory=Changes)
+    """What became of the sources of the clips that were there."""
     failed: list[tuple[Path, str]] = field(default_factory=list)
     """Videos that could not be read, with the reason."""
     frames: int = 0
@@ -62,24 +77,32 @@ def extract(
     workers: int = 0,
     reporter: Reporter = SILENT,
     overwrite: bool = False,
+    prune: bool = False,
+    by_content: bool = False,
 ) -> ExtractResult:
-    """Extract the videos that the store lacks; a video that cannot be read is noted and the others go on.
+    """Extract the videos that the store lacks or that have changed; one that cannot be read is noted, the rest goes on.
 
     Args:
         settings: as `Config.stored` completes them.
         workers: processes; 0 works in this one.
         overwrite: first remove what the store holds. Needed to change the settings.
+        prune: remove clips whose source is gone.
+        by_content: notice a source of another content even where its size and time are as they were.
 
     Raises:
-        UsageError: other settings than the store's, a folder that is no store, or another extraction at work in it.
+        UsageError: other settings than the store's, a folder that is no store, another extraction at work in it, two
+            videos for one clip, or pictures for a store that reads videos.
         DataError: the disk is full. Interrupted: Ctrl-C; nothing half-written is left.
     """
-    begin = time.monotonic()
+    begin, videos = time.monotonic(), list(videos)
+    _refuse_pictures(videos, settings)
     with locked(out):
         store = StoreWriter(out, settings, overwrite)
-        todo = store.begin(list(videos))
+        todo = store.begin(videos, prune, by_content, reporter)
         tasks = _tasks(todo, out, settings)
-        result = ExtractResult(skipped=store.skipped)
+        result = ExtractResult(skipped=store.skipped, changes=store.changes)
+        for line in store.changes.lines(prune):
+            reporter.warn(line)
         try:
             with (
                 reporter.track("extract", len(todo), "videos") as bar,
@@ -97,6 +120,15 @@ def extract(
     return result
 
 
+def _refuse_pictures(videos: Iterable[Source], settings: ExtractConfig) -> None:
+    folder = next((video.path for video in videos if video.pictures), None)
+    if folder and KINDS[settings.store].reads_videos:
+        raise UsageError(
+            f"{printable(folder)} is a folder of pictures, and a store of kind {settings.store} reads video files",
+            "--store files links the pictures where they fit, --store packed copies them",
+        )
+
+
 def _tasks(todo: list[Source], out: Path, settings: ExtractConfig) -> list[VideoTask]:
     # Short names of our own: a video's name may be as long as the file system allows. The process number keeps apart a
     # worker that outlives its killed parent for a moment.
@@ -106,15 +138,18 @@ def _tasks(todo: list[Source], out: Path, settings: ExtractConfig) -> list[Video
 
 def _file(task: VideoTask, outcome: object, store: StoreWriter, result: ExtractResult, reporter: Reporter) -> None:
     """Put one outcome where it belongs: the store, or the list of failures."""
-    if isinstance(outcome, Record):
+    if isinstance(outcome, Stored):
+        record = outcome.record
         try:
-            store.add(outcome, task.folder)
+            store.add(record, task.folder)
         except OSError as error:
             raise _refused(store, error) from error
-        result.done, result.frames = result.done + 1, result.frames + outcome.frames
-        reporter.detail(f"{printable(outcome.id)}: {outcome.frames} frames of {outcome.width} x {outcome.height}")
-        if task.source.span and (lost := task.source.span[1] - outcome.start - outcome.duration) > CLAMPED:
-            reporter.warn(f"{printable(outcome.id)}: the video ends {lost:.1f} s before the segment does")
+        result.done, result.frames = result.done + 1, result.frames + record.frames
+        reporter.detail(f"{printable(record.id)}: {record.frames} frames of {record.width} x {record.height}")
+        if task.source.span and (lost := task.source.span[1] - record.start - record.duration) > CLAMPED:
+            reporter.warn(f"{printable(record.id)}: the video ends {lost:.1f} s before the segment does")
+        if outcome.remark:
+            reporter.warn(f"{printable(record.id)}: {outcome.remark}")
         return
     shutil.rmtree(task.folder, ignore_errors=True)
     if isinstance(outcome, OSError):
@@ -130,11 +165,11 @@ def _refused(store: StoreWriter, error: OSError) -> DataError:
     return DataError(f"{store.root} takes no more: {error.strerror}", "free some space and run the same again")
 
 
-def store_video(task: VideoTask) -> Record | str | OSError:
+def store_video(task: VideoTask) -> Stored | str | OSError:
     """Decode one video into `task.folder`: the work of a worker process.
 
     Returns:
-        The manifest's row; or the reason why the video cannot be read; or the error of a disk that takes no more.
+        What was stored; or the reason why the video cannot be read; or the error of a disk that takes no more.
     """
     try:
         return _store(task)
@@ -146,21 +181,24 @@ def store_video(task: VideoTask) -> Record | str | OSError:
         return "not enough memory for its pictures"
 
 
-def _store(task: VideoTask) -> Record:
+def _store(task: VideoTask) -> Stored:
     source, settings = task.source, task.settings
-    info, clip = probe(source.path), ClipFrames(source, settings)
+    clip = ClipFrames(source, settings)
+    full_width, full_height, rate = clip.measure()
+    size, time = state_of(source.path)  # before decoding: a change meanwhile is to be noticed
+    content = content_of(source.path)
     shutil.rmtree(task.folder, ignore_errors=True)
     task.folder.mkdir(parents=True)
     KINDS[settings.store].collect(clip, task.folder)
     chosen, times = clip.chosen, clip.chosen.times
-    width, height = scaled_size(info.width, info.height, settings.short_side or None)
-    fps = (chosen.count - 1) / chosen.last if chosen.count > 1 else info.fps
-    return Record(
+    width, height = scaled_size(full_width, full_height, settings.short_side or None)
+    fps = (chosen.count - 1) / chosen.last if chosen.count > 1 else rate
+    record = Record(
         id=source.id,
         label=source.label,
         source=str(source.path),
-        source_width=info.width,
-        source_height=info.height,
+        source_width=full_width,
+        source_height=full_height,
         source_fps=round(fps, 6),
         source_frames=chosen.count,
         width=width,
@@ -169,4 +207,8 @@ def _store(task: VideoTask) -> Record:
         frames=len(times),
         duration=round(chosen.last + 1 / fps, 6),
         start=clip.stretch[0],
+        source_size=size,
+        source_time=time,
+        source_content=content,
     )
+    return Stored(record, read_pictures(source.path).remark() if source.pictures else "")

@@ -8,7 +8,9 @@ from dataclasses import astuple
 from pathlib import Path
 
 from fsar_cli.config import ExtractConfig
+from fsar_cli.data.store.changes import Changes, compare
 from fsar_cli.data.store.frames import KINDS
+from fsar_cli.data.store.loose import remove_folder
 from fsar_cli.data.store.records import (
     ANEW,
     MANIFEST,
@@ -25,6 +27,7 @@ from fsar_cli.data.store.sources import Source
 from fsar_cli.data.video import printable
 from fsar_cli.errors import UsageError
 from fsar_cli.files import lock, naming
+from fsar_cli.reporting import Reporter
 
 PARTIAL, LOCK, FAILED = ".partial", ".lock", "failed.csv"
 
@@ -66,7 +69,7 @@ class StoreWriter:
     """
 
     def __init__(self, root: Path, settings: ExtractConfig, overwrite: bool) -> None:
-        self.root, self.skipped = root, 0
+        self.root, self.skipped, self.changes = root, 0, Changes()
         shutil.rmtree(root / PARTIAL, ignore_errors=True)
         if overwrite:
             self._clear()
@@ -80,25 +83,27 @@ class StoreWriter:
 
     def _clear(self) -> None:
         for row in manifest_rows(self.root):
-            parts = row[0].split("/")
-            # The manifest may have come from anywhere: nothing outside the store is ever removed.
-            if len(parts) == 2 and not any(part in ("", ".", "..") for part in parts):
-                shutil.rmtree(self.root / row[0], ignore_errors=True)
+            remove_folder(self.root, row[0])
         remove_shards(self.root)
         for name in (MANIFEST, SETTINGS):
             (self.root / name).unlink(missing_ok=True)
 
-    def begin(self, videos: list[Source]) -> list[Source]:
-        """Open the tables and return the videos that are still to be extracted.
+    def begin(self, videos: list[Source], prune: bool, by_content: bool, reporter: Reporter) -> list[Source]:
+        """Let go of clips whose sources changed, open the tables and return the videos that are to be extracted.
+
+        Args:
+            prune, by_content: as `extract`.
 
         Raises:
             UsageError: a video is there under another id, or a clip that began elsewhere under this one.
         """
         self._refuse_others(videos)
-        if self._kind.reads_videos:  # what is read from the videos must know where they are now
-            for video in videos:
-                if video.id in self._records and self._records[video.id].source != str(video.path):
-                    del self._records[video.id]
+        self.changes = compare(self.root, self._records, videos, by_content, reporter)
+        for record in self.changes.moved.values():
+            self._records[record.id] = record
+            self._kind.move(record)
+        for name in [*self.changes.replaced, *(self.changes.gone if prune else ())]:
+            self._kind.remove(self._records.pop(name))
         todo = [video for video in videos if video.id not in self._records]
         self.skipped = len(videos) - len(todo)
         (self.root / FAILED).unlink(missing_ok=True)

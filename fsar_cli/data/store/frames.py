@@ -24,6 +24,8 @@ the clip is complete and in its place, so whatever the manifest lists is whole.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +36,8 @@ from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.linked import LinkedFrames
 from fsar_cli.data.store.loose import LooseFrames
 from fsar_cli.data.store.packed import PackedFrames
-from fsar_cli.data.store.records import MANIFEST, Record, read_manifest, read_settings
+from fsar_cli.data.store.pictures import holds_pictures
+from fsar_cli.data.store.records import Record, has_manifest, read_manifest, read_settings
 from fsar_cli.data.video.picture import scaled_size
 from fsar_cli.errors import DataError
 
@@ -60,6 +63,12 @@ class Kind(Protocol):
     def place(self, record: Record, folder: Path) -> None:
         """Put what a worker left where it belongs."""
 
+    def move(self, record: Record) -> None:
+        """Before `open`: take in that a clip's source, of the same content, has another place or time."""
+
+    def remove(self, record: Record) -> None:
+        """Before `open`: let go of a clip."""
+
     def close(self) -> None:
         """End adding."""
 
@@ -71,6 +80,26 @@ class Kind(Protocol):
 
     def read(self, record: Record, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
         """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist."""
+
+
+def refuse_pictures(root: Path) -> None:
+    """Raise DataError where a folder holds the pictures of another tool and is no frame store."""
+    with suppress(OSError):
+        if not has_manifest(root) and holds_pictures(root):
+            raise DataError(
+                f"{root} holds folders of pictures, but is not a frame store",
+                f"`fsar extract-frames {root} NEW` takes them over, linked where they fit; then --frames NEW, or"
+                " data.frames: NEW in fsar.yaml",
+            )
+
+
+def refuse_other(root: Path) -> None:
+    """Raise DataError where a folder is no frame store; it says how one is made, or named where it is elsewhere."""
+    refuse_pictures(root)
+    if not has_manifest(root):
+        elsewhere = "one that is elsewhere is named by --frames, or data.frames in fsar.yaml"
+        kind, out = ("is not a frame store", "OUT") if root.is_dir() else ("does not exist", root)
+        raise DataError(f"{root} {kind}", f"`fsar extract-frames VIDEOS {out}` makes it; {elsewhere}")
 
 
 KINDS: dict[str, type[Kind]] = {"files": LooseFrames, "packed": PackedFrames, "videos": LinkedFrames}
@@ -91,9 +120,7 @@ class FrameStore:
         self.root = Path(root)
         self._records: dict[str, Record] | None = None
         self._opened: Kind | None = None
-        if not (self.root / MANIFEST).is_file():
-            kind = "is not a frame store" if self.root.is_dir() else "does not exist"
-            raise DataError(f"{self.root} {kind}", f"`fsar extract-frames VIDEOS {self.root}` makes it")
+        refuse_other(self.root)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "_records": None, "_opened": None}
@@ -142,7 +169,8 @@ class FrameStore:
     def fingerprint(self, video_id: str) -> str:
         """Text that changes when the pictures of a video are extracted anew from something else."""
         record = self.record(video_id)
-        return f"{record} {self._kind.fingerprint(record)}"
+        pictures = replace(record, source="", source_size=0, source_time=0)  # wherever they came from
+        return f"{pictures} {self._kind.fingerprint(record)}"
 
     def seconds(self, video_id: str) -> np.ndarray:
         """Time of each stored frame since the clip's first frame, float64 [n].

@@ -10,6 +10,7 @@ its videos. It must be the file that was indexed, by size and modification time.
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
@@ -55,9 +56,9 @@ class LinkedFrames(Shards):
         np.savez_compressed(folder / TABLE, **arrays)
 
     def whole(self, record: Record) -> bool:
-        """As `Kind.whole`: no other file lies in the video's stead; one that is away may come back."""
-        if not super().whole(record):
-            return False
+        """As `Kind.whole`; of a clip whose row does not remember its video, no other lies in that one's stead."""
+        if record.source_size or not super().whole(record):
+            return super().whole(record)
         paths = _sources(self.root, record, self.places[record.id])
         return _find(self.root, record, self.places[record.id]) is not None or not any(path.exists() for path in paths)
 
@@ -66,11 +67,18 @@ class LinkedFrames(Shards):
         table = (folder / TABLE).read_bytes()
         with np.load(BytesIO(table)) as arrays:
             size, time = arrays["source"].tolist()
-        relative = ""
-        with suppress(ValueError):  # Windows: another drive
-            relative = os.path.relpath(record.source, self.root.resolve())
         self.begin(len(table))
-        self.finish(f"{record.id}/{TABLE}", table, ShardPlace(record.id, 0, 0, 0, size, time, relative))
+        self.finish(f"{record.id}/{TABLE}", table, ShardPlace(record.id, 0, 0, 0, size, time, self._relative(record)))
+
+    def move(self, record: Record) -> None:
+        """Look for the same video at its new place, with its new time."""
+        facts = {"source_size": record.source_size, "source_time": record.source_time // 10**9}
+        self.places[record.id] = replace(self.places[record.id], source=self._relative(record), **facts)
+
+    def _relative(self, record: Record) -> str:
+        with suppress(ValueError):  # Windows: another drive
+            return os.path.relpath(record.source, self.root.resolve())
+        return ""
 
     def seconds(self, record: Record) -> np.ndarray:
         """Times as `FrameStore.seconds`."""

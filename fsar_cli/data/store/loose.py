@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,24 @@ def frame_name(index: int) -> str:
     return f"{index + 1:08d}.jpg"
 
 
+def _link(picture: Path, file: Path) -> None:
+    """Give a picture a second name, where the file system can; else a link to its path, else a copy."""
+    picture = picture.resolve()  # a link to a link would depend on where it lies
+    for way in (os.link, os.symlink):
+        with suppress(OSError, NotImplementedError):
+            return way(picture, file)
+    shutil.copyfile(picture, file)
+
+
+def remove_folder(root: Path, clip: str) -> None:
+    """Remove a clip's folder. The manifest may have come from anywhere: nothing outside the store is ever removed."""
+    parts = clip.split("/")
+    if len(parts) == 2 and not any(part in ("", ".", "..") for part in parts):
+        shutil.rmtree(root / clip, ignore_errors=True)
+        with suppress(OSError):  # other clips of the class are there
+            (root / clip).parent.rmdir()
+
+
 class LooseFrames:
     """The kind of store `files`; see `frames.Kind`."""
 
@@ -33,7 +52,8 @@ class LooseFrames:
     def collect(clip: ClipFrames, folder: Path) -> None:
         """Make the folder as it is to be in the store."""
         for number, data in enumerate(clip.jpegs()):
-            (folder / frame_name(number)).write_bytes(data)
+            file = folder / frame_name(number)
+            _link(data, file) if isinstance(data, Path) else file.write_bytes(data)
         kept, taken = clip.chosen.kept, clip.chosen.taken
         for index, number in enumerate(kept if len(kept) < taken else ()):
             # Only ever to a lower number, whose own frame has moved on already or was given up.
@@ -56,12 +76,26 @@ class LooseFrames:
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder, place)
 
+    def move(self, record: Record) -> None:
+        """Nothing to do: no source is needed any more."""
+
+    def remove(self, record: Record) -> None:
+        """Remove the folder."""
+        remove_folder(self.root, record.id)
+
     def close(self) -> None:
         """Nothing is open."""
 
     def fingerprint(self, record: Record) -> str:
-        """When the folder was filled."""
-        return str((self.root / record.id).stat().st_mtime_ns)
+        """When the folder was filled; of linked frames each one's state, as another program may write them anew."""
+        folder = self.root / record.id
+        last = folder / frame_name(record.frames - 1)
+        try:
+            linked = last.is_symlink() or last.stat().st_nlink > 1
+            frames = [(folder / frame_name(n)).stat() for n in range(record.frames)] if linked else [last.stat()]
+            return f"{folder.stat().st_mtime_ns} {sum(f.st_size for f in frames)} {max(f.st_mtime_ns for f in frames)}"
+        except OSError as error:
+            raise DataError(f"the frame {error.filename} is missing ({error.strerror})", AGAIN) from error
 
     def seconds(self, record: Record) -> np.ndarray:
         """Times as `FrameStore.seconds`."""

@@ -33,7 +33,8 @@ class PackedFrames(Shards):
         """Leave one file of JPEGs, end to end, and the table with positions in that."""
         spans = []
         with (folder / SPOOL).open("wb") as spool:
-            for data in clip.jpegs():
+            for picture in clip.jpegs():
+                data = picture.read_bytes() if isinstance(picture, Path) else picture
                 spans.append((spool.tell(), len(data)))
                 spool.write(data)
         rows = [(*spans[n], second) for n, second in zip(clip.chosen.kept, clip.chosen.times, strict=True)]

@@ -43,9 +43,16 @@ class Record:
     """Seconds from the clip's first frame to the end of its last."""
     start: float = 0.0
     """Seconds from the source's first frame to where the clip begins: above 0 only for a clip cut from a video."""
+    source_size: int = 0
+    """What the source was when it was extracted, see `origin`: its bytes; 0 where an older fsar did not say."""
+    source_time: int = 0
+    """Its modification time in nanoseconds."""
+    source_content: str = ""
+    """Digest of its content."""
 
 
-_COLUMNS = len(fields(Record))
+_WIDTHS = (12, 13, len(fields(Record)))
+"""Columns of a manifest: before clips were cut from videos, before their sources were remembered, now."""
 
 
 def settings_document(settings: ExtractConfig) -> dict[str, Any]:
@@ -72,9 +79,24 @@ def write_settings(root: Path, settings: ExtractConfig) -> None:
     write_whole(root / SETTINGS, text)
 
 
+def has_manifest(root: Path) -> bool:
+    """Whether a folder holds the manifest of a store, and not a file of that name by something else.
+
+    Raises:
+        DataError: there is one that cannot be read.
+    """
+    try:
+        with (root / MANIFEST).open(encoding="utf-8", errors="surrogateescape") as file:
+            return {"video", "source_frames"} <= set(file.readline().strip().split(","))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False
+    except OSError as error:
+        raise unreadable(root / MANIFEST, f"{root / MANIFEST} cannot be read", "", error) from error
+
+
 def manifest_rows(root: Path) -> Iterator[list[str]]:
     """The complete rows of a manifest as text."""
-    yield from (row for row in complete_rows(root / MANIFEST) if len(row) in (_COLUMNS - 1, _COLUMNS))
+    yield from (row for row in complete_rows(root / MANIFEST) if len(row) in _WIDTHS)
 
 
 def read_manifest(root: Path) -> Iterator[Record]:

@@ -151,6 +151,13 @@ class Shards:
             return place is not None and shard_path(self.root, place.shard).stat().st_size >= place.end
         return False
 
+    def move(self, record: Record) -> None:
+        """Nothing to do where no source is needed any more."""
+
+    def remove(self, record: Record) -> None:
+        """Lead to the video no more; its bytes stay, unless they are the last of their shard."""
+        self.places.pop(record.id, None)
+
     def open(self, records: Iterable[Record]) -> None:
         """Begin to add to the videos listed: list no others and remove what a killed run left behind."""
         places, ends = [self.places[record.id] for record in records], {}

@@ -35,6 +35,7 @@ from fsar_cli.tools.demo.hits import Hits, actor_boxes, compare_regions
 from fsar_cli.tools.demo.scenes import CLASSES, render_set
 
 CLIPS = {"train": 6, "val": 6, "test": 16}  # a class
+PLACES = {"videos": "videos", "frames": "frames", "splits": "splits.csv"}
 MARKER = ".fsar-demo"
 DRAWN = ("fight", "fire")  # classes whose first clip is visualised
 
@@ -138,11 +139,15 @@ def start_project(out: Path, flags: dict[str, object], force: bool) -> Config:
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARKER).touch()
-    project = {"preset": "demo", "data": {"videos": "videos", "frames": "frames", "splits": "splits.csv"}}
+    project = {"preset": "demo", "data": PLACES}
     heading = "# Written by `fsar demo`: every command works in this folder.\n"
     write_whole(out / "fsar.yaml", heading + yaml.safe_dump(project, sort_keys=False))
-    paths = {f"data.{name}": out / value for name, value in project["data"].items()}
-    return resolve(preset="demo", flags={**flags, **paths}, environ={}).config
+    return resolve(preset="demo", flags={**flags, **paths_in(out)}, environ={}).config
+
+
+def paths_in(folder: Path) -> dict[str, Path]:
+    """The settings that say where things are in a demo's folder."""
+    return {f"data.{name}": folder / place for name, place in PLACES.items()}
 
 
 def fill_project(folder: Path, config: Config, steps: Steps, seed: int = 0, clips: Mapping[str, int] = CLIPS) -> None:

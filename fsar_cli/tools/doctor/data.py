@@ -1,10 +1,12 @@
 """The part of `fsar doctor` that looks at the data an fsar.yaml names."""
 
+from itertools import islice
 from pathlib import Path
 
 from fsar_cli.config import DataConfig
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.splits.tree import Tree, scan_tree
+from fsar_cli.data.store.changes import stale
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.linked import AGAIN
 from fsar_cli.data.store.records import read_settings
@@ -35,7 +37,7 @@ def _tree(root: Path) -> Tree | FsarError:
 
 
 def _unlinked(root: Path) -> list[str] | None:
-    """Clips whose video file is away or has changed; None where the store holds pictures of its own."""
+    """Clips that cannot be read, as their video is away or has changed; None where the store has its own pictures."""
     try:
         settings = read_settings(root)
         return FrameStore(root).absent() if settings and settings.store == "videos" else None
@@ -54,11 +56,23 @@ def _videos(data: DataConfig, videos: Tree | FsarError, frames: Tree | FsarError
 
 
 def _frames(data: DataConfig, frames: Tree | FsarError) -> Finding:
+    if not data.frames.is_dir():
+        remedy = "`fsar extract-frames` makes them from the videos; if they are elsewhere, set data.frames in fsar.yaml"
+        return Finding("frames", "warning", f"{data.frames} does not exist", remedy)
+    try:
+        store = FrameStore(data.frames)
+    except FsarError as error:
+        return Finding("frames", "problem", error.message, error.hint, exit_code=DATA)
     if isinstance(frames, FsarError):
         return Finding("frames", "warning", frames.message, "`fsar extract-frames` makes them from the videos")
     if away := _unlinked(data.frames):
         text = f"{data.frames}: {len(away)} of {len(frames.ids)} videos are away or have changed, such as '{away[0]}'"
-        return Finding("frames", "problem", text, AGAIN, exit_code=DATA)
+        return Finding("frames", "problem", text, f"{AGAIN}; --prune removes what is gone", exit_code=DATA)
+    if old := stale(data.frames, by_content=False):
+        some = ", ".join(f"'{name}' ({what})" for name, what in islice(old.items(), 3))
+        text = f"{data.frames}: of {len(store)} clips {len(old)} are of videos of another size or time, or gone: {some}"
+        remedy = "`fsar extract-frames` extracts anew what changed, with --prune it removes what is gone"
+        return Finding("frames", "warning", text, remedy)
     return Finding("frames", "ok", f"{data.frames}: {len(frames.classes)} classes, {len(frames.ids)} videos")
 
 

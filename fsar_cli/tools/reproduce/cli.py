@@ -59,8 +59,9 @@ def reproduce(
     changes, follows = changes_of(assignments), ranks()[0] > 0
     reporter = ConsoleReporter(quiet or as_json or follows, verbose)
     target = resolve_device(device_of(device), reporter)
-    out.mkdir(parents=True, exist_ok=True)
-    data = find_data(tuple(datasets or ()), quick, out, reporter)
+    if not dry_run:
+        out.mkdir(parents=True, exist_ok=True)
+    data = find_data(tuple(datasets or ()), quick, out, reporter, dry_run)
     if name in FIGURES:
         plan = figure_plan(name, data, quick, changes)
     else:
@@ -100,6 +101,7 @@ def _announce(plan: "TablePlan", place: "Reproduction") -> None:
 
 def _show_plan(plan: "TablePlan", place: "Reproduction", as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
+    from fsar_cli.tools.reproduce.data import UnmadeDemo
 
     rows = [
         {
@@ -107,7 +109,7 @@ def _show_plan(plan: "TablePlan", place: "Reproduction", as_json: bool) -> None:
             "trained_on": run.ground.train.name if run.trained else "-",
             "tested_on": [f"{g.name} {shot}-shot" for g in plan.grounds for shot in plan.shots(run, g)],
             "iterations": run.config.train.iterations if run.trained else 0, "seed": run.config.train.seed,
-            "to_do": place.state(run), "run": f"runs/{run.digest}",
+            "to_do": place.state(run), "run": "-" if isinstance(run.ground.train, UnmadeDemo) else f"runs/{run.digest}",
         }
         for run in plan.runs
     ]  # fmt: skip

@@ -6,14 +6,17 @@ HMDB51 and Kinetics are trained and tested on their own splits; UCF Crime v2 is 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
+from fsar_cli.data.splits import Splits, Video
 from fsar_cli.engine.dataset import DataSet, find_dataset
 from fsar_cli.errors import DataError, UsageError
 from fsar_cli.files import lock
 from fsar_cli.reporting import Reporter
-from fsar_cli.settings import presets, read_preset
+from fsar_cli.settings import PROJECT_FILE, presets, read_preset, resolve
 from fsar_cli.tools.demo import demo
+from fsar_cli.tools.demo.scenes import CLASSES
 from fsar_cli.tools.reproduce.tables import CRIME, HMDB, KINETICS, PAPER_SETS
 
 DEMO = "demo"
@@ -23,15 +26,40 @@ PREPARED_BY = {HMDB: ("hmdb51", "hmdb51-arn"), KINETICS: ("kinetics", "kinetics1
 TRAINED_ON = {CRIME: KINETICS}
 
 
-def find_data(names: tuple[str, ...], quick: bool, out: Path, reporter: Reporter) -> list[tuple[DataSet, DataSet]]:
+class UnmadeDemo(DataSet):
+    """The demo set before it is rendered, for plans: its clips are known, their pictures are not."""
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The split file that it will have, but for groups."""
+        roles = [(name, action.role) for name, action in CLASSES.items()]
+        ids = [(role, name, f"{name}/{name}_{n:04d}") for name, role in roles for n in range(1, demo.CLIPS[role] + 1)]
+        return Splits(tuple((role, Video(name, clip)) for role, name, clip in ids))
+
+    @property
+    def store(self) -> "UnmadeDemo":
+        """In place of a frame store."""
+        return self
+
+    def fingerprint(self, video_id: str) -> str:
+        """Not known yet: a run on these frames will have another digest."""
+        return ""
+
+
+def find_data(
+    names: tuple[str, ...], quick: bool, out: Path, reporter: Reporter, dry_run: bool = False
+) -> list[tuple[DataSet, DataSet]]:
     """(to train on, to test on) of `--dataset` names or folders; none given: the demo set where `quick`, else the
     paper's three.
+
+    Args:
+        dry_run: make nothing; the demo set may be one that is still to be rendered.
 
     Raises:
         DataError: data that are not there, or not prepared. UsageError: two of a name.
     """
     names = names or ((DEMO,) if quick else tuple(PAPER_SETS))
-    pairs = [_pair(name, out, reporter) for name in dict.fromkeys(names)]
+    pairs = [_pair(name, out, reporter, dry_run) for name in dict.fromkeys(names)]
     tested = [test.name for _, test in pairs]
     twice = next((name for i, name in enumerate(tested) if name in tested[:i]), None)
     if twice:
@@ -41,10 +69,21 @@ def find_data(names: tuple[str, ...], quick: bool, out: Path, reporter: Reporter
     return pairs
 
 
-def _pair(name: str, out: Path, reporter: Reporter) -> tuple[DataSet, DataSet]:
-    test = _data(str(make_demo(out / "data" / DEMO, reporter))) if name == DEMO else _data(name)
+def _pair(name: str, out: Path, reporter: Reporter, dry_run: bool) -> tuple[DataSet, DataSet]:
+    folder = out / "data" / DEMO
+    if name == DEMO and dry_run and not (folder / "splits.csv").is_file():
+        data = _unmade_demo(folder)
+        reporter.log(f"the demo set is to be rendered first, {len(data.splits.rows)} clips: {folder}")
+        return data, data
+    test = _data(str(make_demo(folder, reporter))) if name == DEMO else _data(name)
     other = TRAINED_ON.get(test.name)
     return _data(other) if other else test, test
+
+
+def _unmade_demo(folder: Path) -> DataSet:
+    config = resolve(preset="demo", flags=demo.paths_in(folder.absolute()), environ={}).config
+    data = {f"data.{key}": value for key, value in config.data.model_dump().items()}
+    return UnmadeDemo(folder / PROJECT_FILE, {**read_preset("demo"), **data})
 
 
 def _data(name: str) -> DataSet:

@@ -72,7 +72,6 @@ class Reproduction:
     def __init__(self, out: Path, device: torch.device, reporter: Reporter = SILENT) -> None:
         self.out, self.device, self.reporter = out, device, reporter
         self.results, self.features = Cache(out / "results", RESULTS_LIMIT), feature_cache()
-        (out / "runs").mkdir(parents=True, exist_ok=True)
 
     def make(self, plan: TablePlan) -> RunResults:
         """Train and test all runs of a plan, or wait for those that other processes train. What fails stops no other.
@@ -80,6 +79,7 @@ class Reproduction:
         Raises:
             Interrupted: Ctrl-C; everything done so far is kept.
         """
+        (self.out / "runs").mkdir(parents=True, exist_ok=True)
         rank, world, _ = ranks()
         first = rank * len(plan.runs) // world  # processes start far from one another and end by helping out
         runs, made = plan.runs[first:] + plan.runs[:first], RunResults()

@@ -146,6 +146,56 @@ def test_own_csv(tmp_path: Path) -> None:
     ]
 
 
+def test_a_video_may_have_several_classes_and_a_name_several_videos(tmp_path: Path) -> None:
+    rows = ["cam1/a.mp4,0,4,fight", "cam1/a.mp4,2,6,fall", "cam2/a.avi,0,4,Fight", "a,0,1,fight", "fall/b,1,2,"]
+    found = read_annotations([_write(tmp_path / "a.csv", "\n".join(["video,start,end,class", *rows]))])
+    assert found.by_id() == {
+        "fall/b": _spans((1, 2)),
+        "fall/cam1/a": _spans((2, 6)),
+        "fight/a": _spans((0, 1)),
+        "fight/cam1/a": _spans((0, 4)),
+        "fight/cam2/a": _spans((0, 4)),
+    }
+    assert [str(finding) for finding in found.findings] == [
+        "a.csv: fall/cam1/a: 0-4 s of fight and 2-6 s of fall share time: both count"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ("a.mp4,0,1,x/y", "row 2: 'x/y' cannot be the name of a class"),
+        ("a.mp4,0,1,..", "row 2: '..' cannot be the name of a class"),
+        ('a.mp4,0,1,"x\ny"', "row 3: 'x\ny' cannot be the name of a class"),
+        (f"a.mp4,0,1,{'x' * 256}", "row 2: the name of its class is too long"),
+        (",0,1,x", "row 2: it names no video"),
+        ("a, b.mp4,0,1,x", "row 2: 5 cells under 4 columns: a name that holds the sign between two cells needs double"),
+        ('"a.mp4,0,1,x\nb.mp4,0,1,x\n', "row 4: a line break inside a cell: a double quote has no second one"),
+        ("a.mp4,,1,x", "row 2: start '', end '1': the start is missing"),
+        ("a.mp4,5,2,x", "row 2: start '5', end '2': it ends before it starts"),
+        ("a.mp4", "row 2: no segment is left: it can be a clip only as a whole"),
+    ],
+)
+def test_a_row_that_is_no_segment_is_named_and_the_others_stay(tmp_path: Path, row: str, text: str) -> None:
+    file = _write(tmp_path / "a.csv", f"video,start,end,class\n{row}\n")
+    if "no segment" not in text and not row.startswith('"'):
+        file.write_text(f"{file.read_text()}good.mp4,0,1,x\n")
+        assert read_annotations([file]).by_id()["x/good"] == _spans((0, 1))
+    try:
+        texts = [finding.text for finding in read_annotations([file]).findings]
+    except DataError as error:
+        texts = [error.message.partition("a.csv: ")[2]]
+    assert any(each.startswith(text) for each in texts), texts
+
+
+def test_spreadsheets_of_other_countries_and_systems(tmp_path: Path) -> None:
+    texts = ["Class; Start ;END;Video\r\nx;0,5;00:00:01,5;a\r\n", "video\tstart\tend\tclass\na\t.5\t1.5\tx\n"]
+    for text in texts:
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+            assert read_annotations([tmp_path / "a.txt"]).by_id() == {"x/a": _spans((0.5, 1.5))}
+
+
 def test_of_two_files_test_wins_and_else_the_later(tmp_path: Path) -> None:
     one, two = ({"Abuse/a.mp4": [{"start": 0, "end": n}]} for n in (5, 6))
     train, test = _write(tmp_path / "train.json", one), _write(tmp_path / "my_test_v1.json", two)
@@ -184,8 +234,13 @@ def test_the_published_folder_and_any_other(tmp_path: Path) -> None:
     [
         ("a.json", "{", "is not JSON"),
         ("a.json", "[1, 2]", "is not a JSON object of videos"),
-        ("a.json", "{}", "no annotated video in"),
-        ("a.csv", "name,from,to\n", "names neither video, start and end nor Filepath"),
+        ("a.json", "{}", "no annotated video in .*, as there is no row"),
+        ("a.json", '{"database": {"x": {"annotations": []}}}', "is in the form of ActivityNet, which is not read"),
+        ("a.csv", "name,from,to\n", "names neither video, start and end nor Filepath: it reads name,from,to"),
+        ("a.csv", "", "names neither video, start and end nor Filepath: it is missing"),
+        ("a.csv", "video,start,end\n", "no annotated video in .*, as there is no row"),
+        ("a.csv", "video,start,end,start\n", "a.csv: the first row has the column 'start' twice"),
+        ("a.csv", "video,start,end,class\na,0,1,x/y\n", "a.csv: row 2: 'x/y' cannot be the name of a class"),
         ("a.txt", "Abuse/Abuse028_x264.mp4\n", "line 1: not video, class, start and end"),
         ("a.xml", "<a/>", "is no file of annotations"),
     ],

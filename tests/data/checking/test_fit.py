@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from trees import tree_of
 
-from fsar_cli.data.checking.fit import Check, Shape, VideoFacts, check
+from fsar_cli.data.checking.fit import check
+from fsar_cli.data.checking.report import Check, Shape, VideoFacts
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.naming import match_videos
 from fsar_cli.data.splits import Splits, Video

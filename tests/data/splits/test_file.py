@@ -76,6 +76,19 @@ def test_a_list_written_by_hand_is_read(tmp_path):
     assert again.header == {} and not again.edited
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        *[(name, "a/x") for name in (r"a\x", "./a/x", r".\a\x", "a//x", "a/x/", "/data/a/x", "../a/x", r"C:\a\x", "x")],
+        *[("a/x.avi", "a/x.avi"), ("a/x ", "a/x "), (r"a/b\x", r"a/b\x"), ("b/c/x", "b/c/x")],
+    ],
+)
+def test_paths_and_names_alone_are_ids(tmp_path, written, read):
+    path = tmp_path / "hand.csv"
+    path.write_text(f'Split; CLASS;video\r\nTrain;a;"{written}"\r\n')
+    assert Splits.read(path).rows == (("train", Video("a", read)),)
+
+
 def test_an_edited_file_tells(tmp_path):
     path = tmp_path / "splits.csv"
     Splits(SMALL).write(path)
@@ -124,7 +137,19 @@ def test_rows_that_make_no_split_are_refused(lines, message):
         (b"a,b\n1,2\n", "no column split, class, video in the first row"),
         (b"# fsar-splits: 2\nsplit,class,video,group\n", "version 2 of the format is newer"),
         (b"split,class,video\n\xff\xfe", "is not UTF-8 text"),
-        (b"split,class,video\ntrain,a,a/1\ntest,a,a/2\n", "in two splits"),
+        (
+            b"split,class,video\ntrain,a,a/1\ntest,a,a/2\n",
+            "row 3: the class 'a' is in two splits, train .since row 2.",
+        ),
+        (b"", "no column split, class, video in the first row after the header, as there is none"),
+        (b"# x: y\nsplit,class,video\n", "there is no video in it"),
+        (b"split,class\n", "no column video in the first row after the header, which reads split,class"),
+        (b"# x: y\nsplit,class,video\ntrain,a,\n", "row 3: a row of split 'train' lacks its class or video: no video"),
+        (b"split,class,video\ntrain,a,a/1\ntrain,a,a\\1\n", "row 3: the video a/1 is listed twice, in row 2 too"),
+        (b"split,class,video\ntrain,a,a/1,2\n", "row 2: 4 cells under 3 columns"),
+        (b"split,class,video\ntrains,a,a/1\n", "row 2: unknown split 'trains' of a/1"),
+        (b"split,class,video\ntrain,a,a/..\n", "row 2: 'a/..' names no video"),
+        (b"split,class,video\ntrain,A,a/1\ntrain,a,a/2\n", "row 3: the class 'a' is 'A' in row 2"),
     ],
 )
 def test_files_that_are_no_split_list_are_refused_by_name(tmp_path, content, message):

@@ -8,9 +8,9 @@ from trees import tree_of
 from fsar_cli.data.naming import fold
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.data.splits.lists import find_lists
-from fsar_cli.data.splits.making import make
+from fsar_cli.data.splits.making import make, remake
 from fsar_cli.data.splits.protocols import SPLITS, protocol
-from fsar_cli.data.splits.published import FORMS, lines_of, read_list, write_lists
+from fsar_cli.data.splits.published import FORMS, lines_of, read_list, read_lists, write_lists
 from fsar_cli.errors import DataError, UsageError
 
 from .test_protocols import LISTS
@@ -86,6 +86,37 @@ def test_exported_lists_are_read_as_the_same_videos(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.list", "train.list"] and len(files) == 2
     assert read_list(files["train"].read_bytes(), "x") == [("kick it", f"{i}, [a] !&'") for i in range(3)]
     assert lines_of(splits, "test") == ["run/x.avi", "run/x.mp4"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_exported_lists_are_read_back_as_the_split_they_were(tmp_path, form):
+    classes = {"train": ("walk it", "run"), "val": ("sit",), "test": ("fall",)}
+    files = ("a.avi", "a.mp4", "b (1)", "clip 1", "clip 2", r"c\d")
+    rows = [(split, Video(cls, f"{cls}/{file}")) for split in classes for cls in classes[split] for file in files]
+    splits = Splits(tuple(rows))
+    write_lists(splits, form, tmp_path)
+    assert remake(read_lists(tmp_path), tree_of(video.id for _, video in rows)).splits.rows == splits.rows
+
+
+def test_numbers_of_classes_are_dropped_and_those_of_names_are_not():
+    assert read_list(b"a/x 1\na/y 1\nb/x 2\n", "x") == [("a", "x"), ("a", "y"), ("b", "x")]
+    assert read_list(b"a/x 1\na/x 2\nb/x 1\n", "x") == [("a", "x 1"), ("a", "x 2"), ("b", "x 1")]
+    assert read_list(b"a/x.avi 1\na/y.avi\n", "x") == [("a", "x"), ("a", "y")]
+
+
+def test_other_names_of_lists_are_known_and_a_folder_without_one_set_is_refused(tmp_path):
+    for name, text in (("train.txt", "a/1\r\n"), ("Validation.list", "b\\1\n"), ("classInd.txt", "1 a\n")):
+        (tmp_path / name).write_text(text)
+    assert read_lists(tmp_path).rows == (("train", Video("a", "a/1")), ("val", Video("b", "b/1")))
+    (tmp_path / "testlist01.txt").write_text("a/2\n")
+    with pytest.raises(DataError, match="the class 'a' is in two splits, train and test"):
+        read_lists(tmp_path)
+    (tmp_path / "testlist02.txt").write_text("c/2\n")
+    with pytest.raises(DataError, match=r"has several lists of test: testlist01\.txt, testlist02\.txt"):
+        read_lists(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no split lists in the folder"):
+        read_lists(tmp_path / "empty")
 
 
 def test_lists_are_replaced_only_by_force(tmp_path):

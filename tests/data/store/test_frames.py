@@ -36,7 +36,7 @@ def test_store_on_disk(store: FrameStore, tree: Path) -> None:
     assert names == [*(f"{i:08d}.jpg" for i in range(1, 15)), "seconds.txt"]
     assert sorted(p.name for p in store.root.iterdir() if not p.is_dir()) == [".lock", "extract.json", "manifest.csv"]
     settings = {"schema": 1, "short_side": 32, "quality": 90, "fps": None, "every": 1, "max_frames": None}
-    text = json.dumps(settings | {"clips": "segment", "store": "files"}, indent=2) + "\n"
+    text = json.dumps(settings | {"clips": "segment", "store": "files", "picture_fps": 25.0}, indent=2) + "\n"
     assert (store.root / "extract.json").read_text() == text
     rows = {row["video"]: row for row in csv.DictReader((store.root / "manifest.csv").open())}
     row = rows["kick/kick_1"]

@@ -7,7 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from stores import extracted
 from trees import touch
+from videos import make_video
 
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.tools.doctor import doctor
@@ -137,7 +139,8 @@ def test_a_project_from_empty_to_complete(project):
     assert statuses() == {"videos": "ok", "frames": "warning", "splits": "warning"}
     Splits((("train", Video("a", "a/1")), ("test", Video("b", "b/1")))).write(project / "splits.csv")
     assert statuses()["splits"] == "ok"
-    touch(project, "frames/a/1/00000001.jpg")
+    make_video(project / "videos/a/1.avi")
+    assert not extracted(project / "videos", project / "frames").failed
     assert statuses() == {"videos": "ok", "frames": "ok", "splits": "warning"}
     assert "1 of them have no frames yet" in check_project()[2].text
     shutil.rmtree(project / "videos")

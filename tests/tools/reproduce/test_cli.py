@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from small_project import small
 
 from fsar_cli.config import dump
+from fsar_cli.tools.demo.demo import CLIPS
+from fsar_cli.tools.demo.scenes import CLASSES
 
 TINY = {
     "train.iterations": 3, "eval.episodes": 40, "train.checkpoint_every": 2, "train.workers": 0, "eval.shots": "[1]",
@@ -94,9 +96,17 @@ def test_a_dry_run_says_what_would_run_and_makes_nothing(data, fsar, tmp_path):
     assert (runs["OTAM"]["iterations"], runs["TRX"]["iterations"]) == (0, 3)
     assert (runs["OTAM"]["to_do"], runs["TRX"]["to_do"]) == ("nothing to train", "train")
     assert "runs are to be trained" in fsar("reproduce", "table1", *options(data, "--dry-run")).err
-    assert not list((tmp_path / "o u t" / "runs").iterdir())
+    assert not (tmp_path / "o u t").exists()
     shown = fsar("reproduce", "table3", *options(data, "--dry-run"))
     assert "dry run of table3" in shown.out and "4 of 4 runs are to be trained, 4 evaluations" in shown.err
+
+
+def test_a_dry_run_without_the_demo_set_renders_nothing(fsar, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = fsar("reproduce", "table1", "--quick", "--dry-run")
+    assert "nothing was made" in shown.out and "12 of 12 runs are to be trained" in shown.err
+    assert f"the demo set is to be rendered first, {sum(CLIPS[a.role] for a in CLASSES.values())} clips" in shown.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_refusals_say_what_to_do(fsar, tmp_path):
