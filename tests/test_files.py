@@ -103,8 +103,9 @@ def test_a_lock_is_one_processs_and_dies_with_it(tmp_path):
     hold += f"with lock(Path({str(path)!r})):\n    print('mine', flush=True)\n    time.sleep(60)\n"
     process = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "mine\n"
-    with pytest.raises(UsageError, match="taken"), lock(path, busy):
-        pass
+    for _ in range(2):  # asking changes nothing of the answer
+        with pytest.raises(UsageError, match=f"taken: process {process.pid} on .+ since 20"), lock(path, busy):
+            pass
     process.kill()
     process.communicate()
     with lock(path, busy):
@@ -132,8 +133,34 @@ def test_a_lock_outlives_the_workers_of_the_one_who_has_it(tmp_path):
         assert at_once([lambda: refused(tmp_path / "x.lock")]) == [0]
 
 
-def refused(path: Path) -> None:
-    with pytest.raises(UsageError), lock(path, busy=("taken", "")):
+def test_words_that_a_killed_holder_left_are_not_those_of_the_next(tmp_path, monkeypatch):
+    (tmp_path / "x.holder").write_text("process 1 on another since long ago")
+    with lock(tmp_path / "x.lock"):
+        assert f"process {os.getpid()} on" in (tmp_path / "x.holder").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
+    (tmp_path / "x.holder").write_text("process 1 on another since long ago")
+    monkeypatch.setattr(Path, "write_text", failing(OSError(28, "No space left on device")))
+    with lock(tmp_path / "x.lock"):  # nothing can be said, and nothing wrong is
+        assert at_once([lambda: refused(tmp_path / "x.lock", "taken$")]) == [0]
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no flock here"), OSError(errno.ENOLCK, "No locks available")])
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, error):
+    monkeypatch.setattr("fsar_cli.files.FileLock.acquire", failing(error))
+    with pytest.raises(OSError, match="locks") as caught, lock(tmp_path / "x.lock"):
+        pass
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOLCK, str(tmp_path / "x.lock"))
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def refused(path: Path, words: str = "taken") -> None:
+    with pytest.raises(UsageError, match=words), lock(path, busy=("taken", "")):
         pass
 
 

@@ -77,7 +77,7 @@ def train(
         if origin != "run":
             reporter.log(f"{key} comes from {origin} and not from the run")
     if dry_run:
-        _show_plan(resolved.config, target, as_json)
+        _show_plan(resolved.config, resume, target, reporter, as_json)
     else:
         _train(resolved.config, resume, out, target, reporter, as_json)
 
@@ -121,9 +121,15 @@ def _train(config, resume: Path | None, out: Path | None, target, reporter, as_j
     reporter.log(f"next: fsar eval '{result.run}' --shots 5")
 
 
-def _show_plan(config, target, as_json: bool) -> None:
+def _show_plan(config, resume: Path | None, target, reporter, as_json: bool) -> None:
     from fsar_cli.cli.output import print_json, stdout, table
+    from fsar_cli.data.splits import Splits
+    from fsar_cli.engine.runs import find_run
     from fsar_cli.engine.setup import plan
+    from fsar_cli.engine.trained_on import check_unchanged
+
+    if resume is not None:
+        check_unchanged(find_run(resume), config, Splits.read(config.data.splits), reporter)
 
     values = plan(config, target)
     if as_json:

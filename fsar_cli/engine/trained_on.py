@@ -194,7 +194,7 @@ def check_novelty(
     if known:
         reporter.warn(f"{run.path} was {described(known)}, which it is tested on")
     elif splits and splits.digest != kept.digest and own.splits.resolve() == config.data.splits.resolve():
-        changes = _changes(kept, splits, splits.names + kept.names) or "the groups of videos"
+        changes = _changes(kept, splits, {*splits.names, *kept.names}) or "the groups of videos"
         reporter.warn(f"{own.splits} has changed since {run.path} was trained: {changes}")
     return Novelty(digest, kept.digest, known)
 

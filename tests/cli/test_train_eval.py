@@ -215,6 +215,51 @@ def test_long_videos_are_cut_into_windows(folder, fsar):
     assert starts[1] > document["windows"][0][-1]["seconds"]
 
 
+def test_two_cameras_have_pictures_of_their_own_and_the_same_video_replaces_its_own(folder, fsar):
+    for camera, frames in (("cam1", 30), ("cam2", 12)):
+        make_video(folder / camera / "clip.mp4", frames=frames, fps=10, content="motion")
+    draw = ("visualize-regions", "--untrained", "--json", "--window", 1)
+    first, second, again = (fsar(*draw, f"{camera}/clip.mp4") for camera in ("cam1", "cam2", "cam1"))
+    assert [run.json["folder"] for run in (first, second, again)] == [
+        "regions/clip",
+        "regions/cam2-clip",
+        "regions/clip",
+    ]
+    assert fsar(*draw[:2], "cam2/clip.mp4").err.count("regions/clip holds results of") == 1
+    named = (*draw, "cam2/clip.mp4", "--out", "regions/clip")
+    refused = fsar(*named)
+    assert refused.code == 2 and str(folder / "cam1/clip.mp4") in refused.err and "--force" in refused.err
+    assert len(list((folder / "regions/clip").glob("contact-sheet*"))) == len(first.json["sheets"]) > 1
+    assert fsar(*named, "--sheets", 1, "--force").code == 0
+    assert len(list((folder / "regions/clip").glob("contact-sheet*"))) == 1, "no sheets of the longer video"
+
+
+def test_a_run_is_neither_tested_on_what_it_was_trained_on_nor_trained_on_another_split(folder, fsar, project):
+    lines = (project / "splits.csv").read_text()
+    (folder / "own.csv").write_text(lines)
+    assert fsar("train", "--out", "run", "--splits", "own.csv").code == 0
+    rows = [line for line in lines.splitlines(keepends=True) if not line.startswith("#")]
+    roles = {"train": "test", "test": "train"}
+    changed = [",".join([roles.get(part, part), rest]) for part, _, rest in (row.partition(",") for row in rows)]
+    (folder / "own.csv").write_text("".join(changed))
+    for arguments in (
+        ["eval", "run"],
+        ["eval", "run", "--splits", "own.csv", "--out", "e"],
+        ["support", "check", "run"],
+    ):
+        result = fsar(*arguments)
+        assert result.code == 3 and "was trained on climb, fall, wave" in result.err and result.out == ""
+        assert "--accept-overlap" in result.err
+    resumed = fsar("train", "--resume", "run", "--iterations", 6)
+    assert resumed.code == 3 and "own.csv is not what run was trained on: train: 3 classes gone" in resumed.err
+    assert fsar("train", "--resume", "run", "--iterations", 6, "--splits", "run/trained-on.csv").code == 0
+    shown = fsar("eval", "run", "--accept-overlap", "--shots", 1)
+    assert "some classes are not new to the run, which was trained on climb, fall, wave" in shown.out
+    written = json.loads((folder / "run/eval/result.json").read_text())
+    assert [known["class"] for known in written["overlap"]] == ["climb", "fall", "wave"]
+    assert written["split_digest"] != written["trained_split_digest"]
+
+
 def started(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen([*FSAR, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -174,10 +174,13 @@ def write_lists(splits: Splits, form: str, folder: Path, force: bool = False) ->
         raise UsageError(f"unknown form '{form}'", f"allowed: {', '.join(FORMS)}")
     lines = {split: lines_of(splits, split) for split in splits.names}
     paths = {split: folder / FORMS[form][split] for split in splits.names}
-    taken = [str(path) for path in paths.values() if path.exists() and not force]
+    there = [path for path in (folder / name for name in FORMS[form].values()) if path.exists()]
+    taken = [str(path) for path in there if not force]
     if taken:
         raise UsageError(f"{', '.join(taken)} exists", "--force replaces it, --out FOLDER writes elsewhere")
     folder.mkdir(parents=True, exist_ok=True)
     for split, path in paths.items():
         write_whole(path, "".join(f"{line}\n" for line in lines[split]))
+    for path in set(there) - set(paths.values()):
+        path.unlink()  # of a split that this file does not have
     return paths

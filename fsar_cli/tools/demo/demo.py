@@ -28,7 +28,7 @@ from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.train import Trainer
 from fsar_cli.engine.visualize import Visualization, visualize
 from fsar_cli.errors import UsageError
-from fsar_cli.files import write_whole
+from fsar_cli.files import lock, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import resolve
 from fsar_cli.tools.demo.hits import Hits, actor_boxes, compare_regions
@@ -89,10 +89,25 @@ def run_demo(
         force: replace an earlier demo in `out`; any other folder is never touched.
 
     Raises:
-        UsageError: `out` is there already.
+        UsageError: `out` is there already, or another process makes a demo there.
     """
-    config = start_project(out, {"train.iterations": iterations, "eval.episodes": episodes}, force)
-    steps = Steps(reporter)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"another process is making the demo in {out}", "wait for it, or --out takes another folder"
+    with lock(lock_of(out), busy):
+        config = start_project(out, {"train.iterations": iterations, "eval.episodes": episodes}, force)
+        return _run_steps(out, config, device, Steps(reporter), seed, clips)
+
+
+def lock_of(folder: Path) -> Path:
+    """The lock of whoever makes a demo in a folder: beside it, as the folder may be replaced."""
+    folder = folder.resolve()
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _run_steps(
+    out: Path, config: Config, device: torch.device, steps: Steps, seed: int, clips: Mapping[str, int]
+) -> DemoResult:
+    reporter = steps.reporter
     fill_project(out, config, steps, seed, clips)
     with steps.step("train", "fsar train"):
         trainer = Trainer(config, lambda: create_run(config, out / "runs" / "demo"), device, reporter=reporter)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fsar_cli.cli.options import Device, Json, Quiet, Set, Verbose
+from fsar_cli.cli.options import AcceptOverlap, Device, Json, Quiet, Set, Verbose
 
 if TYPE_CHECKING:
     from fsar_cli.tools.reproduce.plan import TablePlan
@@ -28,6 +28,7 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Training runs of each row, with seeds of their own.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of runs and results; the same for all tables.")] = Path("reproduce"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and what is left to do.")] = False,
+    accept_overlap: AcceptOverlap = False,
     assignments: Set = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -66,6 +67,7 @@ def reproduce(
     else:
         plan = make_plan(TABLES[name], RECIPES[TABLES[name].quick if quick else "paper"], data, seeds, changes)
     place = Reproduction(out, target, reporter)
+    place.check(plan, accept_overlap)
     _announce(plan, place)
     if dry_run:
         _show_plan(plan, place, as_json)

@@ -117,7 +117,7 @@ def _check(data: DataSet) -> None:
 def make_demo(folder: Path, reporter: Reporter, clips: Mapping[str, int] = demo.CLIPS) -> Path:
     """Render the demo set as a project, where it is not there yet; one that was left half-made is made anew."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with lock(folder.parent / f".{folder.name}.lock"):
+    with lock(demo.lock_of(folder)):
         if not (folder / "splits.csv").is_file():
             reporter.log(f"rendering the demo set: {folder}")
             config = demo.start_project(folder, {}, force=True)

@@ -6,7 +6,8 @@ from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.statistics.estimates import Estimate, PairedDifference
 from fsar_cli.errors import FsarError
 from fsar_cli.tools.compare.comparison import MethodComparison, ModelGroup, compared
-from fsar_cli.tools.reproduce.plan import Ground, TablePlan
+from fsar_cli.tools.reproduce.ground import Ground
+from fsar_cli.tools.reproduce.plan import TablePlan
 from fsar_cli.tools.reproduce.tables import PaperTable, expected
 from fsar_cli.tools.reproduce.work import RunResults
 

@@ -24,6 +24,7 @@ from fsar_cli.render.figures import Strip, heat_figure, save_png, strips
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Illustration, Text, as_html, as_markdown
 from fsar_cli.tools.demo.hits import compare_regions
 from fsar_cli.tools.reproduce.failures import by_margin, by_size, gap_in_words, support_margins, target_sizes
+from fsar_cli.tools.reproduce.ground import source_of
 from fsar_cli.tools.reproduce.plan import TablePlan, make_plan
 from fsar_cli.tools.reproduce.recipes import RECIPES
 from fsar_cli.tools.reproduce.repeat import commands_of
@@ -63,19 +64,22 @@ def figure_plan(name: str, data: list[tuple[DataSet, DataSet]], quick: bool, cha
 def draw(name: str, plan: TablePlan, place: Reproduction, made: RunResults) -> Figure:
     """Draw a figure on each ground of a plan whose run is finished; writes PNG, Markdown, HTML and JSON."""
     figure = Figure()
+    stems = {grounds[0].name: stem for stem, grounds in plan.documents.items()}
     for cell in plan.cells:
-        quick = "" if plan.recipe.faithful else "-quick"
-        stem = f"{name}-{cell.ground.name}{quick}"
+        stem, novelty = stems[cell.ground.name], plan.novelties[cell.ground.name]
         seen = see(cell, place, made)
         blocks, document = DRAWN[name](seen, place.out / stem)
         title = f"Figure {name.removeprefix('figure')}: {FIGURES[name]} ({cell.ground.title})"
-        document = {"recipe": plan.recipe.name, "words": plan.words, **document}
-        head = Text(plan.words, notice=not plan.recipe.faithful)
+        overlap = novelty.document()["overlap"]
+        document = {"recipe": plan.recipe.name, "words": plan.words, **source_of([cell.ground]), "overlap": overlap,
+                    **document}  # fmt: skip
+        head = [Text(plan.words, notice=not plan.recipe.faithful)]
+        head += [Text(f"Some classes are {novelty.words}.", notice=True)] if novelty.words else []
         tail = [
             Heading("To repeat it"),
             Bullets(commands_of(cell.runs[0], place.out, cell.ground, [cell.shot]), code=True),
         ]
-        page = [head, *blocks, *tail]
+        page = [*head, *blocks, *tail]
         write_whole(place.out / f"{stem}.md", as_markdown(title, page))
         write_whole(place.out / f"{stem}.html", as_html(title, page))
         write_whole(place.out / f"{stem}.json", json.dumps({"schema": 1, **document}, indent=2, allow_nan=False) + "\n")

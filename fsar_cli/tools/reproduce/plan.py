@@ -13,66 +13,20 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from fsar_cli.config import Config, DataConfig, EvalConfig, validate
+from fsar_cli.config import Config, validate
 from fsar_cli.core.build import build_method
 from fsar_cli.core.methods import METHODS
-from fsar_cli.data.episodes import EpisodeList
 from fsar_cli.engine.dataset import DataSet
-from fsar_cli.engine.evaluate import episode_lists
+from fsar_cli.engine.trained_on import Novelty
 from fsar_cli.errors import FsarError
 from fsar_cli.settings import resolve
+from fsar_cli.tools.reproduce.ground import Ground
 from fsar_cli.tools.reproduce.recipes import Recipe
-from fsar_cli.tools.reproduce.tables import PAPER_SETS, PaperRow, PaperTable
+from fsar_cli.tools.reproduce.tables import FIGURES, PaperRow, PaperTable
 
 LENGTH = 16  # hex digits of a digest in names
 PASSING = {"workers", "frame_cache", "log_every", "checkpoint_every"}
 """Training settings that change nothing of what is learnt."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Trained on one data set, tested on the same or another."""
-
-    train: DataSet
-    test: DataSet
-    data: DataConfig
-    """Of the tested one."""
-    settings: EvalConfig
-
-    @property
-    def name(self) -> str:
-        """The tested data set's."""
-        return self.test.name
-
-    @property
-    def paper(self) -> str | None:
-        """Which of the paper's data sets it is; None: another."""
-        return self.name if self.name in PAPER_SETS else None
-
-    @property
-    def title(self) -> str:
-        """As a column is headed."""
-        return PAPER_SETS.get(self.name, self.name)
-
-    @cached_property
-    def lists(self) -> dict[int, EpisodeList]:
-        """The test episodes by number of shots. Raises DataError where they cannot be drawn."""
-        return dict(zip(self.settings.shots, episode_lists(self.settings, self.test.splits), strict=True))
-
-    @cached_property
-    def groups(self) -> list[str]:
-        """Group of each test video."""
-        return [video.group for video in self.test.splits.videos(self.settings.split)]
-
-    @cached_property
-    def learnt_from(self) -> str:
-        """SHA-256 (hex) of the training and validation videos: class, id, group and pictures."""
-        digest = hashlib.sha256()
-        for split, video in self.train.splits.rows:
-            if split in ("train", "val"):
-                pictures = self.train.store.fingerprint(video.id)
-                digest.update("\0".join([split, video.cls, video.id, video.group, pictures, ""]).encode())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -171,6 +125,19 @@ class TablePlan:
     def runs(self) -> list[PlannedRun]:
         """Each once, in the order of the rows."""
         return list({run.digest: run for cell in self.cells for run in cell.runs}.values())
+
+    @property
+    def documents(self) -> dict[str, list[Ground]]:
+        """Name of each page of results, such as table2-demo-quick, and what it is about; a figure has one a ground."""
+        parts = [[ground] for ground in self.grounds] if self.table.name in FIGURES else [self.grounds]
+        quick = "" if self.recipe.faithful else "-quick"
+        return {f"{self.table.name}-{'+'.join(g.name for g in part)}{quick}": part for part in parts}
+
+    @cached_property
+    def novelties(self) -> dict[str, Novelty]:
+        """Ground -> how its test classes stand to those that are trained on."""
+        trained = [run.config for run in self.runs if run.trained]
+        return {ground.name: ground.novelty(trained) for ground in self.grounds}
 
     def shots(self, run: PlannedRun, ground: Ground) -> list[int]:
         """The numbers of shots at which a run is tested on a ground."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fsar_cli.render.page import Block, Bullets, Grid, Text
-from fsar_cli.tools.reproduce.plan import LENGTH, Ground, PlannedRun, TablePlan
+from fsar_cli.tools.reproduce.ground import Ground
+from fsar_cli.tools.reproduce.plan import LENGTH, PlannedRun, TablePlan
 from fsar_cli.tools.reproduce.work import Reproduction
 
 NONE = "–"

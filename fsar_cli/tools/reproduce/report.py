@@ -10,6 +10,7 @@ from fsar_cli.engine.statistics.words import p_value, plus_minus, points, signed
 from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Text, as_html, as_markdown
 from fsar_cli.tools.compare.words import notes, sentence, verdict
+from fsar_cli.tools.reproduce.ground import source_of
 from fsar_cli.tools.reproduce.outcome import Column, order_in_words
 from fsar_cli.tools.reproduce.plan import TablePlan
 from fsar_cli.tools.reproduce.repeat import NONE, commands_of, how_to_repeat
@@ -28,8 +29,7 @@ class TableReport:
     @property
     def name(self) -> str:
         """Of its files: table2-demo-quick."""
-        sets = "+".join(ground.name for ground in self.plan.grounds)
-        return f"{self.plan.table.name}-{sets}{'' if self.plan.recipe.faithful else '-quick'}"
+        return next(iter(self.plan.documents))
 
     @property
     def title(self) -> str:
@@ -107,6 +107,9 @@ class TableReport:
     def _remarks(self) -> Iterator[str]:
         for label, why in self.plan.skipped.items():
             yield f"{label}: left out, {why}."
+        for name, novelty in self.plan.novelties.items():
+            if novelty.words:
+                yield f"{name}: some classes are {novelty.words}."
         for label, why in self.plan.notes.items():
             yield f"{label}: {why}."
         idle = dict.fromkeys(c.row.label for c in self.plan.cells if not any(run.trained for run in c.runs))
@@ -140,10 +143,11 @@ class TableReport:
         plan = self.plan
         return {
             "table": plan.table.name, "title": self.title, "recipe": plan.recipe.name,
-            "faithful": plan.recipe.faithful, "words": plan.words,
+            "faithful": plan.recipe.faithful, "words": plan.words, **source_of(plan.grounds),
             "grounds": [
                 {"name": g.name, "trained_on": g.train.name, "way": g.settings.way, "episodes": g.settings.episodes,
                  "seed": g.settings.seed, "group_disjoint": g.settings.group_disjoint,
+                 "overlap": plan.novelties[g.name].document()["overlap"],
                  "split_digest": g.test.splits.digest, "train_split_digest": g.train.splits.digest,
                  "episode_digests": {shot: some.digest for shot, some in g.lists.items()}}
                 for g in plan.grounds

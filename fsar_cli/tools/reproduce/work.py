@@ -21,13 +21,16 @@ import torch
 from fsar_cli.engine.bank import feature_cache
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.model import Model
+from fsar_cli.engine.outputs import other_source
 from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.train import Trainer
+from fsar_cli.engine.trained_on import refuse
 from fsar_cli.errors import DataError, FsarError, Interrupted, UsageError
 from fsar_cli.files import Cache, lock, write_whole
 from fsar_cli.reporting import SILENT, Reporter
-from fsar_cli.tools.reproduce.plan import Ground, PlannedRun, TablePlan, file_digest
+from fsar_cli.tools.reproduce.ground import Ground, source_of
+from fsar_cli.tools.reproduce.plan import PlannedRun, TablePlan, file_digest
 
 RESULTS_LIMIT = 2**40  # what a table was made from is never dropped
 TRAINED = "trained.json"
@@ -89,6 +92,23 @@ class Reproduction:
                     self._attempt(plan, run, made)
             self._attempt(plan, run, made, test=True)
         return made
+
+    def check(self, plan: TablePlan, accept_overlap: bool) -> None:
+        """Refuse before anything is made what would be no result, or take the place of another.
+
+        Raises:
+            DataError: classes that are trained on are tested, and that is not accepted.
+            UsageError: results of the same name were made from other data.
+        """
+        for ground in plan.grounds:
+            if (known := plan.novelties[ground.name].known) and not accept_overlap:
+                refuse(f"what learns from {ground.train.name}", known, f" (of {ground.name})")
+        for name, grounds in plan.documents.items():
+            file, sets = self.out / f"{name}.json", " and ".join(ground.name for ground in grounds)
+            if other_source(file, source_of(grounds)):
+                raise UsageError(
+                    f"{file} was made from other data called {sets}, or other splits", "--out takes another folder"
+                )
 
     def _lock(self, run: PlannedRun) -> Path:
         return self.out / "runs" / f"{run.digest}.lock"

@@ -128,6 +128,15 @@ def test_lists_are_replaced_only_by_force(tmp_path):
     assert (tmp_path / "testlist03.txt").read_text() == "a/2\n"
 
 
+def test_lists_of_another_split_file_never_stay_beside_new_ones(tmp_path):
+    write_lists(Splits((("train", Video("a", "a/1")), ("test", Video("b", "b/1")))), "trx", tmp_path)
+    fewer = Splits((("test", Video("a", "a/1")),))
+    with pytest.raises(UsageError, match=r"trainlist03\.txt, .*testlist03\.txt exists"):
+        write_lists(fewer, "trx", tmp_path)
+    write_lists(fewer, "trx", tmp_path, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["testlist03.txt"]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

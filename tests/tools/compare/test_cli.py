@@ -97,7 +97,8 @@ def test_differences_are_paired_and_the_files_say_the_same(runs, fsar):
     paired = np.array([float(row["y"]) - float(row["x"]) for row in episodes])
     assert difference["mean"] == pytest.approx(paired.mean())
     assert difference["ci95_episodes"] == pytest.approx(1.96 * paired.std(ddof=1) / 60**0.5, rel=1e-4)
-    assert {Path(file).name for file in found["files"]} == {path.name for path in (runs / "my [out]").iterdir()}
+    there = {path.name for path in (runs / "my [out]").iterdir()}
+    assert {Path(file).name for file in found["files"]} | {".lock"} == there
     written = json.loads((runs / "my [out]" / "compare.json").read_text())
     assert written == {key: value for key, value in found.items() if key not in ("command", "files")}
     text = (runs / "my [out]" / "compare.md").read_text()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from small_project import small
 
 from fsar_cli.config import dump
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, UsageError
 from fsar_cli.reporting import SILENT
 from fsar_cli.tools.reproduce import work
 from fsar_cli.tools.reproduce.data import find_data
@@ -138,6 +138,23 @@ def test_seeds_are_runs_of_their_own_and_the_papers_differences_stand_beside(fol
     paper = {step.difference.second: (step.paper, step.expected) for step in column.steps}
     assert paper == {"TRX": (pytest.approx(3.3), 1), "OTAM": (pytest.approx(4.9), 1)}
     assert "(seeds ±" in " ".join(cell for row in report.grid().rows for cell in row)
+
+
+def test_what_no_table_should_hold_is_refused_before_it_is_made(folder, project):
+    place, plan = Reproduction(Path("out"), CPU), few("table2", "baseline (TRX)", **{"eval.split": "train"})
+    with pytest.raises(DataError, match="what learns from small was trained on climb, fall, wave") as caught:
+        place.check(plan, accept_overlap=False)
+    assert "--accept-overlap" in caught.value.hint
+    place.check(plan, accept_overlap=True)
+    report = reported(plan, place)
+    assert report.document()["grounds"][0]["overlap"][0] == {"class": "climb", "split": "train", "as": "climb"}
+    text = report.write()[0].read_text()
+    assert "some classes are not new to the run, which was trained on climb" in text
+    lines = (project / "splits.csv").read_text().splitlines(keepends=True)
+    Path("other.csv").write_text("".join(line for line in lines if "kick_3" not in line and "digest" not in line))
+    Path("p/fsar.yaml").write_text(dump(small(project, **{"data.splits": Path("other.csv").absolute()})))
+    with pytest.raises(UsageError, match=r"table2-small-quick\.json was made from other data called small"):
+        place.check(few("table2", "baseline (TRX)"), accept_overlap=False)
 
 
 PROGRAM = """
