@@ -215,23 +215,21 @@ def test_long_videos_are_cut_into_windows(folder, fsar):
     assert starts[1] > document["windows"][0][-1]["seconds"]
 
 
-def test_two_cameras_have_pictures_of_their_own_and_the_same_video_replaces_its_own(folder, fsar):
-    for camera, frames in (("cam1", 30), ("cam2", 12)):
+def test_two_cameras_have_pictures_of_their_own_and_force_leaves_no_sheet_of_the_other(folder, fsar):
+    for camera, frames in (("cam1", 20), ("cam2", 10)):
         make_video(folder / camera / "clip.mp4", frames=frames, fps=10, content="motion")
-    draw = ("visualize-regions", "--untrained", "--json", "--window", 1)
-    first, second, again = (fsar(*draw, f"{camera}/clip.mp4") for camera in ("cam1", "cam2", "cam1"))
-    assert [run.json["folder"] for run in (first, second, again)] == [
-        "regions/clip",
-        "regions/cam2-clip",
-        "regions/clip",
-    ]
-    assert fsar(*draw[:2], "cam2/clip.mp4").err.count("regions/clip holds results of") == 1
-    named = (*draw, "cam2/clip.mp4", "--out", "regions/clip")
+    draw = ("visualize-regions", "--untrained", "--window", 1)
+    assert fsar(*draw, "cam1/clip.mp4").code == 0
+    sheets = [folder / f"regions/clip/{name}-{n:02d}.png" for name in ("contact-sheet", "heat-maps") for n in (1, 2)]
+    assert all(sheet.is_file() for sheet in sheets)
+    second = fsar(*draw, "cam2/clip.mp4", "--sheets", 0)
+    assert f"regions/clip holds results of {folder / 'cam1/clip.mp4'}; these go to regions/cam2-clip" in second.err
+    assert "regions/cam2-clip/overlay.mp4" in second.out
+    named = (*draw, "cam2/clip.mp4", "--out", "regions/clip", "--sheets", 0)
     refused = fsar(*named)
-    assert refused.code == 2 and str(folder / "cam1/clip.mp4") in refused.err and "--force" in refused.err
-    assert len(list((folder / "regions/clip").glob("contact-sheet*"))) == len(first.json["sheets"]) > 1
-    assert fsar(*named, "--sheets", 1, "--force").code == 0
-    assert len(list((folder / "regions/clip").glob("contact-sheet*"))) == 1, "no sheets of the longer video"
+    assert refused.code == 2 and "--force replaces them" in refused.err and all(sheet.is_file() for sheet in sheets)
+    assert fsar(*named, "--force").code == 0
+    assert not any(sheet.exists() for sheet in sheets)
 
 
 def test_a_run_is_neither_tested_on_what_it_was_trained_on_nor_trained_on_another_split(folder, fsar, project):
