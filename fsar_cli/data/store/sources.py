@@ -103,7 +103,9 @@ class _VideoSearch:
             raise UsageError(f"{printable(root)} is a frame store, not videos", "`fsar train --frames` reads it")
         before, elsewhere, others = len(self.files), len(self.misplaced), (self.hidden, [*self.not_video])
         deeper = self._classes(root)
-        if len(self.files) == before and len(self.misplaced) == elsewhere and self._pictures(root):
+        # A folder may have a video's suffix; whatever else is called so is a video, broken or not.
+        no_video = all(path.is_dir() for path in list(self.files)[before:]) and len(self.misplaced) == elsewhere
+        if no_video and self._pictures(root):
             self.hidden, self.not_video = others
             return
         for folder in deeper:

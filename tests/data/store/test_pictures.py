@@ -113,6 +113,49 @@ def test_jpegs_that_fit_are_linked_and_others_made(tmp_path: Path) -> None:
     assert greys(FrameStore(tmp_path / "packed"), "walk/a") == [0, 1, 2]
 
 
+def test_where_a_file_has_no_second_name_its_path_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    draw(tmp_path / "t/walk/a", WALK)
+    for store, way in (("s", "link"), ("copies", "symlink")):
+        monkeypatch.setattr(os, way, refuse)
+        extracted(tmp_path / "t", tmp_path / store, short_side=0)
+        picture = tmp_path / store / "walk/a" / WALK[0]
+        assert picture.is_symlink() == (store == "s") and picture.read_bytes()
+        assert not picture.is_symlink() or picture.resolve() == tmp_path / "t/walk/a" / WALK[0]
+
+
+@pytest.mark.parametrize("change", ["one rewritten", "one more", "all touched", "renamed in order"])
+def test_a_folder_that_changes_is_noticed_by_what_is_in_it(tmp_path: Path, change: str) -> None:
+    folder = draw(tmp_path / "t/walk/a", WALK)
+    extracted(tmp_path / "t", tmp_path / "s", short_side=0)
+    key = FrameStore(tmp_path / "s").fingerprint("walk/a")
+    for file in sorted(folder.iterdir()):
+        if change == "all touched":
+            os.utime(file, (5, 5))
+        if change == "renamed in order":
+            file.rename(folder / f"img_{file.name}")
+    if change.startswith("one"):
+        (folder / WALK[1]).unlink()
+        draw(folder, [WALK[1]] if change == "one rewritten" else [WALK[1], "00000004.jpg"])
+    replaced = extracted(tmp_path / "t", tmp_path / "s", short_side=0).changes.replaced
+    assert replaced == (["walk/a"] if change.startswith("one") else [])
+    assert not replaced or FrameStore(tmp_path / "s").fingerprint("walk/a") != key
+
+
+def test_folders_with_and_without_a_videos_suffix_are_alike(tmp_path: Path) -> None:
+    for name in ("a.avi", "b", "c.d"):
+        draw(tmp_path / "t/walk" / name, WALK)
+    (tmp_path / "t/walk/empty.mp4").mkdir()
+    found = find_videos([tmp_path / "t"])
+    assert [(s.id, s.pictures) for s in found.sources] == [
+        (f"walk/{name}", True) for name in ("a.avi", "b", "c.d", "empty.mp4")
+    ]
+    (tmp_path / "t/walk/real.mp4").touch()
+    assert "walk/b" not in [source.id for source in find_videos([tmp_path / "t"]).sources], "the videos are the source"
+
+
 def test_a_store_that_reads_videos_takes_no_pictures(tmp_path: Path) -> None:
     draw(tmp_path / "t/walk/a", WALK)
     with pytest.raises(UsageError, match="is a folder of pictures, and a store of kind videos reads video files"):
