@@ -29,8 +29,8 @@ from fsar_cli.errors import DataError
 TABLE = "index.npz"
 FRAMES = np.dtype([("number", "<i8"), ("stamp", "<i8"), ("seconds", "<f8")])
 AGAIN = (
-    "run `fsar extract-frames` again, with the folder where the videos are now: it indexes anew what changed; or put the"
-    " videos where they were, copied with their times"
+    "run `fsar extract-frames` again, with the folder where the videos are now: it indexes anew what changed; or put"
+    " the videos where they were, copied with their times"
 )
 
 
