@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fsar_cli.config import KEYS, PATHS, TEXTS, Config, check_values, flatten, validate
-from fsar_cli.errors import UsageError, did_you_mean
+from fsar_cli.errors import UsageError, did_you_mean, remedy
 from fsar_cli.yamltext import LARGEST, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
@@ -71,7 +71,8 @@ def read_file(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             tree = read_yaml(file.read(LARGEST + 1), str(path))
     except OSError as error:
-        raise UsageError(f"cannot read the configuration {path}: {error.strerror}", "`fsar init` writes one") from error
+        hint = "`fsar init` writes one" if isinstance(error, FileNotFoundError) else remedy(error)
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint) from error
     if not isinstance(tree, dict | None):
         raise UsageError(f"{path} must hold a mapping of sections, not {_kind(tree)}")
     return {key: value for key, value in flatten(tree or {}).items() if not (value in (None, {}) and _is_section(key))}

@@ -3,10 +3,14 @@
 A file fits wholly or is refused; what comes after the map (a classifier) is left out on both sides.
 """
 
+import errno
 import hashlib
 import http.client
 import re
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from urllib.error import URLError
@@ -38,20 +42,45 @@ MMACTION = (
 def imagenet_network(name: str, **options: object) -> nn.Module:
     """A torchvision network with its default weights, downloaded once; a broken download is deleted and fetched again.
 
+    Where their place takes nothing they are fetched without being kept, and a line on stderr says so.
+
     Raises:
-        DataError: they cannot be downloaded. OSError: their folder cannot be read or written.
+        DataError: they cannot be downloaded.
     """
     url = torchvision.models.get_model_weights(name).DEFAULT.url
     kept = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    broken = _delete_broken(kept)
+    broken = False
     try:
-        return torchvision.models.get_model(name, weights="DEFAULT", **options)
+        with redirect_stdout(sys.stderr):  # torch tells of its download among the results
+            try:
+                broken = _delete_broken(kept)
+                return torchvision.models.get_model(name, weights="DEFAULT", **options)
+            except OSError as error:
+                if not _of_the_disk(error):
+                    raise
+                print(f"warning: {kept.parent} keeps nothing ({error.strerror}): going on without it", file=sys.stderr)
+                return _unkept(name, options)
     except (OSError, RuntimeError, http.client.HTTPException) as error:  # no network, or a download of a wrong hash
-        if isinstance(error, OSError) and not isinstance(error, URLError) and error.filename:
-            raise
         removed = f"; {kept} was a broken download and has been deleted" if broken else ""
         hint = f"put {url} into {kept.parent}, or set model.weights to a file of yours or `none`"
         raise DataError(f"cannot download the ImageNet weights of {name}: {error}{removed}", hint) from error
+
+
+def _of_the_disk(error: OSError) -> bool:
+    """Whether it is no error of the network: those name no file, and what writes to a full disk neither."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return not isinstance(error, URLError) and (error.filename is not None or error.errno in full)
+
+
+def _unkept(name: str, options: dict[str, object]) -> nn.Module:
+    """The same from a temporary folder."""
+    usual = torch.hub.get_dir()
+    with tempfile.TemporaryDirectory(prefix="fsar-") as place:
+        torch.hub.set_dir(place)
+        try:
+            return torchvision.models.get_model(name, weights="DEFAULT", **options)
+        finally:
+            torch.hub.set_dir(usual)
 
 
 def _delete_broken(kept: Path) -> bool:

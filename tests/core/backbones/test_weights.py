@@ -180,3 +180,28 @@ def test_a_broken_download_is_deleted_and_fetched_again(monkeypatch: pytest.Monk
         weights.imagenet_network("resnet18")
     assert asked == [False] and not kept.exists()
     assert str(kept.parent) in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError(13, "Permission denied", "/hub"), OSError(28, "No space left on device")],
+)
+def test_weights_that_cannot_be_kept_are_fetched_without_and_results_stay_alone(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    places = []
+
+    def download(name: str, weights: str | None) -> nn.Module:
+        places.append(Path(torch.hub.get_dir()))
+        print("Downloading")
+        if places[-1] == tmp_path:
+            raise error
+        return nn.Linear(1, 1)
+
+    monkeypatch.setattr(weights.torchvision.models, "get_model", download)
+    assert isinstance(weights.imagenet_network("resnet18"), nn.Linear)
+    assert Path(torch.hub.get_dir()) == places[0] == tmp_path and not places[1].exists()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"warning: {tmp_path}/checkpoints keeps nothing ({error.strerror}): going on without it\n" in said.err
