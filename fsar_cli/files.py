@@ -266,7 +266,7 @@ def cache_folder(*parts: str) -> Path:
     if not base.is_absolute():  # the desktop standard has relative places ignored
         home = os.path.expanduser("~")  # itself for a user without a home: of containers, whose home is the root
         base = Path("/" if home == "~" else home) / ".cache"
-    return (Path(chosen) if chosen else base / "fsar").joinpath(*parts)
+    return (Path(os.path.expanduser(chosen)) if chosen else base / "fsar").joinpath(*parts)
 
 
 @contextmanager

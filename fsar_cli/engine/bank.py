@@ -192,7 +192,7 @@ def _described(
     """What the backbones say of all clips, group by group, on the CPU; their regions go to `meter`."""
     normalize = normalizes(config.model)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
-    workers = loader_workers(config.train.workers, device)
+    workers = loader_workers(config.train.workers, device, reporter)
     with (
         folded(method),
         reporter.track("encoding", len(clips), "clips") as task,

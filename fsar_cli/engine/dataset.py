@@ -76,7 +76,8 @@ def find_dataset(name: str) -> DataSet:
 
 
 def _projects() -> Iterator[Path]:
-    roots = [Path.cwd(), Path.cwd().parent, *map(Path, filter(None, [os.environ.get("FSAR_DATA")]))]
+    given = os.path.expanduser(os.environ.get("FSAR_DATA", ""))
+    roots = [Path.cwd(), Path.cwd().parent, *([Path(given)] if given else [])]
     if Path(PROJECT_FILE).is_file():
         yield Path(PROJECT_FILE)
     for root in roots:

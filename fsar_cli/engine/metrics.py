@@ -19,6 +19,8 @@ from fsar_cli.engine.motion import region_statistics
 from fsar_cli.errors import DataError
 from fsar_cli.files import atomic
 
+DIVERGED = "lower optim.lr, set optim.clip_norm=10, or train.amp=off"
+
 Row = dict[str, float]
 Item = TypeVar("Item")
 
@@ -79,10 +81,7 @@ class TrainingLog:
             episode, pair, figures = self.unread.pop(0)
             loss, accuracy = pair.tolist()
             if not math.isfinite(loss):
-                raise DataError(
-                    f"the loss became {loss} at episode {episode}",
-                    "lower optim.lr, set optim.clip_norm=10, or train.amp=off",
-                )
+                raise DataError(f"the loss became {loss} at episode {episode}", DIVERGED)
             self.running = {"loss": loss, "accuracy": accuracy}
             self.window.append(self.running | figures)
 

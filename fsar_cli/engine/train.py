@@ -36,7 +36,7 @@ from fsar_cli.engine.device import constant_sizes, loader_workers, loss_scaler
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures
 from fsar_cli.engine.memory import does_not_fit
-from fsar_cli.engine.metrics import TrainingLog, region_figures, waits
+from fsar_cli.engine.metrics import DIVERGED, TrainingLog, region_figures, waits
 from fsar_cli.engine.runs import Run
 from fsar_cli.engine.setup import (
     build_optimizer,
@@ -174,7 +174,7 @@ class Trainer:
             self.reporter,
         )  # fmt: skip
         episodes = TrainingEpisodes(reader, self.sampler, train.seed)
-        workers = loader_workers(train.workers, self.device)
+        workers = loader_workers(train.workers, self.device, self.reporter)
         order = range(self.step, train.iterations)
         return episode_loader(episodes, order, workers, self.device.type == "cuda", self.reporter)
 
@@ -245,7 +245,7 @@ class Trainer:
 
     def _validate(self) -> None:
         """Accuracy on the val split; the best weights so far are kept."""
-        self.log.read()
+        self._require_numbers()
         config = self.config
         cache = self.cache if config.train.views else None  # else the backbones change: what they say serves once
         try:
@@ -267,9 +267,16 @@ class Trainer:
         self.reporter.log(text)
         self.folder.log(text)
 
+    def _require_numbers(self) -> None:
+        """Before anything is written: the last step may have made weights NaN that no loss has met yet."""
+        self.log.read()
+        for name, tensor in self.method.state_dict().items():
+            if not bool(tensor.isfinite().all()):
+                raise DataError(f"weights became NaN or infinite by episode {self.step}, first '{name}'", DIVERGED)
+
     def save(self) -> None:
         """Write model.safetensors where no validation chooses it, then state.pt: whoever resumes finds weights."""
-        self.log.read()
+        self._require_numbers()
         if self.best is None:
             save_weights(self.method, self.folder.model_file)
         state = {
@@ -292,8 +299,10 @@ class Trainer:
             DataError: no or a damaged state, or one of another method.
         """
         state = load_state(self.folder.state_file)
-        require_finite(state["method"], self.folder.state_file)
         try:
+            slots = state["optimizer"]["state"].items()
+            gathered = {f"optimizer.{i}.{k}": v for i, slot in slots for k, v in slot.items() if torch.is_tensor(v)}
+            require_finite(state["method"] | gathered, self.folder.state_file)
             self.method.load_state_dict(state["method"])
             load_optimizer(self.optimizer, state["optimizer"])
             if scaled := bool(state["scaler"]):

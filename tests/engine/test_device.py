@@ -17,7 +17,9 @@ from fsar_cli.engine.device import (
 from fsar_cli.errors import DeviceError, UsageError
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", ""])
+@pytest.mark.parametrize(
+    "name", ["gpu", "cuda:x", "cpu:1", "", "cuda:", "cuda:-1", "cuda:²", "cuda:1000", "CUDA", "cuda:0\n"]
+)
 def test_unknown_devices_are_a_usage_error(name):
     with pytest.raises(UsageError, match="unknown device"):
         resolve_device(name)
@@ -107,3 +109,10 @@ def test_workers_are_as_asked_or_leave_cores_to_the_network(monkeypatch):
     assert loader_workers(5, torch.device("cpu")) == 5
     assert loader_workers(None, torch.device("cpu")) == 3
     assert loader_workers(None, torch.device("cuda")) == 6
+
+
+def test_more_loader_processes_than_pay_are_not_started_and_that_is_said(monkeypatch):
+    listener = Listener()
+    monkeypatch.setattr("fsar_cli.engine.device.cores", lambda: 3)
+    assert [loader_workers(asked, torch.device("cpu"), listener) for asked in (0, 12, 200)] == [0, 12, 12]
+    assert listener.said == ["train.workers is 200: 12 are started, as there are 3 cores"]

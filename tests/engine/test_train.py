@@ -215,6 +215,38 @@ def test_a_loss_that_is_not_finite_stops_with_advice(project, tmp_path, monkeypa
     assert "optim.lr" in caught.value.hint
 
 
+def test_weights_that_a_step_makes_nan_are_not_written_over_good_ones(project, tmp_path, monkeypatch):
+    """The loss of the episode was finite, its gradient was not; the run stays as it was saved at 2."""
+    config = small(project, **{"model.method": "trx", "train.val_every": 0, "train.iterations": 4})
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), CPU)
+    optimise = trainer._optimise
+
+    def poisoned() -> None:
+        if trainer.step == 4:
+            trainer._trained()[0].grad.fill_(float("nan"))
+        optimise()
+
+    monkeypatch.setattr(trainer, "_optimise", poisoned)
+    with pytest.raises(DataError, match="weights became NaN or infinite by episode 4, first 'features") as caught:
+        trainer.run()
+    assert "optim.lr" in caught.value.hint
+    again = Trainer(config, Run(tmp_path / "run"), CPU, pretrained=False)
+    again.resume()
+    assert again.step == 2 and again.run().iterations == 4
+
+
+def test_a_state_whose_optimiser_gathered_nan_is_not_resumed(project, tmp_path):
+    config = small(
+        project, **{"model.method": "trx", "optim.name": "adam", "train.iterations": 2, "train.val_every": 0}
+    )
+    run = trained(config, tmp_path / "run").folder
+    state = torch.load(run.state_file, weights_only=True)
+    state["optimizer"]["state"][0]["exp_avg"][0, 0, 0] = float("nan")
+    torch.save(state, run.state_file)
+    with pytest.raises(DataError, match=r"holds NaN or infinite numbers: 3 in 1 .* first 'optimizer\.0\.exp_avg'"):
+        Trainer(config, run, CPU, pretrained=False).resume()
+
+
 def test_losses_read_an_episode_late_give_the_same_run(project, tmp_path):
     """As on a GPU, where nobody waits for the loss of the episode that is being computed."""
     config = small(project, **{"train.iterations": 5})
