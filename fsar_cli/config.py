@@ -61,9 +61,9 @@ def _sides(value: int | tuple[int, ...]) -> int | tuple[int, ...]:
 
 
 def _numbers(value: tuple[int, ...]) -> tuple[int, ...]:
-    if not value or len(set(value)) < len(value):
-        raise ValueError("must be one or more different numbers")
-    return value
+    if not value:
+        raise ValueError("must be one or more numbers")
+    return tuple(dict.fromkeys(value))  # given twice counts once
 
 
 def _stored_side(value: int) -> int:

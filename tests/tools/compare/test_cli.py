@@ -89,7 +89,9 @@ def test_numbers_are_those_of_eval_on_the_same_episodes(runs, fsar):
 
 
 def test_differences_are_paired_and_the_files_say_the_same(runs, fsar):
-    found = fsar("compare", "x=a [1]", "y=b", "--json", "--out", "my [out]", "--shots", 2, "--shots", 2).json
+    result = fsar("compare", "x=a [1]", "y=b", "--json", "--out", "my [out]", "--shots", 2, "--shots", 2)
+    assert result.code == 0, result.err
+    found = result.json
     assert len(found["differences"]) == 1, "a number of shots given twice counts once"
     (difference,) = found["differences"]
     episodes = rows_of(runs / "my [out]" / "episodes-3w2s.csv")
