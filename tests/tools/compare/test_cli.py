@@ -102,6 +102,7 @@ def test_differences_are_paired_and_the_files_say_the_same(runs, fsar):
     there = {path.name for path in (runs / "my [out]").iterdir()}
     assert {Path(file).name for file in found["files"]} | {".lock"} == there
     written = json.loads((runs / "my [out]" / "compare.json").read_text())
+    assert written.pop("sources") == [str(runs / name) for name in ("a [1]", "b")] and written.pop("frames")
     assert written == {key: value for key, value in found.items() if key not in ("command", "files")}
     text = (runs / "my [out]" / "compare.md").read_text()
     assert difference["words"] in text and "| 3-way 2-shot | x |" in text
