@@ -149,8 +149,8 @@ def _is_dead(holder: str) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # another user's
-        return False
+    except (OSError, OverflowError):  # another user's, or no number of a process
+        pass
     return False
 
 

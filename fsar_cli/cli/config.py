@@ -40,7 +40,7 @@ def show(
         ]
         stdout.print(table(section, ["setting", "value", "origin", *(["meaning"] if explain else [])], rows))
     if not kept:
-        stdout.print("every value is a default", markup=False)
+        stdout.print("every value is a default")
 
 
 @app.command()

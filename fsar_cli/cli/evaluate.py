@@ -111,16 +111,15 @@ def _show(result, model, folder: Path, as_json: bool) -> None:
         return
     stdout.print(_accuracy_table(result))
     if result.novelty.words:
-        stdout.print(f"some classes are {result.novelty.words}", markup=False, style="yellow")
+        stdout.print(f"some classes are {result.novelty.words}", style="yellow")
     stdout.print(_class_table(result))
     if result.regions:
         r = result.regions
         stdout.print(
             f"motion inside the key region {r.motion_region:.2f} (centre {r.motion_centre:.2f}, random "
             f"{r.motion_random:.2f}, oracle {r.motion_oracle:.2f}); {100 * r.saturated:.0f} % of centres clamped",
-            markup=False,
         )
-    stdout.print(f"per-episode CSV and confusion: {folder}", markup=False)
+    stdout.print(f"per-episode CSV and confusion: {folder}")
 
 
 def _accuracy_table(result):

@@ -143,7 +143,6 @@ def _show(result: "ExtractResult", out: Path, settings: "ExtractConfig", json: b
         speed = f" in {result.seconds:.1f} s, {rate:.0f} frames/s" if result.frames else ""
         stdout.print(
             f"{counted(result.done, noun)}, {counted(result.frames, 'frame')}{speed}{there}: {printable(out)}",
-            markup=False,
         )
     if result.failed:
         total = result.done + len(result.failed) + result.skipped

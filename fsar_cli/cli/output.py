@@ -42,10 +42,10 @@ class LazyConsole:
         """Whether somebody watches, on a terminal that can move its cursor."""
         return self.console.is_interactive
 
-    def print(self, *objects: object, markup: bool = False, style: str | None = None) -> None:
+    def print(self, *objects: object, style: str | None = None) -> None:
         """As rich's `Console.print`; text is made harmless."""
         shown = [harmless(thing) if isinstance(thing, str) else thing for thing in objects]
-        self.console.print(*shown, markup=markup, style=style)
+        self.console.print(*shown, style=style)
 
 
 stdout = LazyConsole()

@@ -175,7 +175,7 @@ def export(
         files = {name: {"file": str(path), "videos": counts[name][1]} for name, path in written.items()}
         return print_json({"form": form, "lists": files})
     for name, path in written.items():
-        stdout.print(f"{path}: {counts[name][1]} videos of {counts[name][0]} classes", markup=False)
+        stdout.print(f"{path}: {counts[name][1]} videos of {counts[name][0]} classes")
 
 
 def _listed(rule: str) -> "Splits | None":

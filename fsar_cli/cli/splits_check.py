@@ -171,7 +171,7 @@ def _show(path: Path, tree: "Tree", report: "Check", facts: "VideoFacts") -> Non
     titles = tuple(_TITLES.get(name, name) for name in shown)
     stdout.print(table(f"{path} in {tree.root}", ["split", "class", *titles, "enough", "for example"], rows, titles))
     for line in _lines(tree, report, facts):
-        stdout.print(line, markup=False)
+        stdout.print(line)
 
 
 def _lines(tree: "Tree", report: "Check", facts: "VideoFacts") -> Iterator[str]:

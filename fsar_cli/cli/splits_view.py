@@ -33,7 +33,7 @@ def show_protocol(chosen: "Protocol", json: bool) -> None:
     facts |= {f"{split} list": f"{chosen.address(split)} SHA-256 {f.sha256}" for split, f in chosen.files.items()}
     facts |= {f"not to be mixed up with {v.name}": f"{v.note} ({v.repository})" for v in chosen.variants}
     for name, text in facts.items():
-        stdout.print(f"{name}: {text}", markup=False)
+        stdout.print(f"{name}: {text}")
 
 
 def _variant(variant: "Variant") -> dict:
@@ -47,7 +47,7 @@ def show_file(path: Path, splits: "Splits", json: bool) -> None:
         return print_json({"file": str(path), "header": dict(splits.header), **_document(splits)})
     for key, value in splits.header.items():
         if key not in ("digest", "counts"):
-            stdout.print(f"{key}: {value}", markup=False)
+            stdout.print(f"{key}: {value}")
     _print(str(path), splits)
     if splits.edited:
         ConsoleReporter().warn("the rows were changed after the file was made")
@@ -130,4 +130,4 @@ def _print(title: str, splits: "Splits") -> None:
         for name, (classes, videos) in splits.counts().items()
     ]
     stdout.print(table(title, ["split", "classes", "videos", "groups", "names"], rows, right=_COUNTS))
-    stdout.print(f"digest {splits.digest[:16]}", markup=False)
+    stdout.print(f"digest {splits.digest[:16]}")

@@ -116,8 +116,8 @@ def _train(config, resume: Path | None, out: Path | None, target, reporter, as_j
     best = "" if result.best_step is None else (
         f", best on val {100 * result.best_accuracy:.1f} % at episode {result.best_step}"
     )  # fmt: skip
-    stdout.print(f"trained {result.iterations} episodes, loss {result.loss:.3f}{best}", markup=False)
-    stdout.print(f"run: {result.run}", markup=False)
+    stdout.print(f"trained {result.iterations} episodes, loss {result.loss:.3f}{best}")
+    stdout.print(f"run: {result.run}")
     reporter.log(f"next: fsar eval '{result.run}' --shots 5")
 
 

@@ -53,4 +53,4 @@ def visualize_regions(
         print_json({"command": "visualize-regions", **vars(result)})
         return
     for path in (result.overlay, *result.sheets, *result.heats, result.regions):
-        stdout.print(str(path), markup=False)
+        stdout.print(str(path))

@@ -92,14 +92,14 @@ def _show(cleaned: "Annotations", csv: Path | None) -> None:
     rows.append([f"{len(rows)} classes", *_cells(list(cleaned.videos.values()))])
     stdout.print(table("", ["class", "videos", "segments", "seconds"], rows, right=("videos", "segments", "seconds")))
     for (kind, dropped), findings in _kinds(cleaned).items():
-        stdout.print(f"{kind}: {len(findings)}{', dropped' if dropped else ''}", markup=False, style="bold")
+        stdout.print(f"{kind}: {len(findings)}{', dropped' if dropped else ''}", style="bold")
         for finding in findings[:NAMED]:
-            stdout.print(f"  {finding}", markup=False)
+            stdout.print(f"  {finding}")
         if len(findings) > NAMED:
             where = f"in {csv}" if csv else "with --csv FILE or --json"
-            stdout.print(f"  and {len(findings) - NAMED} more, {where}", markup=False)
+            stdout.print(f"  and {len(findings) - NAMED} more, {where}")
     if not cleaned.findings:
-        stdout.print("nothing was dropped or altered", markup=False)
+        stdout.print("nothing was dropped or altered")
 
 
 def _cells(videos: list[tuple["Segment", ...]]) -> tuple[str, ...]:

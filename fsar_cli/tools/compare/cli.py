@@ -175,7 +175,7 @@ def _show(comparison: "MethodComparison", out: Path, files: list[str], as_json: 
     for title, columns, rows in tables(comparison):
         stdout.print(table(title, columns, rows, right=tuple(name for name in columns if name not in left)))
     for difference in comparison.differences:
-        stdout.print(sentence(difference, comparison), markup=False)
+        stdout.print(sentence(difference, comparison))
     for note in notes(comparison):
-        stdout.print(note, markup=False, style="dim")
-    stdout.print(f"picture, tables and episodes: {out}", markup=False)
+        stdout.print(note, style="dim")
+    stdout.print(f"picture, tables and episodes: {out}")

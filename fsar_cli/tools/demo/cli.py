@@ -70,5 +70,5 @@ def _show(result) -> None:
     stdout.print(table(title, ["what", "by", "value", "beside"], rows, right=("value",)))
     for picture in result.pictures:
         for path in (*picture.sheets, *picture.heats, picture.overlay):
-            stdout.print(f"picture: {path}", markup=False)
-    stdout.print(f"run: {result.run}   project: cd {result.folder} && fsar eval --shots 5", markup=False)
+            stdout.print(f"picture: {path}")
+    stdout.print(f"run: {result.run}   project: cd {result.folder} && fsar eval --shots 5")

@@ -92,10 +92,10 @@ def _show_plan(dataset: "PublishedSet", paths: list[Path], out: Path, json: bool
     lines = [[origin, _size(packed), _size(unpacked)] for origin, packed, unpacked in sizes]
     lines.append([f"{len(sizes)} archives", _size(sum(packed for _, packed, _ in sizes)), _size(need)])
     stdout.print(table("dry run: nothing is written", ["archive", "size", "unpacked, at least"], lines))
-    stdout.print(f"{len(sources.videos)} videos are unpacked already and would be linked", markup=False)
-    stdout.print(f"free at {place}: {_size(free)}{'' if need < free else ', which is TOO LITTLE'}", markup=False)
+    stdout.print(f"{len(sources.videos)} videos are unpacked already and would be linked")
+    stdout.print(f"free at {place}: {_size(free)}{'' if need < free else ', which is TOO LITTLE'}")
     for name, reason in sources.problems:
-        stdout.print(f"{name} {reason}", markup=False)
+        stdout.print(f"{name} {reason}")
 
 
 def _size(number: int) -> str:
@@ -130,7 +130,7 @@ def _document(dataset: str, result: "Prepared") -> dict:
 def _show(result: "Prepared", reporter: ConsoleReporter) -> None:
     text = ", ".join(f"{number} {_OUTCOMES[outcome]}" for outcome, number in result.arranged.counts.items() if number)
     total = sum(result.classes.values())
-    stdout.print(f"{total} videos in {len(result.classes)} classes: {result.out / 'videos'}", markup=False)
+    stdout.print(f"{total} videos in {len(result.classes)} classes: {result.out / 'videos'}")
     reporter.log(text or "no video was found")
     if result.unpacking.skipped:
         hint = f"remove {result.out / '.fsar-prepare'} to start anew"
@@ -167,4 +167,4 @@ def _show_rest(result: "Prepared", reporter: ConsoleReporter) -> None:
     if result.steps:
         reporter.log("next:")
         for step in result.steps:
-            stdout.print(f"  {step}", markup=False)
+            stdout.print(f"  {step}")

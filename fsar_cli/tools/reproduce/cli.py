@@ -148,13 +148,13 @@ def _show(report, files: list[Path]) -> None:
     names, rows = [names[0], *names[2:]], [[row[0], *row[2:]] for row in grid.rows]  # sources are in the files
     stdout.print(table(report.title, names, rows, right=tuple(names[1:])))
     for text in report.order().values():
-        stdout.print(text, markup=False)
+        stdout.print(text)
     if not report.plan.recipe.faithful:
-        stdout.print(report.plan.words, markup=False, style="yellow")
+        stdout.print(report.plan.words, style="yellow")
     for column in report.columns:
         for label, failure in column.failed.items():
-            stdout.print(f"{label} failed: {failure.message}", markup=False, style="red")
-    stdout.print(f"written: {', '.join(str(file) for file in files)}", markup=False)
+            stdout.print(f"{label} failed: {failure.message}", style="red")
+    stdout.print(f"written: {', '.join(str(file) for file in files)}")
 
 
 def _write_figure(name: str, plan: "TablePlan", place: "Reproduction", made: "RunResults", as_json: bool) -> None:
@@ -169,5 +169,5 @@ def _write_figure(name: str, plan: "TablePlan", place: "Reproduction", made: "Ru
         print_json({"command": "reproduce", "figure": name, "files": list(map(str, figure.files)), **figure.document})
         return
     for line in figure.lines:
-        stdout.print(line, markup=False)
-    stdout.print(f"written: {', '.join(str(file) for file in figure.files)}", markup=False)
+        stdout.print(line)
+    stdout.print(f"written: {', '.join(str(file) for file in figure.files)}")

@@ -140,7 +140,7 @@ def check(
         if len(clips) > len(lines):
             stdout.print(f"... and {len(clips) - len(lines)} clips with larger margins (--all)", style="dim")
         for line in [*_known(novelty), *sentences(report), f"{', '.join(files)}: {place}"]:
-            stdout.print(line, markup=False)
+            stdout.print(line)
     lost = [clip for clip in clips if clip.nearest is None]
     if lost:
         text = f"{len(lost)} of {len(clips)} clips cannot be read, such as {lost[0].video}: {lost[0].details}"
