@@ -323,6 +323,8 @@ def test_the_cache_is_where_the_environment_or_the_desktop_standard_says(monkeyp
     monkeypatch.setenv("FSAR_CACHE", "/else/where")
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
     assert cache_folder("lists") == Path("/else/where/lists")
+    monkeypatch.setenv("FSAR_CACHE", "~/cache")
+    assert cache_folder() == Path.home() / "cache"
     monkeypatch.delenv("FSAR_CACHE")
     assert cache_folder() == Path("/some/where/fsar")
     for value in ("", "relative/place"):

@@ -9,7 +9,7 @@ again, and lies in memory where it fits, else in a memory-mapped file.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cache as remembered
@@ -37,6 +37,7 @@ FRAMES_PER_BATCH = {"cpu": 16, "cuda": 512}
 # Share of the free memory that a bank may take; the rest is for matching and for others.
 SHARE_OF_MEMORY = 0.5
 VIDEOS_PER_EMBEDDING = 64
+CHECK_WEIGHTS = "the weights do not suit these clips: take those of an earlier checkpoint, or train.amp=off"
 # What the encoding and matching of videos can depend on, of the package; commands and tools change nothing of it.
 CODE = ("config.py", "core/**/*.py", "data/**/*.py", "engine/**/*.py")
 REGIONS = "regions.json"
@@ -153,7 +154,11 @@ def _kept(cache: Cache, key: str, rows: int, describe: Callable[[RegionMeter], I
 
 def _read_described(folder: Path) -> Described:
     regions = json.loads((folder / REGIONS).read_text(encoding="utf-8"))
-    return Described(Encoded(read_tensors(folder)), regions and RegionStatistics(**regions), cached=True)
+    encoded = Encoded(read_tensors(folder))
+    for rows in torch.arange(len(encoded)).split(VIDEOS_PER_EMBEDDING):
+        if not encoded.take(rows).finite:
+            raise DataError(f"{folder} holds numbers that are NaN or infinite")  # none was written: it is damaged
+    return Described(encoded, regions and RegionStatistics(**regions), cached=True)
 
 
 @remembered
@@ -189,8 +194,12 @@ def features_key(
 def _described(
     method, clips, device: torch.device, config: Config, reporter: Reporter, meter: RegionMeter
 ) -> Iterator[Encoded]:
-    """What the backbones say of all clips, group by group, on the CPU; their regions go to `meter`."""
-    normalize = normalizes(config.model)
+    """What the backbones say of all clips, group by group, on the CPU; their regions go to `meter`.
+
+    Raises:
+        DataError: it is NaN or infinite.
+    """
+    normalize, seen, views = normalizes(config.model), 0, len(clips) // len(clips.videos)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device, reporter)
     with (
@@ -201,10 +210,21 @@ def _described(
         for some in batches:
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normalize), config.train.amp)
+            if fault := no_numbers(described, [clips.videos[(seen + i) // views] for i in range(len(some))]):
+                raise fault
+            seen += len(some)
             if BOXES in described:
                 meter.add(pixels, described[BOXES], described[SATURATED])
             yield described.to("cpu")
             task.advance(len(some))
+
+
+def no_numbers(encoded: Encoded, names: Sequence[str]) -> DataError | None:
+    """The error of the first of the named videos that is encoded in numbers that are none."""
+    if encoded.finite:
+        return None
+    bad = next(i for i in range(len(encoded)) if not encoded.take(torch.tensor([i])).finite)
+    return DataError(f"'{names[bad]}' is encoded in numbers that are NaN or infinite", CHECK_WEIGHTS)
 
 
 def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
-from fsar_cli.engine.bank import Bank
+from fsar_cli.engine.bank import CHECK_WEIGHTS, Bank, no_numbers
 from fsar_cli.engine.device import free_memory
 from fsar_cli.errors import DataError
 
@@ -20,7 +20,6 @@ BYTES_PER_MATCH = {"cpu": 16 * 2**20, "cuda": 4 * 2**30}
 SHARE_OF_MEMORY = 0.125
 # A pair for an episode costs more than one of the table, whose products are larger; so the table may hold more pairs.
 PAIRS_WORTH_COMPUTING = 2.0
-CHECK_WEIGHTS = "the weights do not suit these clips: take those of an earlier checkpoint, or train.amp=off"
 
 
 class Matcher:
@@ -91,11 +90,8 @@ class Matcher:
 
     def _no_numbers(self) -> DataError:
         """What is to blame for scores that are no numbers: a video that is encoded in none, or the method."""
-        encoded = self.bank.encoded.tensors.values()
-        for row, video in enumerate(self.bank.videos):
-            if not all(bool(tensor[row].isfinite().all()) for tensor in encoded):
-                return DataError(f"'{video}' is encoded in numbers that are NaN or infinite", CHECK_WEIGHTS)
-        return DataError("the method scores videos with numbers that are NaN or infinite", CHECK_WEIGHTS)
+        scored = DataError("the method scores videos with numbers that are NaN or infinite", CHECK_WEIGHTS)
+        return no_numbers(self.bank.encoded, self.bank.videos) or scored
 
     def _picked(self, table: Tensor, query: Tensor, support: Tensor) -> Tensor:
         """[E,Q,N,K] of a table [V,V]."""

@@ -28,8 +28,9 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
 from fsar_cli.data.video import VideoInfo, VideoWriter, iter_frames, probe
+from fsar_cli.engine.bank import CHECK_WEIGHTS
 from fsar_cli.engine.outputs import remove_others
-from fsar_cli.errors import UsageError
+from fsar_cli.errors import DataError, UsageError
 from fsar_cli.files import write_whole
 from fsar_cli.render.figures import contact_sheet, heat_figure, save_png
 from fsar_cli.render.overlay import draw_box, to_source
@@ -137,6 +138,8 @@ def find_regions(
     rectangle = crop.in_source(size, (info.width, info.height))
     batch = torch.from_numpy(crop.apply(frames)).unsqueeze(0).to(device)
     features = method.features(to_float(batch, normalizes(config.model)))
+    if not all(bool(tensor.isfinite().all()) for tensor in (features.maps, features.regions.boxes)):
+        raise DataError("the backbone's maps are NaN or infinite: there are no regions to draw", CHECK_WEIGHTS)
     return Window(
         indices, seconds, rectangle,
         to_source(features.regions.boxes[0].double().cpu().numpy(), rectangle),

@@ -100,6 +100,11 @@ def test_version_is_printed_and_an_unknown_command_a_usage_error(fsar):
     assert fsar("trian").code == 2
 
 
+def test_the_package_run_as_a_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "fsar_cli", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"fsar {__version__}"
+
+
 def test_json_is_valid_and_names_its_schema(capsys):
     print_json({"path": [1, None], "name": "ü [x]"})
     assert json.loads(capsys.readouterr().out) == {"schema": 1, "path": [1, None], "name": "ü [x]"}

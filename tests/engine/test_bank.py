@@ -157,6 +157,7 @@ def test_a_cache_that_takes_nothing_is_left_out_with_a_warning_and_leaves_nothin
         ("frames.npy", lambda path: os.truncate(path, 140)),
         ("frames.npy", lambda path: os.truncate(path, 0)),
         ("frames.npy", os.unlink),
+        ("frames.npy", lambda path: np.load(path, mmap_mode="r+")[1].fill(np.nan)),
         ("names.json", lambda path: path.write_text("[")),
         ("regions.json", os.unlink),
     ],
@@ -196,6 +197,16 @@ def test_float16_encodes_several_times_nearer_to_float32_than_bfloat16(case, mon
         errors[dtype] = float((found - plain).norm() / plain.norm())
     assert 0 < errors[torch.float16] < 0.02
     assert errors[torch.float16] < errors[torch.bfloat16] / 3, errors
+
+
+def test_what_no_number_holds_is_refused_by_its_video_and_not_kept(case, tmp_path):
+    method, reader, videos, device, config = case
+    with torch.no_grad():
+        method.features.global_backbone.trunk[0][0].weight.fill_(3e38)
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(DataError, match=f"'{videos[0]}' is encoded in numbers that are NaN or infinite"):
+        describe_clips(method, EvaluationClips(reader, videos), device, config, cache=cache)
+    assert [path for path in cache.folder.iterdir() if path.is_dir()] == []
 
 
 def test_what_float16_does_not_hold_is_encoded_in_float32(case, monkeypatch):

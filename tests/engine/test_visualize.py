@@ -16,6 +16,7 @@ from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.video import opening, probe
 from fsar_cli.engine import visualize as drawing
 from fsar_cli.engine.visualize import find_regions, visualize
+from fsar_cli.errors import DataError
 
 CPU = torch.device("cpu")
 
@@ -41,6 +42,16 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(opening.av, "open", counting)
     return files
+
+
+def test_maps_that_are_no_numbers_are_not_drawn(config: Config, tmp_path: Path) -> None:
+    wild = lively(config)
+    with torch.no_grad():
+        wild.features.global_backbone.trunk[0][0].weight.fill_(3e38)
+    make_video(tmp_path / "a.mp4", frames=12)
+    with pytest.raises(DataError, match="maps are NaN or infinite"):
+        visualize(wild, config, tmp_path / "a.mp4", tmp_path / "out", CPU)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

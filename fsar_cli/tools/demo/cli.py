@@ -10,7 +10,7 @@ from fsar_cli.cli.options import Device, Json, Quiet, Verbose
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to make.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the rendered clips.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the rendered clips.")] = 0,
     iterations: Annotated[int | None, typer.Option(min=1, help="Training episodes (default: the preset's).")] = None,
     episodes: Annotated[int | None, typer.Option(min=2, help="Evaluation episodes (default: 10,000).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
