@@ -1,4 +1,4 @@
-"""How a setting is found: defaults < preset or --config or ./fsar.yaml < FSAR_SECTION__FIELD < flags and --set.
+"""How a setting is found: defaults < the backbone's recipe < preset or --config or ./fsar.yaml < FSAR_SECTION__FIELD < flags and --set.
 
 `resolve` returns the config with the origin of every value; unknown keys are refused with a suggestion. In paths, `~`
 and variables (`$DATA`, `${DATA}`; `$$` is a dollar sign) are written out, wherever they are given as text.
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsar_cli.config import KEYS, PATHS, TEXTS, Config, check_values, flatten, validate
+from fsar_cli.config import KEYS, PATHS, TEXTS, Config, ModelConfig, check_values, flatten, validate
 from fsar_cli.errors import UsageError, did_you_mean, remedy
+from fsar_cli.recipes import recipe_of
 from fsar_cli.yamltext import LARGEST, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
@@ -207,7 +208,19 @@ def resolve(
     layers = [(dict(base), "run")] if base is not None else _layers(preset, path)
     layers += [over] if over else []
     values, origins = _merged([*layers, *_given(flags, assignments, environ)])
+    if base is None:
+        _add_recipe(values, origins)
     return Resolved(validate(_nest(values), origins), origins)
+
+
+def _add_recipe(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """What the backbone's recipe says, where nobody said anything: only defaults are below it."""
+    usual = ModelConfig()
+    backbone, weights = (values.get(f"model.{k}", getattr(usual, k)) for k in ("backbone", "weights"))
+    if recipe := recipe_of(str(backbone), str(weights)):
+        for key, value in recipe.settings(values).items():
+            if key not in values:
+                values[key], origins[key] = value, f"recipe of {backbone} ({recipe.source})"
 
 
 def check_usage(

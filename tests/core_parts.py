@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.image import Backbone
+from fsar_cli.core.backbones.backbone import FrameBackbone
 from fsar_cli.core.method import Encoded
 from fsar_cli.settings import resolve
 
@@ -30,7 +30,7 @@ def small_config(**changes: Any) -> Config:
     return resolve(base=SMALL | changes, environ={}).config
 
 
-def tiny_backbone(name: str = "tiny", weights: str = "none") -> Backbone:
+def tiny_backbone(name: str = "tiny", weights: str = "none") -> FrameBackbone:
     """A trunk of two strided convolutions: [B,3,h,w] -> [B,10,h/8,w/8], with batch norm and in-place ReLU."""
     trunk = nn.Sequential(
         nn.Conv2d(3, 8, 5, stride=4, padding=2, bias=False),
@@ -40,10 +40,10 @@ def tiny_backbone(name: str = "tiny", weights: str = "none") -> Backbone:
         nn.BatchNorm2d(10),
         nn.ReLU(inplace=True),
     )
-    return Backbone(trunk, 10, name)
+    return FrameBackbone(trunk, 10, name)
 
 
-def four_stages() -> Backbone:
+def four_stages() -> FrameBackbone:
     """Like `tiny_backbone`, of four resolutions; widths double but for the last."""
     widths, layers = [3, 4, 8, 16, 20], []
     for i in range(4):
@@ -53,7 +53,7 @@ def four_stages() -> Backbone:
             nn.ReLU(True),
         ]
     torch.manual_seed(0)
-    return Backbone(nn.Sequential(*layers), 20, "four")
+    return FrameBackbone(nn.Sequential(*layers), 20, "four")
 
 
 def seeded(seed: int) -> torch.Generator:

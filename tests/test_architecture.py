@@ -11,16 +11,17 @@ import pytest
 import fsar_cli
 
 PACKAGE = Path(fsar_cli.__file__).parent
-BASE = {"errors", "reporting", "yamltext", "config", "settings", "files"}
+BASE = {"errors", "reporting", "yamltext", "recipes", "config", "settings", "files"}
 MAY_IMPORT = {  # what the modules of a floor may import of the package, besides their own floor
     "errors": set(),
     "files": {"errors"},
     "reporting": {"errors"},
     "yamltext": {"errors"},
+    "recipes": {"errors"},
     "config": {"yamltext", "errors"},
-    "settings": {"config", "yamltext", "errors"},
-    "core": {"errors", "config"},
-    "data": {"errors", "config", "reporting", "files"},
+    "settings": {"config", "recipes", "yamltext", "errors"},
+    "core": {"errors", "config", "recipes"},
+    "data": {"errors", "config", "recipes", "reporting", "files"},
     "render": {"errors", "config", "reporting", "files"},
     "engine": {"core", "data", "render"} | BASE,
     "cli": {"engine", "core", "data", "render"} | BASE,

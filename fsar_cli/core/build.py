@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from fsar_cli.config import Config, ModelConfig
-from fsar_cli.core.backbones.image import Backbone, build_backbone
+from fsar_cli.core.backbones.backbone import Backbone, Shape
+from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.features import Features, GlobalFeatures, KeyRegionFeatures
 from fsar_cli.core.layers.policy import PatchPolicy
 from fsar_cli.core.method import FewShotMethod
@@ -14,6 +15,7 @@ from fsar_cli.core.methods import METHODS
 from fsar_cli.core.regions import KeyRegionSelector, Selector
 from fsar_cli.core.relation import FrameDifference, Relation
 from fsar_cli.errors import UsageError, did_you_mean
+from fsar_cli.recipes import Normalization, normalization_of, recipe_of
 
 DEMO_WEIGHTS = Path(__file__).parent.parent / "presets" / "demo.safetensors"
 
@@ -39,14 +41,14 @@ def build_method(config: Config, *, pretrained: bool = True, seed: int = 0) -> F
         return method.from_config(config, _features(config, method, pretrained))
 
 
-def normalizes(model: ModelConfig) -> bool:
-    """Whether frames get ImageNet's mean and standard deviation (default: with ImageNet weights)."""
-    return model.weights == "imagenet" if model.normalize is None else model.normalize
+def normalization(model: ModelConfig) -> Normalization | None:
+    """What frames are normalised by, as `model.normalize` and the recipe of the weights say; None: by nothing."""
+    return normalization_of(model.backbone, model.weights, model.normalize)
 
 
 def remark_on_weights(model: ModelConfig) -> str:
     """What the user of a file of weights may not know; empty where there is nothing to say."""
-    if model.weights in ("imagenet", "demo", "none") or model.normalize is not None:
+    if model.weights in ("demo", "none") or model.normalize is not None or recipe_of(model.backbone, model.weights):
         return ""
     hint = "model.normalize=true for weights that were trained so, as ImageNet's; =false to leave out this line"
     return f"frames are not normalised for the weights of {model.weights}: {hint}"
@@ -58,18 +60,29 @@ def _backbone(model: ModelConfig, weights: str, pretrained: bool) -> Backbone:
 
 
 def _features(config: Config, method: type[FewShotMethod], pretrained: bool) -> Features:
-    model, region, size = config.model, config.model.region, config.clip.size
+    model, size = config.model, config.clip.size
     freezing = {"freeze_backbone": model.freeze_backbone, "freeze_batchnorm": model.freeze_batchnorm}
     backbone = _backbone(model, model.weights, pretrained)
-    backbone.map_side(size)  # refuses an input the network cannot take
+    shape = backbone.shape(config.clip.frames, size)  # refuses an input the network cannot take
     if not model.selects_regions:
-        return GlobalFeatures(method.around(backbone, size), **freezing)
+        features = GlobalFeatures(method.around(backbone, size), **freezing)
+    else:
+        features = _with_regions(config, method, backbone, shape, pretrained, freezing)
+    features.steps = shape.steps
+    return features
+
+
+def _with_regions(
+    config: Config, method: type[FewShotMethod], backbone: Backbone, shape: Shape, pretrained: bool, freezing: dict
+) -> Features:
+    model, region = config.model, config.model.region
     local = _backbone(model, model.local_weights or model.weights, pretrained)
-    local.map_side(min(region.sides))
+    if local.side is None:  # else regions are resized to it
+        local.shape(config.clip.frames, min(region.sides))
     return KeyRegionFeatures(
-        method.around(backbone, size),
-        method.around(local, max(region.sides)),
-        *_selection(config, backbone),
+        method.around(backbone, config.clip.size),
+        method.around(local, local.side or max(region.sides)),
+        *_selection(config, shape),
         stop_gradient=region.stop_gradient,
         random_probability=region.random_probability,
         random_kind=region.random_kind,
@@ -77,22 +90,22 @@ def _features(config: Config, method: type[FewShotMethod], pretrained: bool) -> 
     )
 
 
-def _selection(config: Config, backbone: Backbone) -> tuple[nn.Module | None, Selector]:
+def _selection(config: Config, shape: Shape) -> tuple[nn.Module | None, Selector]:
     """What gives cell weights, if anything, and what chooses regions."""
     size, region = config.clip.size, config.model.region
     if region.selector == "adafocus":
-        return None, PatchPolicy(size, region.sides, backbone.dim, backbone.map_side(size))
+        return None, PatchPolicy(size, region.sides, shape.channels, shape.rows)
     selector = KeyRegionSelector(size, region.sides, weights=region.weights, gain=region.gain, clamp=region.clamp)
-    return _relation(config, backbone.dim), selector
+    return _relation(config, shape), selector
 
 
-def _relation(config: Config, channels: int) -> nn.Module:
+def _relation(config: Config, shape: Shape) -> nn.Module:
     if config.model.region.source == "difference":
         return FrameDifference()
     relation = config.model.relation
     return Relation(
-        channels,
-        config.clip.frames,
+        shape.channels,
+        shape.steps,
         temporal=relation.temporal,
         motion=relation.motion,
         bias=relation.bias,

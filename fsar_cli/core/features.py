@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.image import Backbone
+from fsar_cli.core.backbones.backbone import Backbone
 from fsar_cli.core.layers.basics import at_least_float32
 from fsar_cli.core.regions import Regions, Selector, crop_regions
 
@@ -58,6 +58,8 @@ class Features(nn.Module):
     """D of the frame features."""
     global_dim: int
     """How many of them are global; the rest is local."""
+    steps: int
+    """T of the clips that the methods are built for."""
 
     def __init__(self, *, freeze_backbone: bool = False, freeze_batchnorm: bool = False) -> None:
         super().__init__()
@@ -103,8 +105,8 @@ class GlobalFeatures(Features):
         self.freeze()
 
     def forward(self, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
-        """Clips [B,T,3,S,S] -> frame features."""
-        maps = self.global_backbone(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])  # [B,T,C,H,W]
+        """Clips [B,F,3,S,S] -> features of the steps."""
+        maps = self.global_backbone(clips)  # [B,T,C,H,W]
         return FrameFeatures(maps.mean((3, 4)), maps)
 
 
@@ -138,26 +140,30 @@ class KeyRegionFeatures(Features):
         self.relation, self.selector = relation, selector
         self.stop_gradient = stop_gradient
         self.random_probability, self.random_kind = random_probability, random_kind
+        self.local_side = next((b.side for b in local_backbone.modules() if isinstance(b, Backbone)), None)
         self.global_dim = global_backbone.dim
         self.dim = global_backbone.dim + local_backbone.dim
         self.freeze()
 
     def forward(self, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
-        """Clips [B,T,3,S,S] -> frame features [B,T,D_g+D_l] with the regions they come from."""
-        lead = clips.shape[:2]
-        frames = clips.flatten(0, 1)
-        maps = self.global_backbone(frames)  # [B*T,C,H,W]
-        read = (maps.detach() if self.stop_gradient else maps).unflatten(0, lead)
+        """Clips [B,F,3,S,S] -> features of the steps [B,T,D_g+D_l] with the regions they come from."""
+        maps = self.global_backbone(clips)  # [B,T,C,H,W]
+        read = maps.detach() if self.stop_gradient else maps
         cells = None if self.relation is None else self._cells(read)
         regions = self._regions(read if cells is None else cells, generator)
-        local = [self._local(frames, regions, side) for side in self.selector.sides]  # [B*T,C',H',W'] each
-        vectors = torch.cat([maps.mean((2, 3)), _mean([m.mean((2, 3)) for m in local])], dim=-1).unflatten(0, lead)
+        local = [self._local(clips, regions, side) for side in self.selector.sides]  # [B,T,C',H',W'] each
+        vectors = torch.cat([maps.mean((3, 4)), _mean([m.mean((3, 4)) for m in local])], dim=-1)
         local_maps = _mean([m if m.shape == local[0].shape else _resized(m, local[0]) for m in local])
-        return FrameFeatures(vectors, maps.unflatten(0, lead), local_maps.unflatten(0, lead), cells, regions)
+        return FrameFeatures(vectors, maps, local_maps, cells, regions)
 
-    def _local(self, frames: Tensor, regions: Regions, side: int) -> Tensor:
-        """Maps of the regions of one side of the frames [B*T,3,S,S]."""
-        return self.local_backbone(crop_regions(frames, self.selector.centres(regions, side).flatten(0, 1), side))
+    def _local(self, clips: Tensor, regions: Regions, side: int) -> Tensor:
+        """Maps [B,T,C',H',W'] of the regions of one side: all frames of a step are cropped at its centre, a tube."""
+        centres = self.selector.centres(regions, side)  # [B,T,2]
+        of_frames = centres.repeat_interleave(clips.shape[1] // centres.shape[1], 1)  # [B,F,2]
+        crops = crop_regions(clips.flatten(0, 1), of_frames.flatten(0, 1), side)
+        if self.local_side not in (None, side):
+            crops = F.interpolate(crops, size=2 * (self.local_side,), mode="bilinear", antialias=True)
+        return self.local_backbone(crops.unflatten(0, clips.shape[:2]))
 
     def _cells(self, maps: Tensor) -> Tensor:
         # In bfloat16 the sum of eq. 6 would move a centre by pixels: the relation is cheap, it stays in float32.
@@ -190,4 +196,4 @@ def _mean(tensors: list[Tensor]) -> Tensor:
 
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(maps, like.shape[-2:])
+    return F.adaptive_avg_pool2d(maps.flatten(0, 1), like.shape[-2:]).unflatten(0, maps.shape[:2])

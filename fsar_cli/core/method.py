@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.image import Backbone
+from fsar_cli.core.backbones.backbone import Backbone
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.checkpointing import in_micro_batches
 from fsar_cli.core.losses import episode_cross_entropy
@@ -138,7 +138,7 @@ class FewShotMethod(nn.Module):
 
     @classmethod
     def around(cls, backbone: Backbone, side: int) -> nn.Module:
-        """What takes a backbone's place in the features, for inputs of `side` pixels: [B,3,h,w] -> [B,C,H,W]."""
+        """What takes a backbone's place in the features, for inputs of `side` pixels: [B,F,3,h,w] -> [B,T,C,H,W]."""
         return backbone
 
     def describe(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from fsar_cli.recipes import Normalization
 
 Frames = TypeVar("Frames", np.ndarray, Tensor)
 
@@ -104,22 +103,22 @@ class UncutClips:
         return clips
 
 
-def to_float(clips: Tensor, normalize: bool) -> Tensor:
-    """uint8 [B,T,S,S,3] -> float32 [B,T,3,S,S] on the same device, in [0,1] or with ImageNet's mean and deviation.
+def to_float(clips: Tensor, normalization: Normalization | None) -> Tensor:
+    """uint8 [B,T,S,S,3] -> float32 [B,T,3,S,S] on the same device, in [0,1] or normalised.
 
     The memory stays channels-last, which is what convolutions want.
     """
     side = clips.shape[-2]
     rows = clips.flatten(-2).float().div_(255)  # [B,T,S,S*3]: arithmetic on long rows, not on three numbers at a time
-    if normalize:
-        mean, deviation = _statistics(clips.device, side)
+    if normalization is not None:
+        mean, deviation = _statistics(normalization, clips.device, side)
         rows.sub_(mean).div_(deviation)
     return rows.unflatten(-1, (side, 3)).permute(0, 1, 4, 2, 3)
 
 
 @lru_cache(maxsize=64)
-def _statistics(device: torch.device, side: int) -> tuple[Tensor, Tensor]:
-    """ImageNet's mean and deviation along a row of pixels, [S*3]; kept, since numbers sent to a GPU make it wait."""
+def _statistics(normalization: Normalization, device: torch.device, side: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation along a row of pixels, [S*3]; kept, since numbers sent to a GPU make it wait."""
     with torch.inference_mode(False):
-        pairs = [torch.tensor(values).repeat(side).to(device) for values in (IMAGENET_MEAN, IMAGENET_STD)]
-    return pairs[0], pairs[1]
+        mean, deviation = torch.tensor(normalization.mean), torch.tensor(normalization.deviation)
+    return mean.repeat(side).to(device), deviation.repeat(side).to(device)

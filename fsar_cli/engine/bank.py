@@ -21,7 +21,7 @@ from torch import Tensor
 
 import fsar_cli
 from fsar_cli.config import Config
-from fsar_cli.core.build import normalizes
+from fsar_cli.core.build import normalization
 from fsar_cli.core.method import BOXES, SATURATED, Encoded, FewShotMethod
 from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, clip_loader
 from fsar_cli.data.transforms import to_float
@@ -180,7 +180,7 @@ def features_key(
         "precision": str(encoding_type(device, config.train.amp)),
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
-        "normalize": normalizes(model), "backbone": model.backbone, "relation": model.relation.model_dump(),
+        "normalization": asdict(normal) if (normal := normalization(model)) else None, "backbone": model.backbone, "relation": model.relation.model_dump(),
         "region": model.region.model_dump(exclude={"enabled"}), "clip": [clip.frames, clip.size, clip.short_side],
         "views": [clips.views, clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else None,
     }  # fmt: skip
@@ -199,7 +199,7 @@ def _described(
     Raises:
         DataError: it is NaN or infinite.
     """
-    normalize, seen, views = normalizes(config.model), 0, len(clips) // len(clips.videos)
+    normal, seen, views = normalization(config.model), 0, len(clips) // len(clips.videos)
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device, reporter)
     with (
@@ -209,7 +209,7 @@ def _described(
     ):
         for some in batches:
             pixels = some.to(device, non_blocking=True)
-            described = _describe(method, to_float(pixels, normalize), config.train.amp)
+            described = _describe(method, to_float(pixels, normal), config.train.amp)
             if fault := no_numbers(described, [clips.videos[(seen + i) // views] for i in range(len(some))]):
                 raise fault
             seen += len(some)

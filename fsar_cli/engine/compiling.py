@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.image import Backbone
+from fsar_cli.core.backbones.backbone import Backbone
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.device import autocast
 from fsar_cli.engine.steps import clips_per_call, statistics_kept
@@ -43,9 +43,10 @@ def compile_backbones(
             inputs = list(product(clips_per_call(method, config), own, gradients))
             backbone.compiled = _compiled(backbone.trunk, len(inputs), backend)
             for clips, side, gradient in inputs:
-                frames = torch.rand(clips * config.clip.frames, 3, side, side, device=device)
+                some = torch.rand(clips * config.clip.frames, 3, backbone.side or side, backbone.side or side)
                 layout = torch.channels_last if backbone is backbones[0] else torch.contiguous_format
-                _try(method, backbone, frames.to(memory_format=layout).requires_grad_(gradient), config.train.amp)
+                some = some.to(device, memory_format=layout).requires_grad_(gradient).unflatten(0, (clips, -1))
+                _try(method, backbone, some, config.train.amp)
     except Exception as error:  # of many kinds: no compiler, an operation it does not know, a bug of its own
         for backbone in backbones:
             backbone.compiled = None
@@ -69,10 +70,10 @@ def _compiled(trunk: nn.Module, graphs: int, backend: str) -> Callable[[Tensor],
     return torch.compile(run, fullgraph=True, dynamic=False, backend=backend)
 
 
-def _try(method: FewShotMethod, backbone: Backbone, frames: Tensor, amp: str) -> None:
+def _try(method: FewShotMethod, backbone: Backbone, clips: Tensor, amp: str) -> None:
     """A forward and backward as in an episode, which leaves no trace."""
     with statistics_kept(method):
-        with autocast(frames.device, amp):
-            maps = backbone(frames)
+        with autocast(clips.device, amp):
+            maps = backbone(clips)
         if maps.requires_grad:
             maps.float().square().mean().backward()

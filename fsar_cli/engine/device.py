@@ -146,10 +146,10 @@ def _cast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
 
 
 def place(method: FewShotMethod, device: torch.device, channels_last: bool) -> FewShotMethod:
-    """Move a method; its backbones' convolutions get channels-last weights (3-D convolutions have no such layout)."""
+    """Move a method; its backbones' convolutions get channels-last weights."""
     method.to(device)
     for backbone in method.features.backbones():
-        backbone.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        backbone.to(memory_format=backbone.memory_format if channels_last else torch.contiguous_format)
     return method
 
 
@@ -189,7 +189,7 @@ def folded(method: FewShotMethod) -> Iterator[None]:
 
 def _folded(trunk: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """None where there is nothing to fold, or the trunk cannot be traced (it decides by what it computes)."""
-    if trunk.training or not any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules()):
+    if trunk.training or not any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) for module in trunk.modules()):
         return None
     try:
         return fuse(trunk).forward  # a method, not a module: a second module would be saved with the first

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.image import Backbone
+from fsar_cli.core.backbones.backbone import Backbone
 from fsar_cli.core.layers.checkpointing import NORMS, blocks
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.device import autocast, memory_to_spare, training_type
@@ -112,7 +112,7 @@ def _no_random_regions(method: FewShotMethod) -> Iterator[None]:
 def largest_block(backbone: Backbone, side: int, frames: int, amp: str) -> int:
     """Bytes that the most expensive block of a trunk keeps for the frames of one clip."""
     own = {p.untyped_storage().data_ptr() for p in backbone.parameters()}
-    x, largest = torch.zeros(frames, 3, side, side), 0
+    x, largest = backbone.enter(torch.zeros(1, frames, 3, side, side)), 0
     for block in blocks(backbone.train().trunk):
         with _kept(own) as storages, autocast(CPU, amp):
             x = block(x.detach().requires_grad_())

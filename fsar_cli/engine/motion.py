@@ -90,11 +90,12 @@ class RegionMeter:
         """Measure the next videos.
 
         Args:
-            clips: uint8 [B,T,S,S,3].
-            boxes: [B,T,4] key regions.
+            clips: uint8 [B,F,S,S,3].
+            boxes: [B,T,4] key regions of the steps.
             saturated: bool [B,T].
         """
-        energy, boxes = motion_energy(clips), boxes.float()
+        boxes = boxes.float().repeat_interleave(clips.shape[1] // boxes.shape[1], 1)  # of a step, for its frames
+        energy = motion_energy(clips)
         share = (boxes[..., 2:3] - boxes[..., 0:1]).mean(1, keepdim=True)  # [B,1,1]
         centres = (boxes[..., :2] + boxes[..., 2:]) / 2
         uniform = torch.rand(*centres.shape, generator=self._generator).to(centres.device)

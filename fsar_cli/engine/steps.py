@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.build import normalizes
+from fsar_cli.core.build import normalization
 from fsar_cli.core.layers.checkpointing import NORMS
 from fsar_cli.core.method import Encoded, FewShotMethod
 from fsar_cli.data.clips import EpisodeBatch
@@ -50,7 +50,7 @@ def episode_loss(
         else:
             way, shot, queries = batch.way, batch.shot, batch.queries
             clips = batch.clips.to(device).cut()
-            support, query = _encode(method, to_float(clips, normalizes(config.model)), way * shot, generator)
+            support, query = _encode(method, to_float(clips, normalization(config.model)), way * shot, generator)
             seen = [(clips[: way * shot], support), (clips[way * shot :], query)]
         classes = batch.classes.to(device, non_blocking=True).unsqueeze(0)  # [1,N]
         scores = method.match(support.reshape(1, way, shot), query.reshape(1, way * queries), classes)

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from fsar_cli.config import Config
-from fsar_cli.core.build import normalizes
+from fsar_cli.core.build import normalization
 from fsar_cli.core.features import KeyRegionFeatures
+from fsar_cli.core.layers.basics import middle_frames
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
@@ -137,11 +138,12 @@ def find_regions(
     crop = centre_crop(*size, config.clip.size)
     rectangle = crop.in_source(size, (info.width, info.height))
     batch = torch.from_numpy(crop.apply(frames)).unsqueeze(0).to(device)
-    features = method.features(to_float(batch, normalizes(config.model)))
+    features = method.features(to_float(batch, normalization(config.model)))
     if not all(bool(tensor.isfinite().all()) for tensor in (features.maps, features.regions.boxes)):
         raise DataError("the backbone's maps are NaN or infinite: there are no regions to draw", CHECK_WEIGHTS)
+    middle = middle_frames(len(indices), features.maps.shape[1])  # that show the steps
     return Window(
-        indices, seconds, rectangle,
+        indices[middle], seconds[middle], rectangle,
         to_source(features.regions.boxes[0].double().cpu().numpy(), rectangle),
         None if features.cells is None else features.cells[0].float().cpu().numpy(),
         features.mean_maps[0].float().cpu().numpy(),

@@ -5,7 +5,8 @@ import torch
 from small_project import lively, small
 from torch import nn
 
-from fsar_cli.core.backbones.image import Backbone, build_backbone
+from fsar_cli.core.backbones.backbone import FrameBackbone
+from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.features import GlobalFeatures
 from fsar_cli.engine.device import folded
 
@@ -15,11 +16,11 @@ FAMILIES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121
 class Around:
     """As much of a method as folding looks at."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: FrameBackbone) -> None:
         self.features = GlobalFeatures(backbone).eval()
 
 
-def unsettled(backbone: Backbone, seed: int = 0) -> Backbone:
+def unsettled(backbone: FrameBackbone, seed: int = 0) -> FrameBackbone:
     """The same backbone with batch norms that do something, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -118,7 +119,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize("trunk", [Deciding, Branching])
 @torch.inference_mode()
 def test_a_trunk_that_cannot_be_folded_runs_as_it_is(trunk):
-    backbone, frames = unsettled(Backbone(trunk(), 4)), torch.randn(2, 3, 8, 8)
+    backbone, frames = unsettled(FrameBackbone(trunk(), 4)), torch.randn(2, 3, 8, 8)
     expected = backbone(frames)
     with folded(Around(backbone)):
         assert largest(backbone(frames), expected) < 1e-6

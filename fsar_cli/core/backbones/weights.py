@@ -9,7 +9,7 @@ import http.client
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -18,12 +18,15 @@ from urllib.error import URLError
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from fsar_cli.core.backbones.weightfile import read_state, require_finite
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, UsageError
 
 # Parts of torchvision's networks that come after the map.
-HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2")
+HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2", "logits")
+# What `model.weights` can be for networks of torchvision, besides `none` and a path.
+WORDS = ("imagenet", "kinetics400", "kinetics400_imagenet22k")
 # Networks that a file of weights is compared with where it does not fit.
 USUAL = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d", "mobilenet_v2",
@@ -39,31 +42,61 @@ MMACTION = (
 )
 
 
-def imagenet_network(name: str, **options: object) -> nn.Module:
-    """A torchvision network with its default weights, downloaded once; a broken download is deleted and fetched again.
+def weights_of(name: str) -> dict[str, WeightsEnum]:
+    """What torchvision has for a network, by the word for `model.weights`: `imagenet`, `kinetics400`, ..."""
+    known = torchvision.models.get_model_weights(name)
+    found = {re.sub(r"_V\d+$", "", entry.name).lower(): entry for entry in known}
+    return {"imagenet" if word.startswith("imagenet1k") else word: entry for word, entry in found.items()}
+
+
+def pretrained_network(name: str, weights: str | Path, make: Callable[..., nn.Module], **options: object) -> nn.Module:
+    """A network with weights.
+
+    Args:
+        weights: a word of torchvision's for some network, `none`, or a path to a state dict.
+        make: makes it without weights, of `options`.
+
+    Raises:
+        UsageError: a word for other networks.
+        DataError: weights that cannot be had, or belong to another network.
+    """
+    known = weights_of(name) if name in torchvision.models.list_models() else {}
+    if (word := str(weights)) in known:
+        return _downloaded(name, known[word], **options)
+    if word in WORDS and not Path(word).exists():
+        own = ", ".join(f"`{own}`" for own in known) or "no weights that can be fetched"
+        raise UsageError(f"{name} has no weights '{word}', but {own}", "or take a file of weights, or `none`")
+    network = make(**options)
+    if word != "none":
+        load_backbone(network, name, Path(weights))
+    return network
+
+
+def _downloaded(name: str, entry: WeightsEnum, **options: object) -> nn.Module:
+    """A torchvision network with its weights, downloaded once; a broken download is deleted and fetched again.
 
     Where their place takes nothing they are fetched without being kept, and a line on stderr says so.
 
     Raises:
         DataError: they cannot be downloaded.
     """
-    url = torchvision.models.get_model_weights(name).DEFAULT.url
+    url = entry.url
     kept = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     broken = False
     try:
         with redirect_stdout(sys.stderr):  # torch tells of its download among the results
             try:
                 broken = _delete_broken(kept)
-                return torchvision.models.get_model(name, weights="DEFAULT", **options)
+                return torchvision.models.get_model(name, weights=entry, **options)
             except OSError as error:
                 if not _of_the_disk(error):
                     raise
                 print(f"warning: {kept.parent} keeps nothing ({error.strerror}): going on without it", file=sys.stderr)
-                return _unkept(name, options)
+                return _unkept(name, entry, options)
     except (OSError, RuntimeError, http.client.HTTPException) as error:  # no network, or a download of a wrong hash
         removed = f"; {kept} was a broken download and has been deleted" if broken else ""
         hint = f"put {url} into {kept.parent}, or set model.weights to a file of yours or `none`"
-        raise DataError(f"cannot download the ImageNet weights of {name}: {error}{removed}", hint) from error
+        raise DataError(f"cannot download the weights of {name}: {error}{removed}", hint) from error
 
 
 def _of_the_disk(error: OSError) -> bool:
@@ -72,13 +105,13 @@ def _of_the_disk(error: OSError) -> bool:
     return not isinstance(error, URLError) and (error.filename is not None or error.errno in full)
 
 
-def _unkept(name: str, options: dict[str, object]) -> nn.Module:
+def _unkept(name: str, entry: WeightsEnum, options: dict[str, object]) -> nn.Module:
     """The same from a temporary folder."""
     usual = torch.hub.get_dir()
     with tempfile.TemporaryDirectory(prefix="fsar-") as place:
         torch.hub.set_dir(place)
         try:
-            return torchvision.models.get_model(name, weights="DEFAULT", **options)
+            return torchvision.models.get_model(name, weights=entry, **options)
         finally:
             torch.hub.set_dir(usual)
 

@@ -167,14 +167,14 @@ class CrossTransformer(nn.Module):
 
     @classmethod
     def from_config(
-        cls, config: Config, name: str, dim: int, cardinalities: tuple[int, ...] | None = None
+        cls, config: Config, steps: int, name: str, dim: int, cardinalities: tuple[int, ...] | None = None
     ) -> "CrossTransformer":
         """As `model.match` has it; `cardinalities` are a method's own, if any."""
         match = config.model.match
         return cls(
             name,
             dim,
-            config.clip.frames,
+            steps,
             cardinalities=cardinalities or match.cardinalities,
             key_dim=match.key_dim,
             dropout=match.dropout,

@@ -26,6 +26,11 @@ def check_frames(part: str, wanted: int, given: int) -> None:
         )
 
 
+def middle_frames(frames: int, steps: int) -> list[int]:
+    """The frame, of F, that stands for each of T steps: the middle one of those it is made of."""
+    return [(2 * t + 1) * frames // (2 * steps) for t in range(steps)]
+
+
 def dropout(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
     """Inverted dropout whose randomness is passed in."""
     kept = torch.rand(x.shape, device=x.device, generator=generator) >= probability

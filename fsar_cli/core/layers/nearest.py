@@ -74,10 +74,10 @@ class NearestTuples(nn.Module):
         self.cards = nn.ModuleDict({f"card{c}": TupleLinear(frames, c, dim, out_dim) for c in cardinalities})
 
     @classmethod
-    def from_config(cls, config: Config, name: str, dim: int, out_dim: int) -> "NearestTuples":
+    def from_config(cls, config: Config, steps: int, name: str, dim: int, out_dim: int) -> "NearestTuples":
         """With the cardinalities and the dropout of `model.match`."""
-        frames, match = config.clip.frames, config.model.match
-        return cls(name, dim, frames, out_dim=out_dim, cardinalities=match.cardinalities, dropout=match.dropout)
+        match = config.model.match
+        return cls(name, dim, steps, out_dim=out_dim, cardinalities=match.cardinalities, dropout=match.dropout)
 
     def encode(self, frames: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Frame features [B,T,D] -> the tuples [B,L,D_out] of each cardinality, by name, ready for `Encoded`.

@@ -64,7 +64,7 @@ class ATA(FewShotMethod):
 
     @classmethod
     def from_config(cls, config: Config, features: Features) -> "ATA":
-        ata, frames, classes, classifier = config.model.ata, config.clip.frames, config.model.classes, None
+        ata, frames, classes, classifier = config.model.ata, features.steps, config.model.classes, None
         if classes is not None:
             classifier = nn.Linear(features.dim, classes * frames)
             nn.init.normal_(classifier.weight, std=1e-3)

@@ -61,8 +61,8 @@ class BiMACL(FewShotMethod):
         return cls(
             features,
             MotionAttention(dim, dropout=match.dropout),
-            CrossTransformer.from_config(config, "main", dim),
-            NearestTuples.from_config(config, "nearest", dim, match.key_dim),
+            CrossTransformer.from_config(config, features.steps, "main", dim),
+            NearestTuples.from_config(config, features.steps, "nearest", dim, match.key_dim),
         )
 
     def keep(self, features: FrameFeatures) -> dict[str, Tensor]:

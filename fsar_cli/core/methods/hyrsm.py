@@ -65,7 +65,7 @@ class HyRSM(Classifying):
     def from_config(cls, config: Config, features: Features) -> "HyRSM":
         dim = features.dim
         within, across = SelfAttention(dim, ATTENTION_DROPOUT), TaskRelation(dim)
-        return cls(features, config.clip.frames, within, across, *cls.classifier_of(config, dim))
+        return cls(features, features.steps, within, across, *cls.classifier_of(config, dim))
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
         frames = described[FRAMES]

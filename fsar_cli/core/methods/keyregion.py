@@ -58,7 +58,7 @@ class KeyRegion(FewShotMethod):
         halves = [part for part, dim in dims.items() if dim]
         main = halves if match.heads == "split" else ["joint"]
         extra = halves if match.auxiliary and len(halves) == 2 else []
-        head = partial(CrossTransformer.from_config, config)
+        head = partial(CrossTransformer.from_config, config, features.steps)
         return cls(
             features,
             {part: head(part, dims.get(part, features.dim)) for part in main},

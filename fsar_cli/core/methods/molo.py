@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.alignment import hausdorff
-from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames
+from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames, middle_frames
 from fsar_cli.core.layers.classification import CLASS_SCORES, Classifying, extras_of, over_queries
 from fsar_cli.core.layers.selfattention import TransformerLayer
 from fsar_cli.core.losses import episode_cross_entropy
@@ -80,7 +80,7 @@ class MoLo(Classifying):
 
     @classmethod
     def from_config(cls, config: Config, features: Features) -> "MoLo":
-        dim, frames = features.dim, config.clip.frames
+        dim, frames = features.dim, features.steps
         motion = MotionBranch(dim)
         decoder = MotionDecoder(motion.width)
         branches = {name: TokenBranch(dim, frames) for name in BRANCHES}
@@ -92,7 +92,11 @@ class MoLo(Classifying):
         return {FRAMES: features.frames, MAPS: maps}
 
     def describe(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
-        return Encoded(super().describe(clips, generator).tensors | {CHANGES: changes_of(clips)})
+        return Encoded(super().describe(clips, generator).tensors | {CHANGES: changes_of(self._step_frames(clips))})
+
+    def _step_frames(self, clips: Tensor) -> Tensor:
+        """[B,F,3,S,S] -> the middle frame of each step, [B,T,3,S,S]."""
+        return clips[:, middle_frames(clips.shape[1], self.frames)]
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
         check_frames("MoLo", self.frames, described[FRAMES].shape[1])

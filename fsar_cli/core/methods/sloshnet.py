@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.image import Backbone
+from fsar_cli.core.backbones.backbone import Backbone
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.method import MAPS, Encoded, FewShotMethod, Pairs, Scores
@@ -56,7 +56,7 @@ class SloshNet(FewShotMethod):
     @classmethod
     def from_config(cls, config: Config, features: Features) -> "SloshNet":
         dim = features.dim
-        head = CrossTransformer.from_config(config, "frames", dim, CARDINALITIES)
+        head = CrossTransformer.from_config(config, features.steps, "frames", dim, CARDINALITIES)
         long, short = LongTerm(dim, math.gcd(dim, ATTENTION_HEADS)), ShortTerm(dim, math.gcd(dim, GROUPS))
         return cls(features, long, short, head)
 
@@ -84,7 +84,7 @@ class SloshNet(FewShotMethod):
 
 
 class FusedBackbone(nn.Module):
-    """A backbone and the fusion of its stages: frames -> map of the size and width of its own last map."""
+    """A backbone and the fusion of its stages: clips -> maps of the size and width of its own last map."""
 
     def __init__(self, backbone: Backbone, input_side: int, nodes: int = NODES) -> None:
         """
@@ -104,13 +104,14 @@ class FusedBackbone(nn.Module):
         shares = [(1 - LAST_SHARE) / count] * count + [LAST_SHARE]
         self.shares = nn.Parameter(torch.tensor(shares).log())
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """[B,3,h,w] -> [B,C,H,W]."""
-        maps = self.backbone.maps(frames, self.stages)
+    def forward(self, clips: Tensor) -> Tensor:
+        """[B,F,3,h,w] -> [B,T,C,H,W]."""
+        maps = [m.flatten(0, 1) for m in self.backbone.maps(clips, self.stages)]
         size = maps[-1].shape[-2:]
         nodes = [_sized(align(m), size) for align, m in zip(self.align, maps, strict=True)]
         shares = self.shares.softmax(0)
-        return sum(share * m for share, m in zip(shares, [*self.cell(nodes), maps[-1]], strict=True))
+        fused = sum(share * m for share, m in zip(shares, [*self.cell(nodes), maps[-1]], strict=True))
+        return fused.unflatten(0, (len(clips), -1))
 
 
 def _sized(maps: Tensor, size: torch.Size) -> Tensor:

@@ -65,9 +65,9 @@ class STRM(FewShotMethod):
         return cls(
             features,
             PatchEnrichment(PATCH_SIDE**2, dim, **shared),
-            FrameEnrichment(config.clip.frames, dim, **shared),
-            CrossTransformer.from_config(config, "main", dim),
-            NearestTuples.from_config(config, "similarity", dim, dim // 2),
+            FrameEnrichment(features.steps, dim, **shared),
+            CrossTransformer.from_config(config, features.steps, "main", dim),
+            NearestTuples.from_config(config, features.steps, "similarity", dim, dim // 2),
         )
 
     def keep(self, features: FrameFeatures) -> dict[str, Tensor]:

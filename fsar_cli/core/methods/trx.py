@@ -26,7 +26,7 @@ class TRX(FewShotMethod):
 
     @classmethod
     def from_config(cls, config: Config, features: Features) -> "TRX":
-        return cls(features, CrossTransformer.from_config(config, "trx", features.dim))
+        return cls(features, CrossTransformer.from_config(config, features.steps, "trx", features.dim))
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
         return Encoded(self.head.encode(described[FRAMES], generator))

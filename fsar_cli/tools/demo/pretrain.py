@@ -22,7 +22,8 @@ from PIL import Image
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.image import HEADS, build_backbone
+from fsar_cli.core.backbones.build import build_backbone
+from fsar_cli.core.backbones.weights import HEADS
 from fsar_cli.data.sampling import jittered_indices
 from fsar_cli.data.transforms import to_float
 from fsar_cli.files import write_whole
@@ -123,7 +124,7 @@ def train(data: RenderedSet, steps: int, batch: int = 32, lr: float = 3e-3) -> C
         chosen = rng.choice(len(data.labels), batch, replace=False)
         clips = _windows(data, chosen, REGION, rng) if rng.random() < WINDOW_SHARE else _crops(data, chosen, rng)
         clips = clips.flip(3) if rng.random() < 0.5 else clips
-        floats = to_float(clips, normalize=False)
+        floats = to_float(clips, None)
         floats = (floats * rng.uniform(0.8, 1.2) + rng.uniform(-0.08, 0.08)).clamp(0, 1)
         logits = model(floats)
         loss = F.cross_entropy(logits, data.labels[chosen], label_smoothing=0.05)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from fsar_cli.config import Config
-from fsar_cli.core.build import normalizes
+from fsar_cli.core.build import normalization
+from fsar_cli.core.layers.basics import middle_frames
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.sampling import even_indices
@@ -49,13 +50,18 @@ class TestedVideos:
         return self.cell.ground.lists[self.cell.shot].sampler.classes
 
     def frames(self, video: int) -> np.ndarray:
-        """uint8 [T,S,S,3] that the network sees of a video."""
+        """uint8 [T,S,S,3]: the frames that show the steps of a video."""
+        return self._clip(video)[middle_frames(self.reader.clip.frames, self.method.features.steps)]
+
+    def _clip(self, video: int) -> np.ndarray:
+        """uint8 [F,S,S,3] that the network sees of a video."""
         return self.reader.evaluation(self.videos[video])
 
     def seconds(self, video: int) -> np.ndarray:
         """float64 [T] times of these frames."""
         store, name = self.reader.store, self.videos[video]
-        return store.seconds(name)[even_indices(store.count(name), self.reader.clip.frames)]
+        seconds = store.seconds(name)[even_indices(store.count(name), self.reader.clip.frames)]
+        return seconds[middle_frames(len(seconds), self.method.features.steps)]
 
     def regions(self, video: int) -> np.ndarray:
         """[T,4] xyxy in [0,1]."""
@@ -69,8 +75,8 @@ class TestedVideos:
     @torch.inference_mode()
     def maps(self, video: int) -> tuple[np.ndarray, np.ndarray]:
         """[T,H,W] channel mean of the map, and the weights that chose the region."""
-        clip = torch.from_numpy(self.frames(video)).unsqueeze(0).to(self.device)
-        found = self.method.features(to_float(clip, normalizes(self.config.model)))
+        clip = torch.from_numpy(self._clip(video)).unsqueeze(0).to(self.device)
+        found = self.method.features(to_float(clip, normalization(self.config.model)))
         return found.mean_maps[0].float().cpu().numpy(), found.cells[0].float().cpu().numpy()
 
 

@@ -14,7 +14,9 @@ from core_parts import relative_error, seeded
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.image import HEADS, Backbone, backbone_names, build_backbone
+from fsar_cli.core.backbones.backbone import Backbone, FrameBackbone
+from fsar_cli.core.backbones.build import backbone_names, build_backbone
+from fsar_cli.core.backbones.weights import HEADS
 from fsar_cli.errors import DataError, UsageError
 
 SMALL = "shufflenet_v2_x0_5"
@@ -137,7 +139,7 @@ class Faulty(nn.Module):
 
 @look
 def test_a_fault_that_is_not_the_size_comes_through(look: Look) -> None:
-    backbone = Backbone(nn.Sequential(nn.Conv2d(3, 4, 1), Faulty()), 4, "faulty")
+    backbone = FrameBackbone(nn.Sequential(nn.Conv2d(3, 4, 1), Faulty()), 4, "faulty")
     with pytest.raises(RuntimeError, match="the driver has died"):
         look(backbone, 64)
     assert all(module.training for module in backbone.modules())

@@ -5,7 +5,8 @@ import torch
 from core_parts import four_stages, random_clips, tiny_backbone
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.image import Backbone, build_backbone
+from fsar_cli.core.backbones.backbone import FrameBackbone
+from fsar_cli.core.backbones.build import build_backbone
 
 SIDE = 64
 
@@ -45,7 +46,7 @@ def test_convolutions_without_padding_end_no_stage() -> None:
         nn.Conv2d(a, b, 3, stride, padding=stride - 1)
         for a, b, stride in zip(widths, widths[1:], strides, strict=False)
     ]
-    stages = Backbone(nn.Sequential(*layers), 7).stages(SIDE)
+    stages = FrameBackbone(nn.Sequential(*layers), 7).stages(SIDE)
     assert [(stage.end, stage.channels, stage.side) for stage in stages] == [(2, 5, 30), (4, 7, 13)]
 
 

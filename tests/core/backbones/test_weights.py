@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fsar_cli.core.backbones import weights
-from fsar_cli.core.backbones.image import build_backbone
+from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.backbones.weightfile import read_state
 from fsar_cli.errors import DataError
 

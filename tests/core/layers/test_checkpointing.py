@@ -7,7 +7,8 @@ import torch
 from core_parts import random_clips, relative_error, small_config, split_episode, tiny_backbone
 from torch import nn
 
-from fsar_cli.core.backbones.image import Backbone, build_backbone
+from fsar_cli.core.backbones.backbone import FrameBackbone
+from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.build import build_method
 from fsar_cli.core.layers.checkpointing import blocks, in_micro_batches
 
@@ -22,7 +23,7 @@ def pair(name: str) -> tuple[Backbone, Backbone]:
     return plain, thrifty
 
 
-def run(backbone: Backbone, frames: torch.Tensor) -> tuple[torch.Tensor, int]:
+def run(backbone: FrameBackbone, frames: torch.Tensor) -> tuple[torch.Tensor, int]:
     """The map after backward, and the bytes that the forward pass kept."""
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is counted for two tensors
     own = {p.untyped_storage().data_ptr() for p in backbone.parameters()}

@@ -8,7 +8,7 @@ import torch
 from core_parts import FRAMES, four_stages, random_clips, relative_error, seeded, small_config, split_episode
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.image import build_backbone
+from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.build import build_method
 from fsar_cli.core.features import GlobalFeatures
 from fsar_cli.core.method import Encoded

@@ -2,7 +2,7 @@
 
 import torch
 
-from fsar_cli.core.backbones.image import build_backbone
+from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.build import DEMO_WEIGHTS
 from fsar_cli.settings import resolve
 from fsar_cli.tools.demo import pretrain
