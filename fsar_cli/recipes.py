@@ -27,7 +27,7 @@ SYMMETRIC = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True)
-class Recipe:
+class InputRecipe:
     """Of a network and its weights."""
 
     source: str
@@ -65,8 +65,8 @@ class Recipe:
         return {key: value for key, value in found.items() if value is not None}
 
 
-def _video(normalization: Normalization, size: int, short_side: int, step: int, rate: float) -> Recipe:
-    return Recipe("torchvision", normalization, size, short_side, "bilinear", 16, step, rate, "kinetics400")
+def _video(normalization: Normalization, size: int, short_side: int, step: int, rate: float) -> InputRecipe:
+    return InputRecipe("torchvision", normalization, size, short_side, "bilinear", 16, step, rate, "kinetics400")
 
 
 VIDEO_RECIPES = {
@@ -80,16 +80,16 @@ VIDEO_RECIPES = {
     "swin3d_s": _video(IMAGENET, 224, 256, 2, 15),
     "swin3d_b": _video(IMAGENET, 224, 256, 2, 15),
     # Its authors have a short side of 256; 224 keeps more of the scene in the crop.
-    "i3d": Recipe("I3D's authors", SYMMETRIC, 224, 224, "bilinear", 32, 8, 25.0, "none"),
+    "i3d": InputRecipe("I3D's authors", SYMMETRIC, 224, 224, "bilinear", 32, 8, 25.0, "none"),
 }
 
 
 @cache
-def recipe_of(backbone: str, weights: str) -> Recipe | None:
+def recipe_of(backbone: str, weights: str) -> InputRecipe | None:
     """The recipe of a network; None where none is known: a file of weights of an image network, or no network."""
     if backbone in VIDEO_RECIPES:
         return VIDEO_RECIPES[backbone]
-    return Recipe("torchvision's ImageNet weights", IMAGENET) if weights == "imagenet" else None
+    return InputRecipe("torchvision's ImageNet weights", IMAGENET) if weights == "imagenet" else None
 
 
 def normalization_of(backbone: str, weights: str, asked: bool | None) -> Normalization | None:

@@ -1,4 +1,6 @@
-"""How a setting is found: defaults < the backbone's recipe < preset or --config or ./fsar.yaml < FSAR_SECTION__FIELD < flags and --set.
+"""How a setting is found, the later over the earlier:
+
+    defaults < recipe of the backbone < preset or --config or ./fsar.yaml < FSAR_SECTION__FIELD < flags and --set
 
 `resolve` returns the config with the origin of every value; unknown keys are refused with a suggestion. In paths, `~`
 and variables (`$DATA`, `${DATA}`; `$$` is a dollar sign) are written out, wherever they are given as text.

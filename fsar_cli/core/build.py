@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fsar_cli.config import Config, ModelConfig
-from fsar_cli.core.backbones.backbone import Backbone, Shape
+from fsar_cli.core.backbones.backbone import Backbone, MapShape
 from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.features import Features, GlobalFeatures, KeyRegionFeatures
 from fsar_cli.core.layers.policy import PatchPolicy
@@ -73,7 +73,7 @@ def _features(config: Config, method: type[FewShotMethod], pretrained: bool) -> 
 
 
 def _with_regions(
-    config: Config, method: type[FewShotMethod], backbone: Backbone, shape: Shape, pretrained: bool, freezing: dict
+    config: Config, method: type[FewShotMethod], backbone: Backbone, shape: MapShape, pretrained: bool, freezing: dict
 ) -> Features:
     model, region = config.model, config.model.region
     local = _backbone(model, model.local_weights or model.weights, pretrained)
@@ -90,7 +90,7 @@ def _with_regions(
     )
 
 
-def _selection(config: Config, shape: Shape) -> tuple[nn.Module | None, Selector]:
+def _selection(config: Config, shape: MapShape) -> tuple[nn.Module | None, Selector]:
     """What gives cell weights, if anything, and what chooses regions."""
     size, region = config.clip.size, config.model.region
     if region.selector == "adafocus":
@@ -99,7 +99,7 @@ def _selection(config: Config, shape: Shape) -> tuple[nn.Module | None, Selector
     return _relation(config, shape), selector
 
 
-def _relation(config: Config, shape: Shape) -> nn.Module:
+def _relation(config: Config, shape: MapShape) -> nn.Module:
     if config.model.region.source == "difference":
         return FrameDifference()
     relation = config.model.relation

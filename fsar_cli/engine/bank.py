@@ -180,7 +180,8 @@ def features_key(
         "precision": str(encoding_type(device, config.train.amp)),
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
-        "normalization": asdict(normal) if (normal := normalization(model)) else None, "backbone": model.backbone, "relation": model.relation.model_dump(),
+        "normalization": repr(normalization(model)), "backbone": model.backbone,
+        "relation": model.relation.model_dump(),
         "region": model.region.model_dump(exclude={"enabled"}), "clip": [clip.frames, clip.size, clip.short_side],
         "views": [clips.views, clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else None,
     }  # fmt: skip

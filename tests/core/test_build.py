@@ -10,9 +10,10 @@ from torch import Tensor
 
 from fsar_cli.config import KEYS, Config
 from fsar_cli.core import build
-from fsar_cli.core.build import build_method, normalizes
+from fsar_cli.core.build import build_method, normalization
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.errors import UsageError
+from fsar_cli.recipes import IMAGENET
 
 WAY, SHOT, QUERIES = 3, 2, 4
 LABELS = torch.tensor([[0, 1, 2, 0]])
@@ -187,7 +188,8 @@ def test_a_build_for_a_checkpoint_reads_no_weights(built: list[tuple[str, str]])
 def test_frames_are_normalised_with_imagenet_weights_unless_said_otherwise(
     weights: str, normalize: bool | None, expected: bool
 ) -> None:
-    assert normalizes(small_config(**{"model.weights": weights, "model.normalize": normalize}).model) is expected
+    found = normalization(small_config(**{"model.weights": weights, "model.normalize": normalize}).model)
+    assert found == (IMAGENET if expected else None)
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_name() -> None:

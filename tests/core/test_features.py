@@ -30,7 +30,7 @@ def test_global_features_are_the_pooled_map() -> None:
     found = features(clips)
     assert features.dim == features.global_dim == 10
     for b in range(2):
-        maps = features.global_backbone(clips[b])
+        maps = features.global_backbone(clips[b : b + 1])[0]
         assert torch.allclose(found.frames[b], maps.mean((2, 3)), atol=1e-6)
         assert torch.allclose(found.mean_maps[b], maps.mean(1), atol=1e-6)
     assert found.regions is None and found.cells is None
@@ -42,10 +42,11 @@ def test_key_region_features_are_global_and_local_side_by_side() -> None:
     found = features(clips)
     assert (features.dim, features.global_dim) == (20, 10)
     for b in range(2):
-        maps = features.global_backbone(clips[b])
+        maps = features.global_backbone(clips[b : b + 1])[0]
         cells = features.relation(maps.unsqueeze(0))[0]
         regions = features.selector(cells)
-        local = features.local_backbone(crop_regions(clips[b], regions.centres, SIDE)).mean((2, 3))
+        crops = crop_regions(clips[b], regions.centres, SIDE).unsqueeze(0)
+        local = features.local_backbone(crops)[0].mean((2, 3))
         assert torch.allclose(found.frames[b], torch.cat([maps.mean((2, 3)), local], -1), atol=1e-5)
         assert torch.allclose(found.regions.centres[b], regions.centres, atol=1e-4)
         assert torch.allclose(found.cells[b], cells, atol=1e-6)
@@ -207,5 +208,5 @@ def test_without_freezing_statistics_move_in_training_and_rest_in_evaluation() -
 def test_measuring_the_map_thaws_nothing() -> None:
     features = make_features(freeze_batchnorm=True)
     modes = [m.training for m in features.modules()]
-    assert features.global_backbone.map_side(SIZE) == 4
+    assert features.global_backbone.shape(FRAMES, SIZE) == (FRAMES, 10, 4, 4)
     assert [m.training for m in features.modules()] == modes

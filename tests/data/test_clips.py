@@ -17,14 +17,13 @@ from fsar_cli.data.store.extraction import extract
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Crop,
     UncutClips,
     centre_crop,
     random_crop,
     to_float,
 )
+from fsar_cli.recipes import IMAGENET
 
 
 @pytest.mark.parametrize(
@@ -74,12 +73,12 @@ def test_random_crops_reach_every_position_and_flip_half_of_the_time():
 
 def test_scaling_and_normalisation_are_the_formula():
     clips = torch.randint(0, 256, (2, 3, 4, 4, 3), dtype=torch.uint8)
-    plain = to_float(clips, False)
+    plain = to_float(clips, None)
     assert plain.shape == (2, 3, 3, 4, 4)
     assert plain[1, 2, 0, 3, 1] == pytest.approx(clips[1, 2, 3, 1, 0].item() / 255)
-    normal = to_float(clips, True)
+    normal = to_float(clips, IMAGENET)
     for c in range(3):
-        expected = (plain[:, :, c] - IMAGENET_MEAN[c]) / IMAGENET_STD[c]
+        expected = (plain[:, :, c] - IMAGENET.mean[c]) / IMAGENET.deviation[c]
         torch.testing.assert_close(normal[:, :, c], expected)
     assert plain.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
@@ -135,8 +134,8 @@ def test_clips_cut_on_the_device_are_those_cut_as_they_are_read(store, sampler):
         found = episodes[index].clips.to(torch.device("cpu")).cut()
         np.testing.assert_array_equal(found.numpy(), np.stack(expected))
         floats = torch.from_numpy(np.stack(expected)).permute(0, 1, 4, 2, 3).float() / 255
-        mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        assert torch.equal(to_float(found, True), (floats - mean) / deviation)
+        mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET.mean, IMAGENET.deviation))
+        assert torch.equal(to_float(found, IMAGENET), (floats - mean) / deviation)
     assert 0 < mirrored < 24
 
 

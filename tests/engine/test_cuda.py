@@ -16,6 +16,7 @@ from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.setup import build_optimizer
 from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
+from fsar_cli.recipes import IMAGENET
 
 pytestmark = pytest.mark.cuda
 
@@ -52,7 +53,7 @@ def test_clips_are_cut_on_the_gpu_to_the_bits_of_the_cpu(project, cuda):
     found = batch.pin_memory().clips.to(cuda).cut()
     assert found.device.type == "cuda"
     assert torch.equal(found.cpu(), batch.clips.cut())
-    assert torch.allclose(to_float(found, True).cpu(), to_float(batch.clips.cut(), True), atol=1e-6)
+    assert torch.allclose(to_float(found, IMAGENET).cpu(), to_float(batch.clips.cut(), IMAGENET), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", list(METHODS))

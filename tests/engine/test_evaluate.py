@@ -30,7 +30,7 @@ def logits_episode_by_episode(method, config, sampler, episodes) -> torch.Tensor
 
     def encode(ids):
         clips = torch.from_numpy(np.stack([reader.evaluation(sampler.videos[i]) for i in ids.reshape(-1)]))
-        return method.encode(to_float(clips, False)).reshape(1, *ids.shape)
+        return method.encode(to_float(clips, None)).reshape(1, *ids.shape)
 
     found = []
     for index in range(episodes):

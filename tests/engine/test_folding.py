@@ -41,7 +41,7 @@ def largest(found: torch.Tensor, expected: torch.Tensor) -> float:
 @torch.inference_mode()
 def test_maps_are_those_of_the_plain_network(name):
     backbone = unsettled(build_backbone(name, "none"))
-    frames, norms = torch.randn(2, 3, 96, 96), []
+    frames, norms = torch.randn(1, 2, 3, 96, 96), []
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_hook(lambda *_: norms.append(1))
@@ -56,7 +56,7 @@ def test_maps_are_those_of_the_plain_network(name):
 
 @torch.inference_mode()
 def test_weights_are_those_of_the_moment():
-    backbone, frames = unsettled(build_backbone("resnet18", "none")), torch.randn(1, 3, 64, 64)
+    backbone, frames = unsettled(build_backbone("resnet18", "none")), torch.randn(1, 1, 3, 64, 64)
     with folded(Around(backbone)):
         before = backbone(frames)
     unsettled(backbone, seed=1)
@@ -69,7 +69,7 @@ def test_weights_are_those_of_the_moment():
 def test_training_and_gradients_do_not_meet_it(project):
     method = lively(small(project)).eval()
     names = list(method.state_dict())
-    frames, calls = torch.rand(2, 3, 32, 32), []
+    frames, calls = torch.rand(1, 2, 3, 32, 32), []
     with folded(method):
         assert list(method.state_dict()) == names, "a run saved in the meantime is like any other"
         for backbone in method.features.backbones():
@@ -119,7 +119,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize("trunk", [Deciding, Branching])
 @torch.inference_mode()
 def test_a_trunk_that_cannot_be_folded_runs_as_it_is(trunk):
-    backbone, frames = unsettled(FrameBackbone(trunk(), 4)), torch.randn(2, 3, 8, 8)
+    backbone, frames = unsettled(FrameBackbone(trunk(), 4)), torch.randn(1, 2, 3, 8, 8)
     expected = backbone(frames)
     with folded(Around(backbone)):
         assert largest(backbone(frames), expected) < 1e-6

@@ -32,7 +32,7 @@ def test_an_episode_holds_the_features_of_the_views_it_drew(project, tmp_path):
     frozen = FrozenFeatures(method, trainer.reader, trainer.sampler, CPU, config, SILENT, None)
     clips = AugmentedClips(trainer.reader, trainer.sampler.videos, 3, config.train.seed)
     with torch.no_grad():
-        every = [method.describe(to_float(clips[p].unsqueeze(0), False))["frames"] for p in range(len(clips))]
+        every = [method.describe(to_float(clips[p].unsqueeze(0), None))["frames"] for p in range(len(clips))]
     views = set()
     for index in range(6):
         episode, drawn = trainer.sampler(index), frozen(index)

@@ -14,6 +14,7 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.transforms import to_float
+from fsar_cli.recipes import IMAGENET
 from oracles.matching import plain_scores
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -40,7 +41,7 @@ class EpisodeClips(Dataset):
 
     def _clips(self, videos: np.ndarray) -> Tensor:
         clips = [self.reader.evaluation(self.sampler.videos[v]) for v in videos.reshape(-1)]
-        floats = to_float(torch.from_numpy(np.stack(clips)), self.normalize)
+        floats = to_float(torch.from_numpy(np.stack(clips)), IMAGENET if self.normalize else None)
         return floats.contiguous().unflatten(0, videos.shape)
 
 

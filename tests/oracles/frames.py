@@ -9,8 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from fsar_cli.data.store.loose import frame_name
-from fsar_cli.data.transforms import IMAGENET_MEAN, IMAGENET_STD, centre_crop
+from fsar_cli.data.transforms import centre_crop
 from fsar_cli.data.video import iter_frames, scaled_size
+from fsar_cli.recipes import IMAGENET
 
 
 def extract_plainly(videos: Sequence[Path], out: Path, short_side: int, quality: int) -> int:
@@ -36,5 +37,5 @@ def read_plainly(files: Sequence[Path], short_side: int, side: int) -> Tensor:
         crop = centre_crop(*picture.size, side)
         cut = picture.crop((crop.x, crop.y, crop.x + side, crop.y + side))
         pictures.append(torch.from_numpy(np.array(cut)).permute(2, 0, 1).contiguous().float() / 255)
-    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET.mean, IMAGENET.deviation))
     return torch.stack([(picture - mean) / deviation for picture in pictures])

@@ -22,7 +22,7 @@ LARGE = 512  # pixels a side that are enough for any network
 Result = TypeVar("Result")
 
 
-class Shape(NamedTuple):
+class MapShape(NamedTuple):
     """Of the maps of a clip."""
 
     steps: int
@@ -88,7 +88,7 @@ class Backbone(nn.Module):
     def check_frames(self, frames: int) -> None:
         """Refuse clips of a length that the network cannot take. Raises UsageError."""
 
-    def shape(self, frames: int, side: int) -> Shape:
+    def shape(self, frames: int, side: int) -> MapShape:
         """Of the maps of clips of `frames` frames of `side` x `side` pixels; nothing is computed.
 
         Raises:
@@ -100,7 +100,7 @@ class Backbone(nn.Module):
                 f"the backbone '{self.name}' takes inputs of {self.side} x {self.side} pixels, not {side} x {side}",
                 f"--set clip.size={self.side}, with a clip.short_side of at least that",
             )
-        return self._tried(side, lambda length: Shape(*self._meta(frames, length)))
+        return self._tried(side, lambda length: MapShape(*self._meta(frames, length)))
 
     def _meta(self, frames: int, side: int) -> torch.Size:
         """[T,C,H,W], from tensors without content."""

@@ -15,7 +15,6 @@ from fsar_cli.core.backbones.i3d import I3D
 from fsar_cli.core.backbones.weights import HEADS, pretrained_network
 from fsar_cli.recipes import VIDEO_RECIPES
 
-
 FRAMES, SIDE = 16, 224
 
 

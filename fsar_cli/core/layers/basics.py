@@ -26,9 +26,10 @@ def check_frames(part: str, wanted: int, given: int) -> None:
         )
 
 
-def middle_frames(frames: int, steps: int) -> list[int]:
-    """The frame, of F, that stands for each of T steps: the middle one of those it is made of."""
-    return [(2 * t + 1) * frames // (2 * steps) for t in range(steps)]
+def middle_frames(frames: int, steps: int) -> slice:
+    """Which of F frames stand for the T steps: the middle one of the F / T that make a step."""
+    step = frames // steps
+    return slice(step // 2, None, step)
 
 
 def dropout(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:

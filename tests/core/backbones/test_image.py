@@ -14,7 +14,7 @@ from core_parts import relative_error, seeded
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.backbone import Backbone, FrameBackbone
+from fsar_cli.core.backbones.backbone import FrameBackbone
 from fsar_cli.core.backbones.build import backbone_names, build_backbone
 from fsar_cli.core.backbones.weights import HEADS
 from fsar_cli.errors import DataError, UsageError
@@ -47,8 +47,14 @@ def slow(*names: str) -> list[object]:
     return [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in names]
 
 
-Look = Callable[[Backbone, int], object]
-look = pytest.mark.parametrize("look", [Backbone.map_side, Backbone.stages], ids=["map_side", "stages"])
+Look = Callable[[FrameBackbone, int], object]
+
+
+def shape(backbone: FrameBackbone, side: int) -> object:
+    return backbone.shape(1, side)
+
+
+look = pytest.mark.parametrize("look", [shape, FrameBackbone.stages], ids=["shape", "stages"])
 
 
 def make_network(name: str, **options: object) -> nn.Module:
@@ -90,19 +96,20 @@ def test_the_map_is_the_one_the_network_itself_pools_and_that_of_the_last_stage(
     backbone = build_backbone(name, tmp_path / "weights.pth").eval()
     stages = backbone.stages(side)
     with torch.no_grad():
-        found, maps = backbone(frames), backbone.maps(frames, stages)
+        clip = frames.unsqueeze(0)
+        found, maps = backbone(clip)[0], [m[0] for m in backbone.maps(clip, stages)]
     assert [(stage.channels, stage.side) for stage in stages] == FAMILIES[name]
     assert [m.shape for m in maps] == [(2, c, s, s) for c, s in FAMILIES[name]]
     assert torch.equal(maps[-1], found)
     expected = what_the_network_pools(network, frames)
     assert found.ndim == 4 and found.shape[:2] == (2, backbone.dim)
-    assert backbone.map_side(side) == found.shape[-1]
+    assert backbone.shape(2, side) == found.shape
     assert expected.abs().max() > 0
     assert relative_error(found if expected.ndim == 4 else found.mean((2, 3)), expected) < 1e-5
 
 
 def test_maps_need_not_be_square() -> None:
-    assert build_backbone("resnet18", "none").eval()(torch.zeros(1, 3, 64, 96)).shape == (1, 512, 2, 3)
+    assert build_backbone("resnet18", "none").eval()(torch.zeros(1, 2, 3, 64, 96)).shape == (1, 2, 512, 2, 3)
 
 
 def test_a_new_backbone_trains() -> None:
@@ -254,7 +261,7 @@ def test_a_failed_download_is_a_data_error_with_a_way_out(monkeypatch: pytest.Mo
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torchvision.models, "get_model", no_network)
-    with pytest.raises(DataError, match="cannot download the ImageNet weights of resnet50") as caught:
+    with pytest.raises(DataError, match="cannot download the weights of resnet50") as caught:
         build_backbone("resnet50", "imagenet")
     assert "model.weights" in caught.value.hint
 
@@ -269,7 +276,7 @@ def test_real_weights_load_and_tell_pictures_apart(file: str, name: str, shared:
     backbone = build_backbone(name, path).eval()
     pictures = torch.nn.functional.interpolate(torch.rand(3, 3, 6, 6, generator=seeded(1)), size=96)
     with torch.no_grad():
-        vectors = nn.functional.normalize(backbone(pictures).mean((2, 3)), dim=-1)
+        vectors = nn.functional.normalize(backbone(pictures.unsqueeze(0))[0].mean((2, 3)), dim=-1)
     cosine = vectors @ vectors.T
     assert vectors.isfinite().all()
     assert cosine[~torch.eye(3, dtype=torch.bool)].max() < 0.97

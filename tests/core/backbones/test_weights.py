@@ -177,7 +177,7 @@ def test_a_broken_download_is_deleted_and_fetched_again(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(weights.torchvision.models, "get_model", download)
     with pytest.raises(DataError, match="was a broken download and has been deleted") as caught:
-        weights.imagenet_network("resnet18")
+        weights.pretrained_network("resnet18", "imagenet", nn.Identity)
     assert asked == [False] and not kept.exists()
     assert str(kept.parent) in caught.value.hint
 
@@ -200,7 +200,7 @@ def test_weights_that_cannot_be_kept_are_fetched_without_and_results_stay_alone(
         return nn.Linear(1, 1)
 
     monkeypatch.setattr(weights.torchvision.models, "get_model", download)
-    assert isinstance(weights.imagenet_network("resnet18"), nn.Linear)
+    assert isinstance(weights.pretrained_network("resnet18", "imagenet", nn.Identity), nn.Linear)
     assert Path(torch.hub.get_dir()) == places[0] == tmp_path and not places[1].exists()
     said = capsys.readouterr()
     assert said.out == ""

@@ -125,10 +125,10 @@ def test_it_takes_the_place_of_relation_and_selector() -> None:
     branch, clips = features().eval(), random_clips(2)
     found = branch(clips)
     assert isinstance(branch.selector, PatchPolicy) and branch.relation is None and found.cells is None
-    expected = branch.selector(branch.global_backbone(clips.flatten(0, 1)).unflatten(0, (2, FRAMES)))
+    expected = branch.selector(branch.global_backbone(clips))
     assert torch.equal(found.regions.centres, expected.centres)
     crops = crop_regions(clips.flatten(0, 1), expected.centres.flatten(0, 1), SIDE)
-    local = branch.local_backbone(crops).mean((2, 3)).unflatten(0, (2, FRAMES))
+    local = branch.local_backbone(crops.unflatten(0, (2, FRAMES))).mean((3, 4))
     assert torch.allclose(found.frames[..., branch.global_dim :], local, atol=1e-5)
 
 

@@ -29,6 +29,7 @@ def unit_frames(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) 
 
 def method(classes: int | None = None, dropout: float = 0.5) -> ATA:
     features = Features()
+    features.steps = T
     features.dim = D
     torch.manual_seed(0)
     changes = {"clip.frames": T, "model.classes": classes, "model.ata.dropout": dropout}

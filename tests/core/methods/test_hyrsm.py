@@ -18,6 +18,7 @@ T, D, WAY, SHOT, QUERIES = 4, 16, 3, 2, 2
 
 def method(classes: int | None = None, dim: int = D, class_weight: float | None = None) -> HyRSM:
     features = Features()
+    features.steps = T
     features.dim = dim
     torch.manual_seed(0)
     changes = {"clip.frames": T, "model.classes": classes, "model.class_weight": class_weight}

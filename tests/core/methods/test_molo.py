@@ -20,6 +20,7 @@ T, D, WAY, SHOT, SIDE = 4, 16, 3, 2, 3
 
 def method(classes: int | None = None, class_weight: float | None = None) -> MoLo:
     features = Features()
+    features.steps = T
     features.dim = D
     torch.manual_seed(0)
     changes = {"clip.frames": T, "model.classes": classes, "model.class_weight": class_weight}

@@ -160,7 +160,7 @@ def test_at_the_papers_sizes_heads_groups_and_stages_are_theirs() -> None:
 
 
 def frames(count: int = 2, side: int = SIDE) -> Tensor:
-    return random_clips(1, count, side).squeeze(0)
+    return random_clips(1, count, side)
 
 
 # The cell
@@ -221,9 +221,9 @@ def test_the_map_is_the_cells_states_and_the_last_stage_by_their_shares() -> Non
     module, x = fused().double().eval(), frames().double()
     with torch.no_grad():
         module.shares.copy_(torch.tensor([0.3, -0.2, 0.1, 0.5, 1.0]))
-        maps = module.backbone.maps(x, module.stages)
+        maps = [m[0] for m in module.backbone.maps(x, module.stages)]
         nodes = [align(m) for align, m in zip(module.align, maps, strict=True)]
-        found = module(x)
+        found = module(x)[0]
     assert [tuple(n.shape) for n in nodes] == 4 * [(2, 20, 4, 4)]
     shares = np.exp(module.shares.detach().numpy())
     shares = shares / shares.sum()
