@@ -139,7 +139,7 @@ class ClipConfig(Section):
     """From a video's frames to the clip a network sees (METHOD 6)."""
 
     frames: Annotated[int, Field(ge=2, le=64)] = 8
-    """T: frames sampled per video."""
+    """F: frames sampled per video; what a network makes of them are T steps, F for one of images."""
     size: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 224
     """S: side of the square input crop in pixels."""
     short_side: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 256
@@ -258,12 +258,14 @@ class ModelConfig(Section):
 
     method: str = "keyregion"
     backbone: str = "resnet50"
+    """A network of torchvision, of images (`resnet50`) or of video (`r3d_18`, `mvit_v2_s`, `swin3d_t`, ...), or `i3d`."""
     weights: str = "imagenet"
-    """`imagenet`, `none`, `demo` (the small checkpoint shipped with fsar) or a path to a state dict."""
+    """`imagenet` (images), `kinetics400` (video), `none`, `demo` (the small checkpoint shipped with fsar) or a path to a
+    state dict."""
     local_weights: str | None = None
     """Weights of the local backbone; null: the same as `weights`."""
     normalize: bool | None = None
-    """ImageNet mean and standard deviation; null: on with `imagenet` weights, off otherwise."""
+    """Mean and standard deviation of the weights' recipe, or ImageNet's where they have none; null: where they have one."""
     freeze_backbone: bool = False
     """Train only what follows the backbones (which then stay in evaluation mode)."""
     freeze_batchnorm: bool = False

@@ -21,6 +21,7 @@ from fsar_cli.data.store.shards import SHARDS
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.transforms import to_float
 from fsar_cli.files import cores
+from fsar_cli.recipes import IMAGENET
 
 CPU = torch.device("cpu")
 SHORT_SIDE = 256
@@ -61,7 +62,7 @@ def read(bench: Workbench) -> Iterator[Measurement]:
 
     def ours() -> None:
         for video in videos:
-            to_float(torch.from_numpy(reader.evaluation(video)).unsqueeze(0), True)
+            to_float(torch.from_numpy(reader.evaluation(video)).unsqueeze(0), IMAGENET)
 
     def plain() -> None:
         for clip in files:

@@ -24,6 +24,7 @@ from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import encode_videos
+from fsar_cli.recipes import IMAGENET
 
 CPU = torch.device("cpu")
 
@@ -160,7 +161,7 @@ def test_the_plain_reader_gives_the_clip_of_ours(bench: Workbench) -> None:
     (files,) = loose_clips(bench, bench.test_set.store.ids[:1], config.clip.frames)
     plain = read_plainly(files, config.clip.short_side, config.clip.size)
     clip = ClipReader(bench.test_set.store, config.clip).evaluation(bench.test_set.store.ids[0])
-    ours = to_float(torch.from_numpy(clip).unsqueeze(0), True)[0]
+    ours = to_float(torch.from_numpy(clip).unsqueeze(0), IMAGENET)[0]
     assert plain.shape == ours.shape
     assert (plain - ours).abs().mean() < 0.1  # in standard deviations; the two decoders and filters differ
 

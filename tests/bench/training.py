@@ -21,6 +21,7 @@ from fsar_cli.engine.setup import build_optimizer, training_sampler
 from fsar_cli.engine.steps import episode_loss
 from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import counted
+from fsar_cli.recipes import IMAGENET
 
 METHODS = ("trx", "keyregion")
 CLASSES, VIDEOS = 10, 200
@@ -83,7 +84,7 @@ class PlainEpisodes(FastEpisodes):
         self.device, self.config = bench.device, config
         self.method = in_customary_layout(bench.method(config)).train()
         self.optimizer = plain_optimizer(self.method, config.optim.lr)
-        clips = to_float(batch.clips.cut(), True).contiguous()
+        clips = to_float(batch.clips.cut(), IMAGENET).contiguous()
         support = batch.way * batch.shot
         self.support, self.query = (part.unflatten(0, (batch.way, -1)) for part in (clips[:support], clips[support:]))
 

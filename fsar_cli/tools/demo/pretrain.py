@@ -104,7 +104,7 @@ class Classifier(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Float clips [B,T,3,h,w] -> logits [B,classes]."""
-        vectors = self.backbone(clips.flatten(0, 1)).mean((2, 3)).unflatten(0, clips.shape[:2])  # [B,T,D]
+        vectors = self.backbone(clips).mean((3, 4))  # [B,T,D]
         change = (vectors[:, 1:] - vectors[:, :-1]).abs().mean(1)
         drift = vectors[:, FRAMES // 2 :].mean(1) - vectors[:, : FRAMES // 2].mean(1)
         return self.linear(F.dropout(self.norm(torch.cat([vectors.mean(1), change, drift], -1)), 0.2, self.training))
