@@ -258,14 +258,14 @@ class ModelConfig(Section):
 
     method: str = "keyregion"
     backbone: str = "resnet50"
-    """A network of torchvision, of images (`resnet50`) or of video (`r3d_18`, `mvit_v2_s`, `swin3d_t`, ...), or `i3d`."""
+    """A network of torchvision, of images (`resnet50`) or of video (`r3d_18`, `mvit_v2_s`, `swin3d_t`), or `i3d`."""
     weights: str = "imagenet"
-    """`imagenet` (images), `kinetics400` (video), `none`, `demo` (the small checkpoint shipped with fsar) or a path to a
-    state dict."""
+    """`imagenet` (images), `kinetics400` (video), `none`, `demo` (the small checkpoint shipped with fsar), or a path to
+    a state dict."""
     local_weights: str | None = None
     """Weights of the local backbone; null: the same as `weights`."""
     normalize: bool | None = None
-    """Mean and standard deviation of the weights' recipe, or ImageNet's where they have none; null: where they have one."""
+    """Mean and deviation of the weights' recipe, ImageNet's where they have none; null: where they have one."""
     freeze_backbone: bool = False
     """Train only what follows the backbones (which then stay in evaluation mode)."""
     freeze_batchnorm: bool = False

@@ -33,7 +33,7 @@ def test_making_it_renders_normal_classes_alone_and_saves_what_was_learnt(tmp_pa
     model = pretrain.train(data, steps=2, batch=4)
     pretrain.save(model, tmp_path / "weights.safetensors")
     loaded = build_backbone(pretrain.BACKBONE, tmp_path / "weights.safetensors").eval()
-    frames = torch.rand(2, 3, 72, 72)
+    frames = torch.rand(1, 2, 3, 72, 72)
     with torch.no_grad():
         expected, found = model.backbone.eval()(frames), loaded(frames)
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.05)
