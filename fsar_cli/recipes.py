@@ -36,51 +36,51 @@ class InputRecipe:
     size: int | None = None
     """Side of the input crop in pixels; None: any, `clip.size` decides."""
     short_side: int | None = None
-    interpolation: str = "bilinear"
-    """What frames were resized by in training. Frame stores are resized by area or bicubically, once."""
-    frames: int | None = None
-    """F that it was trained for, or is usually read with; None: `clip.frames` decides."""
+    frames: int = 8
+    """F that it is usually read with."""
     step: int = 1
     """Frames of a step, F / T."""
-    rate: float | None = None
-    """Frames a second it was trained at."""
-    weights: str = "imagenet"
+    weights: str | None = None
     """What `model.weights` is where nothing was said."""
-    backbone: str = ""
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Dotted keys that the recipe decides, where `values` and the defaults of the paper do not."""
         if self.size is None:
             return {}
-        side = values.get("clip.size", self.size)
+        side, frames = _number(values, "clip.size", self.size), _number(values, "clip.frames", self.frames)
         found = {
-            "model.weights": self.weights, "clip.size": self.size, "clip.short_side": max(self.short_side, side),
+            "clip.frames": self.frames, "clip.size": self.size, "clip.short_side": max(self.short_side, side),
             "model.region.side": 4 * side // 7,  # as 128 of 224
         }  # fmt: skip
-        frames = values.get("clip.frames", self.frames)
-        if frames is not None:
-            found["clip.frames"] = frames
-        if isinstance(frames, int) and frames // self.step < 3:  # no triples of steps
+        if self.weights is not None:
+            found["model.weights"] = self.weights
+        if frames // self.step < 3:  # no triples of steps
             found["model.match.cardinalities"] = (max(1, frames // self.step),)
-        return {key: value for key, value in found.items() if value is not None}
+        return found
 
 
-def _video(normalization: Normalization, size: int, short_side: int, step: int, rate: float) -> InputRecipe:
-    return InputRecipe("torchvision", normalization, size, short_side, "bilinear", 16, step, rate, "kinetics400")
+def _number(values: Mapping[str, Any], key: str, usual: int) -> int:
+    """What is given, by now of any kind: what is no number is refused later, in the words for settings."""
+    given = str(values.get(key, usual))
+    return int(given) if given.isascii() and given.isdigit() else usual
+
+
+def _video(normalization: Normalization, size: int, short_side: int, step: int) -> InputRecipe:
+    return InputRecipe("torchvision", normalization, size, short_side, 16, step, "kinetics400")
 
 
 VIDEO_RECIPES = {
-    "r3d_18": _video(KINETICS, 112, 128, 8, 15),
-    "mc3_18": _video(KINETICS, 112, 128, 1, 15),
-    "r2plus1d_18": _video(KINETICS, 112, 128, 8, 15),
-    "s3d": _video(KINETICS, 224, 256, 8, 15),
-    "mvit_v1_b": _video(SLOWFAST, 224, 256, 2, 7.5),
-    "mvit_v2_s": _video(SLOWFAST, 224, 256, 2, 7.5),
-    "swin3d_t": _video(IMAGENET, 224, 256, 2, 15),
-    "swin3d_s": _video(IMAGENET, 224, 256, 2, 15),
-    "swin3d_b": _video(IMAGENET, 224, 256, 2, 15),
+    "r3d_18": _video(KINETICS, 112, 128, 8),
+    "mc3_18": _video(KINETICS, 112, 128, 1),
+    "r2plus1d_18": _video(KINETICS, 112, 128, 8),
+    "s3d": _video(KINETICS, 224, 256, 8),
+    "mvit_v1_b": _video(SLOWFAST, 224, 256, 2),
+    "mvit_v2_s": _video(SLOWFAST, 224, 256, 2),
+    "swin3d_t": _video(IMAGENET, 224, 256, 2),
+    "swin3d_s": _video(IMAGENET, 224, 256, 2),
+    "swin3d_b": _video(IMAGENET, 224, 256, 2),
     # Its authors have a short side of 256; 224 keeps more of the scene in the crop.
-    "i3d": InputRecipe("I3D's authors", SYMMETRIC, 224, 224, "bilinear", 32, 8, 25.0, "none"),
+    "i3d": InputRecipe("I3D's authors", SYMMETRIC, 224, 224, 32, 8),
 }
 
 

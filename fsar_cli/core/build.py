@@ -14,7 +14,7 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.regions import KeyRegionSelector, Selector
 from fsar_cli.core.relation import FrameDifference, Relation
-from fsar_cli.errors import UsageError, did_you_mean
+from fsar_cli.errors import UsageError, counted, did_you_mean
 from fsar_cli.recipes import Normalization, normalization_of, recipe_of
 
 DEMO_WEIGHTS = Path(__file__).parent.parent / "presets" / "demo.safetensors"
@@ -64,12 +64,26 @@ def _features(config: Config, method: type[FewShotMethod], pretrained: bool) -> 
     freezing = {"freeze_backbone": model.freeze_backbone, "freeze_batchnorm": model.freeze_batchnorm}
     backbone = _backbone(model, model.weights, pretrained)
     shape = backbone.shape(config.clip.frames, size)  # refuses an input the network cannot take
+    _check_steps(config, shape.steps)
     if not model.selects_regions:
         features = GlobalFeatures(method.around(backbone, size), **freezing)
     else:
         features = _with_regions(config, method, backbone, shape, pretrained, freezing)
     features.steps = shape.steps
     return features
+
+
+def _check_steps(config: Config, steps: int) -> None:
+    """What settings say of frames, for the steps that a network makes of them. Raises UsageError."""
+    made = f"the backbone '{config.model.backbone}' makes {counted(steps, 'step')} of {config.clip.frames} frames"
+    if steps < 2:
+        raise UsageError(f"{made}, and methods need two or more", f"--set clip.frames={2 * config.clip.frames}")
+    if max(cardinalities := config.model.match.cardinalities) > steps:
+        fitting = [size for size in cardinalities if size <= steps] or [steps]
+        raise UsageError(
+            f"{made}, and model.match.cardinalities are {list(cardinalities)}",
+            f"--set model.match.cardinalities={fitting}, or more clip.frames",
+        )
 
 
 def _with_regions(

@@ -9,7 +9,7 @@ again, and lies in memory where it fits, else in a memory-mapped file.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cache as remembered
@@ -200,7 +200,7 @@ def _described(
     Raises:
         DataError: it is NaN or infinite.
     """
-    normal, seen, views = normalization(config.model), 0, len(clips) // len(clips.videos)
+    normal, seen = normalization(config.model), 0
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
     workers = loader_workers(config.train.workers, device, reporter)
     with (
@@ -211,8 +211,8 @@ def _described(
         for some in batches:
             pixels = some.to(device, non_blocking=True)
             described = _describe(method, to_float(pixels, normal), config.train.amp)
-            if fault := no_numbers(described, [clips.videos[(seen + i) // views] for i in range(len(some))]):
-                raise fault
+            if (bad := without_numbers(described)) is not None:
+                raise encoded_badly(clips.in_words(range(seen + bad, seen + bad + 1)))
             seen += len(some)
             if BOXES in described:
                 meter.add(pixels, described[BOXES], described[SATURATED])
@@ -220,12 +220,15 @@ def _described(
             task.advance(len(some))
 
 
-def no_numbers(encoded: Encoded, names: Sequence[str]) -> DataError | None:
-    """The error of the first of the named videos that is encoded in numbers that are none."""
-    if encoded.finite:
-        return None
-    bad = next(i for i in range(len(encoded)) if not encoded.take(torch.tensor([i])).finite)
-    return DataError(f"'{names[bad]}' is encoded in numbers that are NaN or infinite", CHECK_WEIGHTS)
+def without_numbers(encoded: Encoded) -> int | None:
+    """The first row that is encoded in numbers that are none."""
+    rows = torch.arange(len(encoded), device=next(iter(encoded.tensors.values())).device)
+    return None if encoded.finite else next(i for i, row in enumerate(rows.split(1)) if not encoded.take(row).finite)
+
+
+def encoded_badly(who: str) -> DataError:
+    """The error of a video, as `in_words` of clips has it, that is encoded in numbers that are none."""
+    return DataError(f"{who} is encoded in numbers that are NaN or infinite", CHECK_WEIGHTS)
 
 
 def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:

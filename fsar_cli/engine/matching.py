@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.data.episodes import Episodes, EpisodeSampler
-from fsar_cli.engine.bank import CHECK_WEIGHTS, Bank, no_numbers
+from fsar_cli.engine.bank import CHECK_WEIGHTS, Bank, encoded_badly, without_numbers
 from fsar_cli.engine.device import free_memory
 from fsar_cli.errors import DataError
 
@@ -90,8 +90,9 @@ class Matcher:
 
     def _no_numbers(self) -> DataError:
         """What is to blame for scores that are no numbers: a video that is encoded in none, or the method."""
-        scored = DataError("the method scores videos with numbers that are NaN or infinite", CHECK_WEIGHTS)
-        return no_numbers(self.bank.encoded, self.bank.videos) or scored
+        if (bad := without_numbers(self.bank.encoded)) is not None:
+            return encoded_badly(f"'{self.bank.videos[bad]}'")
+        return DataError("the method scores videos with numbers that are NaN or infinite", CHECK_WEIGHTS)
 
     def _picked(self, table: Tensor, query: Tensor, support: Tensor) -> Tensor:
         """[E,Q,N,K] of a table [V,V]."""

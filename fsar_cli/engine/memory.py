@@ -112,6 +112,7 @@ def _no_random_regions(method: FewShotMethod) -> Iterator[None]:
 def largest_block(backbone: Backbone, side: int, frames: int, amp: str) -> int:
     """Bytes that the most expensive block of a trunk keeps for the frames of one clip."""
     own = {p.untyped_storage().data_ptr() for p in backbone.parameters()}
+    side = backbone.side or side  # to which regions are resized
     x, largest = backbone.enter(torch.zeros(1, frames, 3, side, side)), 0
     for block in blocks(backbone.train().trunk):
         with _kept(own) as storages, autocast(CPU, amp):

@@ -25,7 +25,7 @@ from fsar_cli.config import Config
 from fsar_cli.core.build import normalization
 from fsar_cli.core.features import KeyRegionFeatures
 from fsar_cli.core.layers.basics import middle_frames
-from fsar_cli.core.method import FewShotMethod
+from fsar_cli.core.method import BOXES, MAPS, Encoded, FewShotMethod
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import centre_crop, to_float
 from fsar_cli.data.video import VideoInfo, VideoWriter, iter_frames, probe
@@ -139,7 +139,7 @@ def find_regions(
     rectangle = crop.in_source(size, (info.width, info.height))
     batch = torch.from_numpy(crop.apply(frames)).unsqueeze(0).to(device)
     features = method.features(to_float(batch, normalization(config.model)))
-    if not all(bool(tensor.isfinite().all()) for tensor in (features.maps, features.regions.boxes)):
+    if not Encoded({MAPS: features.maps, BOXES: features.regions.boxes}).finite:
         raise DataError("the backbone's maps are NaN or infinite: there are no regions to draw", CHECK_WEIGHTS)
     middle = middle_frames(len(indices), features.maps.shape[1])  # that show the steps
     return Window(

@@ -31,7 +31,7 @@ def test_show_changed_leaves_defaults_out(fsar):
 
 def test_show_explains_every_documented_setting(fsar):
     settings = fsar("config", "show", "--explain", "--json").json["settings"]
-    assert settings["clip.frames"]["meaning"] .startswith("F: frames sampled per video")
+    assert settings["clip.frames"]["meaning"].startswith("F: frames sampled per video")
     assert "frames sampled per video" in fsar("config", "show", "--explain").out
 
 

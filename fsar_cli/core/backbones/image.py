@@ -15,6 +15,7 @@ from fsar_cli.errors import UsageError
 RESCALED = ("googlenet", "inception_v3")
 # Vision transformers whose tokens or windows fit one side of input only.
 ONE_SIDE = ("vit", "maxvit")
+SIDE = 96  # pixels that are enough for the width of any
 
 
 class Rescale(nn.Module):
@@ -57,10 +58,9 @@ def image_backbone(name: str, weights: str | Path) -> FrameBackbone:
     chosen = {"init_weights": True} if name in RESCALED and str(weights) != "imagenet" else {}
     make = partial(torchvision.models.get_model, name, weights=None)
     network = pretrained_network(name, weights, make, **chosen)
-    trunk = _trunk(network, name)
-    with torch.no_grad():
-        features = trunk.eval()(torch.zeros(1, 3, 96, 96))
-    return FrameBackbone(trunk.train(), features.shape[1], name)
+    backbone = FrameBackbone(_trunk(network, name), 0, name)
+    backbone.dim = backbone.shape(1, SIDE).channels
+    return backbone
 
 
 def _trunk(network: nn.Module, name: str) -> nn.Module:

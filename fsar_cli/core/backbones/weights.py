@@ -45,8 +45,9 @@ MMACTION = (
 def weights_of(name: str) -> dict[str, WeightsEnum]:
     """What torchvision has for a network, by the word for `model.weights`: `imagenet`, `kinetics400`, ..."""
     known = torchvision.models.get_model_weights(name)
-    found = {re.sub(r"_V\d+$", "", entry.name).lower(): entry for entry in known}
-    return {"imagenet" if word.startswith("imagenet1k") else word: entry for word, entry in found.items()}
+    if known.DEFAULT.name.startswith("IMAGENET1K"):  # of several versions
+        return {"imagenet": known.DEFAULT}
+    return {re.sub(r"_V\d+$", "", entry.name).lower(): entry for entry in known}
 
 
 def pretrained_network(name: str, weights: str | Path, make: Callable[..., nn.Module], **options: object) -> nn.Module:

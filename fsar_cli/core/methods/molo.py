@@ -92,11 +92,8 @@ class MoLo(Classifying):
         return {FRAMES: features.frames, MAPS: maps}
 
     def describe(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
-        return Encoded(super().describe(clips, generator).tensors | {CHANGES: changes_of(self._step_frames(clips))})
-
-    def _step_frames(self, clips: Tensor) -> Tensor:
-        """[B,F,3,S,S] -> the middle frame of each step, [B,T,3,S,S]."""
-        return clips[:, middle_frames(clips.shape[1], self.frames)]
+        shown = clips[:, middle_frames(clips.shape[1], self.frames)]
+        return Encoded(super().describe(clips, generator).tensors | {CHANGES: changes_of(shown)})
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
         check_frames("MoLo", self.frames, described[FRAMES].shape[1])

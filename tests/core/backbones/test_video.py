@@ -11,6 +11,9 @@ from fsar_cli.core.backbones.backbone import ClipBackbone
 from fsar_cli.core.backbones.build import build_backbone
 from fsar_cli.core.backbones.i3d import I3D, SamePool, SameUnit, same_padding
 from fsar_cli.core.build import build_method
+from fsar_cli.core.features import KeyRegionFeatures
+from fsar_cli.core.regions import KeyRegionSelector, crop_regions
+from fsar_cli.core.relation import Relation
 from fsar_cli.errors import DataError, UsageError
 from fsar_cli.recipes import VIDEO_RECIPES
 from fsar_cli.settings import resolve
@@ -71,7 +74,6 @@ def test_recipes_are_those_of_the_library(name: str) -> None:
         assert (recipe.size, recipe.short_side) == (transforms.crop_size[0], min(transforms.resize_size))
         assert tuple(transforms.mean) == recipe.normalization.mean
         assert tuple(transforms.std) == recipe.normalization.deviation
-        assert transforms.interpolation.value == recipe.interpolation
 
 
 def test_a_recipe_decides_what_nobody_else_does_and_says_so() -> None:
@@ -84,6 +86,19 @@ def test_a_recipe_decides_what_nobody_else_does_and_says_so() -> None:
     assert (mine.clip.size, mine.clip.short_side, mine.model.match.cardinalities) == (160, 160, (2, 3))
     usual = resolve(flags={}, environ={})
     assert usual.config.clip.size == 224 and set(usual.origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize("wrong", ["abc", None, [1], "²", -1, True])
+@pytest.mark.parametrize("key", ["clip.size", "clip.frames", "clip.short_side"])
+def test_a_wrong_value_beside_a_recipe_is_refused_by_its_key(key: str, wrong: object) -> None:
+    with pytest.raises(UsageError, match=key):
+        resolve(over=({"model.backbone": "r3d_18", key: wrong}, "x.yaml"), environ={})
+
+
+def test_i3d_without_weights_is_not_taken_for_one_with_random_ones() -> None:
+    config = resolve(flags={"model.backbone": "i3d"}, environ={}).config
+    with pytest.raises(UsageError, match="i3d has no weights 'imagenet'"):
+        build_backbone("i3d", config.model.weights)
 
 
 # I3D
@@ -200,6 +215,16 @@ def test_frames_and_sides_that_a_network_does_not_take_are_refused_with_those_it
     assert "clip.frames=16 or 24" in caught.value.hint
 
 
+def test_too_few_steps_are_refused_with_what_would_do() -> None:
+    flags = {"model.backbone": "r3d_18", "model.weights": "none", "clip.size": 64, "model.method": "molo"}
+    with pytest.raises(UsageError, match="'r3d_18' makes 1 step of 8 frames, and methods need two") as caught:
+        build_method(resolve(flags=flags | {"clip.frames": 8}, environ={}).config)
+    assert "clip.frames=16" in caught.value.hint
+    with pytest.raises(UsageError, match=r"2 steps of 16 frames, and model.match.cardinalities are \[2, 3\]") as caught:
+        build_method(resolve(flags=flags | {"model.match.cardinalities": [2, 3]}, environ={}).config)
+    assert "cardinalities=[2]" in caught.value.hint
+
+
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "x.pth")
     with pytest.raises(DataError, match="does not fit the backbone r3d_18"):
@@ -209,8 +234,8 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
 # Regions: tubes
 
 
-class Centres(nn.Module):
-    """Stands for a selector of video: the trunk counts nothing, so what arrives at it is the tube itself."""
+class FirstOfStep(nn.Module):
+    """A trunk whose map is the first frame of each step of four, so that what arrives at it can be seen."""
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         return clips[:, :, ::4]
@@ -242,13 +267,9 @@ def test_methods_take_steps_and_gradients_reach_the_crop(method: str, backbone: 
 
 
 def test_a_tube_follows_the_centres_of_its_steps() -> None:
-    from fsar_cli.core.features import KeyRegionFeatures
-    from fsar_cli.core.regions import KeyRegionSelector, crop_regions
-
-    backbones = [ClipBackbone(Centres(), 3, step=4) for _ in range(2)]
-    mean = nn.Sequential(nn.Flatten(2, 2))
-    mean.forward = lambda maps: maps.mean(2)
-    features = KeyRegionFeatures(*backbones, mean, KeyRegionSelector(32, 16, gain=1e-2)).eval()
+    backbones = [ClipBackbone(FirstOfStep(), 3, step=4) for _ in range(2)]
+    relation = Relation(3, 2, temporal=False, motion=False)  # the mean of the channels
+    features = KeyRegionFeatures(*backbones, relation, KeyRegionSelector(32, 16, gain=1e-2)).eval()
     clips = random_clips(2, 8, 32)
     found = features(clips)
     assert found.regions.centres.shape == (2, 2, 2) and not torch.equal(*found.regions.centres[0])

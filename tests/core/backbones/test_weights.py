@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fsar_cli.core.backbones import weights
 from fsar_cli.core.backbones.build import build_backbone
+from fsar_cli.core.backbones.image import image_names
 from fsar_cli.core.backbones.weightfile import read_state
 from fsar_cli.errors import DataError
 
@@ -205,3 +206,16 @@ def test_weights_that_cannot_be_kept_are_fetched_without_and_results_stay_alone(
     said = capsys.readouterr()
     assert said.out == ""
     assert f"warning: {tmp_path}/checkpoints keeps nothing ({error.strerror}): going on without it\n" in said.err
+
+
+def test_imagenet_is_the_librarys_default_of_every_network() -> None:
+    """Some have later versions that are not: features alone, or heads on frozen features."""
+    for name in image_names():
+        assert weights.weights_of(name) == {"imagenet": torchvision.models.get_model_weights(name).DEFAULT}, name
+
+
+# A RegNet reads numbers back while it is made, so it cannot be made without content.
+@pytest.mark.parametrize("name", [name for name in image_names() if not name.startswith("regnet")])
+def test_the_width_of_every_network_is_known_without_computing(name: str) -> None:
+    with torch.device("meta"):
+        assert build_backbone(name, "none").dim > 0
