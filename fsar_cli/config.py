@@ -144,6 +144,8 @@ class ClipConfig(Section):
     """S: side of the square input crop in pixels."""
     short_side: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 256
     """Frames are brought to this short side before the crop."""
+    rate: AboveZero | None = None
+    """Frames a second that a clip is read at, as its network was trained; null: frames spread over the whole video."""
     jitter: Annotated[int, Field(ge=0, le=10**6)] = 5
     """Training: up to this many frames of random jitter at both ends."""
     flip: bool = True
@@ -226,6 +228,16 @@ class MatchConfig(Section):
     """Eq. 11 over frames: sum, mean, or the paper's 1/d with d the feature dimension."""
     auxiliary: bool = True
     """Trick 3: the two auxiliary cross-transformers of eq. 12."""
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    """Of prototype: squared distance, or cosine."""
+    root: bool = False
+    """Square root of the features before the head (of negative ones: with their sign)."""
+    whiten: Literal["none", "train"] = "none"
+    """Whiten the features by the clips of the train split before the head; backbones must then stand still."""
+    whiten_shrinkage: AboveZero = 1.0
+    """lambda: mean variances added to every variance of the covariance."""
+    whiten_groups: Literal["all", "disjoint"] = "all"
+    """Train clips that an evaluation whitens by: all, or those of other groups (scenes, actors) than the query's."""
 
     @model_validator(mode="after")
     def _cardinalities(self) -> "MatchConfig":
@@ -316,7 +328,7 @@ class TrainConfig(Section):
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     """What is trained in: `bf16` (pays on a CPU with AMX, too), `fp16` with scaled losses, or float32 (`off`); `auto`:
     on CUDA bf16 where the card has it, else fp16, and float32 on a CPU. Clips to evaluate are encoded in float16 on
-    CUDA unless this is `off`, and in float32 on a CPU."""
+    CUDA unless this is `off`, and in float32 on a CPU (`eval.precision`)."""
     channels_last: bool = True
     compile: bool = False
     """Compile the backbones' forward and backward (torch.compile); without a working compiler they run as they are."""
@@ -346,6 +358,17 @@ class EvalConfig(Section):
     episodes: Annotated[int, Field(ge=2, le=10**7)] = 10_000
     seed: Seed = 0
     group_disjoint: bool = False
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """What backbones compute in where they are not trained; `auto`: float32 on a CPU, float16 on CUDA. A CPU with AMX
+    is several times as fast in bfloat16."""
+    views: Annotated[int, Field(ge=1, le=100)] = 1
+    """Clips that are read of each video, and whose features are averaged: one after another where `clip.rate` is set,
+    else each of frames between those of the others."""
+
+    @property
+    def middle_view(self) -> tuple[int, int]:
+        """(which, of how many): the view whose key regions stand for the video."""
+        return self.views // 2, self.views
 
 
 class Config(Section):

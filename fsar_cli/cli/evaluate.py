@@ -86,7 +86,7 @@ def evaluate(
     model = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
     target = resolve_device(device, reporter)
     name = f"eval-{model.config.data.name}" if dataset else "eval"
-    novelty, default = model.check_novelty(accept_overlap, reporter), Path(name)
+    novelty, whitening, default = model.check_novelty(accept_overlap, reporter), model.whitened_by(), Path(name)
     source = source_of(model.config, model.run)
     if model.run:
         default = model.run.path / name
@@ -96,7 +96,7 @@ def evaluate(
     with result_folder(default, out, "result.json", source, reporter, force=force) as folder:
         caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
         result = evaluate_method(model.load(), model.config, target, reporter=reporter, **caches)
-        result.novelty = novelty
+        result.novelty, result.whitening = novelty, whitening
         write_results(result, model.config, folder, model.run)
     _show(result, model, folder, as_json)
 
@@ -112,6 +112,8 @@ def _show(result, model, folder: Path, as_json: bool) -> None:
     stdout.print(_accuracy_table(result))
     if result.novelty.words:
         stdout.print(f"some classes are {result.novelty.words}", style="yellow")
+    if result.whitening:
+        stdout.print(result.whitening.words)
     stdout.print(_class_table(result))
     if result.regions:
         r = result.regions

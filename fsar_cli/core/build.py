@@ -12,6 +12,7 @@ from fsar_cli.core.features import Features, GlobalFeatures, KeyRegionFeatures
 from fsar_cli.core.layers.policy import PatchPolicy
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.core.methods import METHODS
+from fsar_cli.core.preparation import Preparation
 from fsar_cli.core.regions import KeyRegionSelector, Selector
 from fsar_cli.core.relation import FrameDifference, Relation
 from fsar_cli.errors import UsageError, counted, did_you_mean
@@ -38,7 +39,10 @@ def build_method(config: Config, *, pretrained: bool = True, seed: int = 0) -> F
     method = METHODS[config.model.method]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return method.from_config(config, _features(config, method, pretrained))
+        made = method.from_config(config, _features(config, method, pretrained))
+    root, whiten = config.model.match.root, config.model.match.whiten != "none"
+    made.preparation = Preparation(made.kept_features, made.features.dim, root=root, whiten=whiten)
+    return made
 
 
 def normalization(model: ModelConfig) -> Normalization | None:

@@ -1,6 +1,6 @@
 """The contract of every method: `encode` each video once, `match` many episodes against the result.
 
-    encode(clips [B,T,3,S,S]) -> Encoded [B]                          no information crosses videos
+    encode(clips [B,T,3,S,S]) -> Encoded [B]       describe, prepare, embed: no information crosses videos
     match(support [E,N,K], query [E,Q], classes [E,N]) -> Scores      larger is better; no state between calls
     loss(scores, labels [E,Q]) -> a number                            in training
 
@@ -22,6 +22,7 @@ from fsar_cli.core.backbones.backbone import Backbone
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.checkpointing import in_micro_batches
 from fsar_cli.core.losses import episode_cross_entropy
+from fsar_cli.core.preparation import Preparation
 
 # Names of the tensors in an Encoded that more than one file reads; a method's own stand at the top of its file.
 FRAMES = "frames"  # [B,T,D] features of frames
@@ -122,12 +123,15 @@ class FewShotMethod(nn.Module):
     """Citation, ends in the year."""
     pair_tensors: ClassVar[tuple[str, ...]] = ()
     """What of an Encoded only `pairs` reads."""
+    kept_features: ClassVar[tuple[str, ...]] = (FRAMES,)
+    """Names of what `keep` gives of the features, [B,T,D,...]: all that is rooted and whitened."""
     classifies: ClassVar[bool] = False
     """Whether its training loss tells the training classes apart: it is then built for `model.classes` of them."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
         self.features = features
+        self.preparation = Preparation(self.kept_features)
         self.micro_batch: int | None = None
         """Training: clips whose activations are kept at a time (`checkpointing`); None: all of them."""
 
@@ -157,8 +161,17 @@ class FewShotMethod(nn.Module):
         """What `embed` needs of the features, by name, [B,...]; no parameters take part, so that it can be cached."""
         return {FRAMES: features.frames}
 
+    def pooled(self, described: Encoded) -> Encoded:
+        """What `describe` gave, of which the method reads means alone: those. Roots are taken of them."""
+        return described
+
+    def prepare(self, described: Encoded) -> Encoded:
+        """What `describe` gave -> rooted and whitened, as `model.match` asks."""
+        pooled = self.pooled(described)
+        return Encoded(self.preparation(pooled.tensors), pooled.lead)
+
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        """What `describe` gave -> what `match` needs, [B]."""
+        """What `prepare` gave -> what `match` needs, [B]."""
         raise NotImplementedError
 
     def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Encoded:
@@ -173,7 +186,7 @@ class FewShotMethod(nn.Module):
         else:
             described = self.describe(clips, generator)
         regions = {name: described[name] for name in (BOXES, SATURATED) if name in described}
-        return Encoded(self.embed(described, generator).tensors | regions)
+        return Encoded(self.embed(self.prepare(described), generator).tensors | regions)
 
     def pairs(self, query: Encoded, support: Encoded) -> dict[str, Tensor]:
         """Distances that depend on two videos alone: query [...,Q], support [...,M] -> [...,Q,M] each.

@@ -18,7 +18,7 @@ from torch import Tensor
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.loading import loaded
-from fsar_cli.data.sampling import even_indices, jittered_indices
+from fsar_cli.data.sampling import even_indices, jittered_indices, rated_indices
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import SharedFrames
 from fsar_cli.data.transforms import Crop, UncutClips, centre_crop, random_crop
@@ -35,9 +35,21 @@ class ClipReader:
         """
         self.store, self.clip, self.shared = store, clip, shared
 
-    def evaluation(self, video: str) -> np.ndarray:
-        """The deterministic clip, uint8 [T,S,S,3]."""
-        frames = self._frames(video, even_indices(self.store.count(video), self.clip.frames))
+    def indices(self, video: str, view: int = 0, views: int = 1) -> np.ndarray:
+        """Which frames the deterministic clips of a video show, int64 [T]; of several, that of one view.
+
+        With `clip.rate` views follow one another from the beginning to the end; else each is spread over the whole
+        video, and shows what lies between the frames of the others.
+        """
+        clip = self.clip
+        if clip.rate is None:
+            return even_indices(self.store.count(video), clip.frames * views)[view::views]
+        place = view / (views - 1) if views > 1 else 0.5
+        return rated_indices(self.store.seconds(video), clip.frames, clip.rate, place)
+
+    def evaluation(self, video: str, view: int = 0, views: int = 1) -> np.ndarray:
+        """The deterministic clip, or one of several, uint8 [T,S,S,3]."""
+        frames = self._frames(video, self.indices(video, view, views))
         return centre_crop(frames.shape[2], frames.shape[1], self.clip.size).apply(frames)
 
     def training(self, video: str, rng: np.random.Generator) -> np.ndarray:
@@ -48,7 +60,11 @@ class ClipReader:
     def uncut(self, video: str, rng: np.random.Generator) -> tuple[np.ndarray, Crop]:
         """What `training` cuts, uint8 [T,h,w,3], and where; the same draws."""
         clip = self.clip
-        frames = self._frames(video, jittered_indices(self.store.count(video), clip.frames, clip.jitter, rng))
+        if clip.rate is None:
+            indices = jittered_indices(self.store.count(video), clip.frames, clip.jitter, rng)
+        else:
+            indices = rated_indices(self.store.seconds(video), clip.frames, clip.rate, rng.random())
+        frames = self._frames(video, indices)
         return frames, random_crop(frames.shape[2], frames.shape[1], clip.size, clip.flip, rng)
 
     def _frames(self, video: str, indices: np.ndarray) -> np.ndarray:
@@ -93,16 +109,20 @@ class TrainingEpisodes:
 
 
 class EvaluationClips:
-    """Position in a list of videos -> its deterministic clip, uint8 [T,S,S,3]."""
+    """Position in a list of videos -> its deterministic clip, uint8 [T,S,S,3]; its `views` clips [V,T,S,S,3] of more
+    than one.
+    """
 
-    def __init__(self, reader: ClipReader, videos: tuple[str, ...]) -> None:
-        self.reader, self.videos = reader, videos
+    def __init__(self, reader: ClipReader, videos: tuple[str, ...], views: int = 1) -> None:
+        self.reader, self.videos, self.views = reader, videos, views
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, position: int) -> Tensor:
-        return torch.from_numpy(self.reader.evaluation(self.videos[position]))
+        video, views = self.videos[position], self.views
+        clips = [torch.from_numpy(self.reader.evaluation(video, view, views)) for view in range(views)]
+        return clips[0] if views == 1 else torch.stack(clips)
 
     def in_words(self, positions: range) -> str:
         """Which videos are at these positions."""
@@ -141,7 +161,7 @@ def episode_loader(
 def clip_loader(
     clips: EvaluationClips | AugmentedClips, batch: int, workers: int, pin: bool, reporter: Reporter = SILENT
 ) -> Iterator[Tensor]:
-    """Loads clips in order, `batch` at a time, as `loaded`: uint8 [B,T,S,S,3]."""
+    """Loads clips in order, `batch` at a time, as `loaded`: uint8 [B,T,S,S,3], or [B,V,T,S,S,3]."""
     parts = [range(start, min(start + batch, len(clips))) for start in range(0, len(clips), batch)]
     return loaded(partial(_stacked, clips), parts, workers, pin, clips.in_words, reporter)
 

@@ -11,7 +11,7 @@ procedure of `groupwise`.
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -180,12 +180,9 @@ class EpisodeList:
         parts = [self.sampler.batch(start, min(_CHUNK, self.count - start)) for start in starts]
         return Episodes(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Episodes)))
 
-    def parts(self, size: int) -> Iterator[Episodes]:
-        """All of them, `size` at a time."""
-        whole = self.drawn
-        for start in range(0, self.count, size):
-            part = slice(start, start + size)
-            yield Episodes(whole.classes[part], whole.support[part], whole.query[part])
+    def take(self, rows: np.ndarray) -> Episodes:
+        """Those of some positions."""
+        return Episodes(*(getattr(self.drawn, f.name)[rows] for f in fields(Episodes)))
 
     @cached_property
     def digest(self) -> str:

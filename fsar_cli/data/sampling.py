@@ -5,6 +5,7 @@
     with jitter (training)        the same between a random start and a random end
 
 The rule is TRX's, which the paper follows: int(linspace(1, n-2, T)); the whole range where the video is too short.
+Networks of video may want frames at the rate that they were trained with instead (`rated_indices`).
 """
 
 from functools import lru_cache
@@ -29,6 +30,25 @@ def even_indices(count: int, frames: int) -> np.ndarray:
         int64 [T], non-decreasing in [0, n-1]; frames repeat where n < T.
     """
     return _spread(1, count - 2, count, frames)
+
+
+def rated_indices(seconds: np.ndarray, frames: int, rate: float, place: float) -> np.ndarray:
+    """Indices of frames that are 1 / `rate` apart, each the nearest in time.
+
+    Args:
+        seconds: float64 [n], n >= 1, ascending times of the frames of the video.
+        frames: T.
+        rate: frames a second.
+        place: where in the video they lie, of [0,1]: 0 at its beginning, 1 at its end.
+
+    Returns:
+        int64 [T], non-decreasing in [0, n-1]; spread over all of a video that is shorter.
+    """
+    spare = seconds[-1] - seconds[0] - (frames - 1) / rate
+    if spare < 0:
+        return np.linspace(0, len(seconds) - 1, frames).astype(np.int64)
+    times = seconds[0] + place * spare + np.arange(frames) / rate
+    return np.abs(times[:, None] - seconds).argmin(1)
 
 
 def jittered_indices(count: int, frames: int, jitter: int, rng: np.random.Generator) -> np.ndarray:

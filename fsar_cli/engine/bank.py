@@ -1,6 +1,6 @@
 """Encode every video of a split once; thousands of episodes are then matched against the result.
 
-    clips -- describe (backbones; the costly half) --> frame features -- embed (heads) --> Encoded
+    clips -- describe (backbones; the costly half) --> frame features -- prepare, embed (heads) --> Encoded
 
 What the backbones say is kept on disk under the digest of weights, preprocessing and videos: other shots, other seeds
 and other heads on the same backbones read it back. What the heads make of it is larger and cheap: it is computed
@@ -55,6 +55,8 @@ class Bank:
     regions: RegionStatistics | None
     cached: bool = False
     """Whether the backbones' part was read back from disk."""
+    described: Encoded | None = None
+    """[V]: what the backbones say of them, where that was to be kept."""
 
     @property
     def device(self) -> torch.device:
@@ -76,6 +78,7 @@ def encode_videos(
     config: Config,
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
+    keep: bool = False,
 ) -> Bank:
     """Encode the deterministic clip of each video in evaluation mode.
 
@@ -83,18 +86,21 @@ def encode_videos(
         videos: ids in the frame store.
         config: that of the method: normalisation, precision, memory layout and loader processes come from it.
         cache: where features are kept and looked for; None: nowhere.
+        keep: keep in memory what the backbones say, too.
 
     Raises:
         DataError: a video that cannot be read.
     """
     training = method.training
     try:
-        features = describe_clips(method, EvaluationClips(reader, videos), device, config, reporter, cache)
-        encoded = _embedded(method, features.encoded, device, reporter)
+        clips = EvaluationClips(reader, videos, config.eval.views)
+        features = describe_clips(method, clips, device, config, reporter, cache)
+        encoded = embedded(method, features.encoded, device, reporter)
     finally:
         method.train(training)
     boxes = features.encoded[BOXES].clone() if BOXES in features.encoded else None
-    return Bank(videos, encoded, boxes, features.regions, features.cached)
+    described = features.encoded if keep else None
+    return Bank(videos, encoded, boxes, features.regions, features.cached, described)
 
 
 @dataclass
@@ -177,13 +183,14 @@ def features_key(
     model, clip = config.model, clips.reader.clip
     plain = {
         "code": code_digest(), "torch": torch.__version__, "device": device.type,
-        "precision": str(encoding_type(device, config.train.amp)),
+        "precision": str(encoding_type(device, config)),
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
         "normalization": repr(normalization(model)), "backbone": model.backbone,
         "relation": model.relation.model_dump(),
-        "region": model.region.model_dump(exclude={"enabled"}), "clip": [clip.frames, clip.size, clip.short_side],
-        "views": [clips.views, clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else None,
+        "region": model.region.model_dump(exclude={"enabled"}),
+        "clip": [clip.frames, clip.size, clip.short_side, clip.rate],
+        "views": [clips.views, *([clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else [])],
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     add_to_digest(digest, method.features.state_dict())
@@ -201,7 +208,7 @@ def _described(
         DataError: it is NaN or infinite.
     """
     normal, seen = normalization(config.model), 0
-    batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)
+    batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)  # of each view
     workers = loader_workers(config.train.workers, device, reporter)
     with (
         folded(method),
@@ -210,14 +217,25 @@ def _described(
     ):
         for some in batches:
             pixels = some.to(device, non_blocking=True)
-            described = _describe(method, to_float(pixels, normal), config.train.amp)
+            views = pixels.unbind(1) if pixels.ndim == 6 else [pixels]
+            described = _averaged([_describe(method, to_float(view, normal), config) for view in views])
             if (bad := without_numbers(described)) is not None:
                 raise encoded_badly(clips.in_words(range(seen + bad, seen + bad + 1)))
             seen += len(some)
             if BOXES in described:
-                meter.add(pixels, described[BOXES], described[SATURATED])
+                meter.add(views[len(views) // 2], described[BOXES], described[SATURATED])
             yield described.to("cpu")
             task.advance(len(some))
+
+
+def _averaged(views: list[Encoded]) -> Encoded:
+    """Means over the views of videos; regions are those of the middle view."""
+    middle = views[len(views) // 2]
+    if len(views) == 1:
+        return middle
+    features = [name for name in middle.tensors if name not in (BOXES, SATURATED)]
+    means = {name: torch.stack([view[name] for view in views]).mean(0) for name in features}
+    return Encoded(middle.tensors | means, middle.lead)
 
 
 def without_numbers(encoded: Encoded) -> int | None:
@@ -231,21 +249,21 @@ def encoded_badly(who: str) -> DataError:
     return DataError(f"{who} is encoded in numbers that are NaN or infinite", CHECK_WEIGHTS)
 
 
-def _describe(method: FewShotMethod, clips: Tensor, amp: str) -> Encoded:
+def _describe(method: FewShotMethod, clips: Tensor, config: Config) -> Encoded:
     """What the backbones say of clips, in float32; computed in it, too, where less does not hold it."""
-    with encoding_autocast(clips.device, amp):
+    with encoding_autocast(clips.device, config):
         described = method.describe(clips).to(dtype=torch.float32)
-    if encoding_type(clips.device, amp) != torch.float32 and not described.finite:
+    if encoding_type(clips.device, config) != torch.float32 and not described.finite:
         described = method.describe(clips).to(dtype=torch.float32)
     return described
 
 
-def _embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:
+def embedded(method: FewShotMethod, features: Encoded, device: torch.device, reporter: Reporter) -> Encoded:
     """What the heads make of features, in small groups and in float32: it is little work, done once."""
 
     def embed(start: int) -> Encoded:
         chosen = torch.arange(start, min(start + VIDEOS_PER_EMBEDDING, len(features)))
-        return method.embed(features.take(chosen).to(device)).to(dtype=torch.float32)
+        return method.embed(method.prepare(features.take(chosen).to(device))).to(dtype=torch.float32)
 
     rows = len(features)
     return _gathered(rows, map(embed, range(0, rows, VIDEOS_PER_EMBEDDING)), device, reporter)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from fsar_cli.config import Config
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError, counted
 from fsar_cli.files import available_memory, cores
@@ -131,14 +132,16 @@ def autocast(device: torch.device, amp: str) -> AbstractContextManager:
     return _cast(device, training_type(device, amp))
 
 
-def encoding_type(device: torch.device, amp: str) -> torch.dtype:
-    """What backbones compute in where nothing is trained, whatever they were trained in."""
-    return torch.float16 if amp != "off" and device.type == "cuda" else torch.float32
+def encoding_type(device: torch.device, config: Config) -> torch.dtype:
+    """What backbones compute in where nothing is trained, whatever they were trained in (`eval.precision`)."""
+    if config.eval.precision != "auto":
+        return getattr(torch, config.eval.precision)
+    return torch.float16 if config.train.amp != "off" and device.type == "cuda" else torch.float32
 
 
-def encoding_autocast(device: torch.device, amp: str) -> AbstractContextManager:
+def encoding_autocast(device: torch.device, config: Config) -> AbstractContextManager:
     """Autocast to `encoding_type`. float16 ends at 65504: who encodes looks whether the result is finite."""
-    return _cast(device, encoding_type(device, amp))
+    return _cast(device, encoding_type(device, config))
 
 
 def _cast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:

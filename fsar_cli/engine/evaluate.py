@@ -6,7 +6,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,15 @@ from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.episodes import EpisodeList, EpisodeSampler
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
-from fsar_cli.engine.bank import Bank, encode_videos, features_key
-from fsar_cli.engine.matching import Matcher
+from fsar_cli.engine.bank import Bank, features_key
+from fsar_cli.engine.device import encoding_type
+from fsar_cli.engine.matching import Answers, answers
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.engine.outputs import remove_others
 from fsar_cli.engine.results import ShotResult, kept_result, result_key
 from fsar_cli.engine.runs import Run
 from fsar_cli.engine.trained_on import Novelty
+from fsar_cli.engine.whitening import WhitenedBy, whitening_of
 from fsar_cli.files import Cache, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -43,8 +45,12 @@ class Evaluation:
     bank: Bank | None = None
     """What the others were matched in; None: all were known, and nothing was encoded."""
     encode_seconds: float = 0.0
+    precision: str = "float32"
+    """What the backbones computed in."""
     novelty: Novelty = field(default_factory=Novelty)
     """How the test classes stand to what the run was trained on, where that was looked at."""
+    whitening: WhitenedBy | None = None
+    """The clips that were whitened by, where any were and that was looked at."""
 
     @property
     def regions(self) -> RegionStatistics | None:
@@ -73,53 +79,53 @@ def evaluate_bank(
         batch: episodes a call; None: as many as the memory allows. The result does not depend on it.
         device: where episodes are matched; None: where the bank is.
     """
-    return _matched(method, bank, EpisodeList(sampler, episodes), batch, device, reporter)
+    drawn = EpisodeList(sampler, episodes)
+    return _result(_of_all(method, bank, drawn, batch, device), drawn, bank, reporter)
+
+
+def _of_all(
+    method: FewShotMethod, bank: Bank, episodes: EpisodeList, batch: int | None, device: torch.device | None
+) -> Iterator[Answers]:
+    rows, queries = np.arange(episodes.count), episodes.sampler.way * episodes.sampler.queries
+    return answers(method, bank, episodes, rows, np.ones((len(rows), queries), dtype=bool), batch, device)
 
 
 @torch.inference_mode()
-def _matched(
-    method: FewShotMethod,
-    bank: Bank,
-    episodes: EpisodeList,
-    batch: int | None,
-    device: torch.device | None,
-    reporter: Reporter,
-) -> ShotResult:
+def _result(found: Iterable[Answers], episodes: EpisodeList, bank: Bank, reporter: Reporter) -> ShotResult:
+    """What answers to all queries of all episodes come to, in whatever order they come."""
     started, sampler, count = time.monotonic(), episodes.sampler, episodes.count
-    matcher = Matcher(method, bank, sampler, count, device)
-    right, parts = [], {}
-    confusion = np.zeros((len(sampler.classes), len(sampler.classes)), dtype=np.int64)
-    label, truth = f"{sampler.way}-way {sampler.shot}-shot", np.repeat(np.arange(sampler.way), sampler.queries)
-    correct = done = 0
+    truth = np.repeat(np.arange(sampler.way), sampler.queries)
+    predicted: dict[str, np.ndarray] = {}  # [E,N*Q]
+    label, correct, done = f"{sampler.way}-way {sampler.shot}-shot", 0, 0
     with reporter.track(label, count, "episodes") as task:
-        for some in episodes.parts(batch or matcher.batch):
-            scores = matcher(some)
-            predicted = {name: part.argmax(-1).cpu().numpy() for name, part in scores.everything().items()}
-            answers = predicted.pop("logits")
-            right.append(answers == truth)
-            _count(confusion, some.classes, truth, answers)
-            for name, prediction in predicted.items():
-                parts.setdefault(name, []).append((prediction == truth).mean(1))
-            correct, done = correct + int(right[-1].sum()), done + right[-1].size
-            task.advance(len(some.classes), accuracy=correct / done)
+        for some in found:
+            for name, part in some.scores.everything().items():
+                whole = predicted.setdefault(name, np.zeros((count, len(truth)), dtype=np.int16))
+                whole[some.rows] = np.where(some.asked, part.argmax(-1).cpu().numpy(), whole[some.rows])
+            before, right = done, (predicted["logits"][some.rows] == truth) & some.asked
+            correct, done = correct + int(right.sum()), done + int(some.asked.sum())
+            task.advance(done // len(truth) - before // len(truth), accuracy=correct / done)
+    final = predicted.pop("logits")
     return ShotResult(
         sampler.way,
         sampler.shot,
         sampler.queries,
-        np.concatenate(right),
-        {name: float(np.concatenate(values).mean()) for name, values in parts.items()},
+        final == truth,
+        {name: float((part == truth).mean()) for name, part in predicted.items()},
         sampler.classes,
-        confusion,
+        _confusion(episodes.drawn.classes, truth, final, len(sampler.classes)),
         episodes.digest,
         time.monotonic() - started,
         bank.regions,
     )
 
 
-def _count(confusion: np.ndarray, classes: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> None:
+def _confusion(classes: np.ndarray, truth: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
+    """int64 [count,count]: by class, how often its queries were taken for which."""
+    confusion = np.zeros((count, count), dtype=np.int64)
     rows = classes[:, truth]  # [E,N*Q] class of each query
-    columns = np.take_along_axis(classes, predicted, axis=1)
-    np.add.at(confusion, (rows, columns), 1)
+    np.add.at(confusion, (rows, np.take_along_axis(classes, predicted, axis=1)), 1)
+    return confusion
 
 
 def evaluate(
@@ -144,23 +150,28 @@ def evaluate(
     Raises:
         DataError: missing split, too few classes or videos, unreadable frames.
     """
-    lists = lists or episode_lists(config.eval, Splits.read(config.data.splits))
+    splits = Splits.read(config.data.splits)
+    lists = lists or episode_lists(config.eval, splits)
     reader, videos = ClipReader(FrameStore(config.data.frames), config.clip), lists[0].sampler.videos
-    made = Evaluation([], len(videos))
+    made = Evaluation([], len(videos), precision=str(encoding_type(device, config)).removeprefix("torch."))
+    whitening = whitening_of(method, config, splits.videos(lists[0].sampler.split))
 
     def matched(episodes: EpisodeList) -> ShotResult:
         if made.bank is None:
             started = time.monotonic()
-            made.bank = encode_videos(method, reader, videos, device, config, reporter, cache)
+            made.bank = whitening.encode(reader, videos, device, reporter, cache)
             made.encode_seconds = time.monotonic() - started
-        return _matched(method, made.bank, episodes, None, device, reporter)
+        if whitening.by_group:
+            return _result(whitening.answers(made.bank, episodes, device), episodes, made.bank, reporter)
+        return _result(_of_all(method, made.bank, episodes, None, device), episodes, made.bank, reporter)
 
     if results is None:
         _say(name, (), len(lists), reporter)
         made.shots = [matched(episodes) for episodes in lists]
         return made
-    features = features_key(method, EvaluationClips(reader, videos), device, config)
-    keys = [result_key(method, features, episodes, config) for episodes in lists]
+    features = features_key(method, EvaluationClips(reader, videos, config.eval.views), device, config)
+    normal = whitening.key(device)
+    keys = [result_key(method, features, episodes, config, normal) for episodes in lists]
     made.known = tuple(e.sampler.shot for e, key in zip(lists, keys, strict=True) if results.find(key))
     _say(name, made.known, len(lists), reporter)
     for episodes, key in zip(lists, keys, strict=True):
@@ -202,9 +213,11 @@ def document(result: Evaluation, config: Config) -> dict[str, object]:
         "videos": result.videos,
         "encode_seconds": round(result.encode_seconds, 3),
         "features_cached": result.cached,
+        "precision": result.precision,
         "evaluated_before": list(result.known),
         "results": [shot.summary() for shot in result.shots],
         "regions": asdict(result.regions) if result.regions else None,
+        "whitening": result.whitening.document() if result.whitening else None,
         **result.novelty.document(),
     }
 

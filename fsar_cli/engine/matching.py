@@ -4,11 +4,15 @@
 number to look up.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from fsar_cli.core.method import Encoded, FewShotMethod, Scores
-from fsar_cli.data.episodes import Episodes, EpisodeSampler
+from fsar_cli.data.episodes import EpisodeList, Episodes, EpisodeSampler
 from fsar_cli.engine.bank import CHECK_WEIGHTS, Bank, encoded_badly, without_numbers
 from fsar_cli.engine.device import free_memory
 from fsar_cli.errors import DataError
@@ -20,6 +24,18 @@ BYTES_PER_MATCH = {"cpu": 16 * 2**20, "cuda": 4 * 2**30}
 SHARE_OF_MEMORY = 0.125
 # A pair for an episode costs more than one of the table, whose products are larger; so the table may hold more pairs.
 PAIRS_WORTH_COMPUTING = 2.0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Scores of some queries of some episodes."""
+
+    rows: np.ndarray
+    """int64 [e]: which episodes of the list."""
+    asked: np.ndarray
+    """bool [e,N*Q]: which of their queries."""
+    scores: Scores
+    """[e,N*Q,N], of all their queries; only those asked for count."""
 
 
 class Matcher:
@@ -102,3 +118,21 @@ class Matcher:
         if self.encoded is None:  # the pairs say all: the positions stand for the videos
             return Encoded({"position": index}, index.ndim)
         return self.encoded.take(index.to(self.bank.device)).to(self.device)
+
+
+def answers(
+    method: FewShotMethod, bank: Bank, episodes: EpisodeList, rows: np.ndarray, asked: np.ndarray,
+    batch: int | None = None, device: torch.device | None = None,
+) -> Iterator[Answers]:  # fmt: skip
+    """Match episodes of a list against a bank.
+
+    Args:
+        rows: int64 [e] which, in ascending order.
+        asked: bool [e,N*Q] which of their queries count.
+        batch: episodes a call; None: as many as the memory allows.
+    """
+    matcher = Matcher(method, bank, episodes.sampler, len(rows), device)
+    size = batch or matcher.batch
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        yield Answers(rows[part], asked[part], matcher(episodes.take(rows[part])))

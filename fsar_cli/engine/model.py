@@ -9,7 +9,8 @@ from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.runs import Run
-from fsar_cli.engine.trained_on import Novelty, check_novelty
+from fsar_cli.engine.trained_on import Novelty, check_novelty, kept_splits
+from fsar_cli.engine.whitening import WhitenedBy, whitened_by
 from fsar_cli.reporting import Reporter
 
 
@@ -45,6 +46,20 @@ class Model:
         if self.run is None:
             return Novelty(splits.digest if splits else None)
         return check_novelty(self.run, self.config, tested, splits, accept, reporter)
+
+    def whitened_by(self) -> WhitenedBy | None:
+        """What a test on `eval.split` says of its whitening; None: there is none.
+
+        Raises:
+            DataError: no such split file or split.
+        """
+        match = self.config.model.match
+        if match.whiten == "none":
+            return None
+        splits = Splits.read(self.config.data.splits)
+        own = self.run is not None and match.whiten_groups == "all"  # else by the clips at hand
+        normal = (kept_splits(self.run) if own else None) or splits
+        return whitened_by(self.config, normal.videos("train"), splits.videos(self.config.eval.split))
 
     def load(self) -> FewShotMethod:
         """The method in evaluation mode on the CPU.

@@ -105,16 +105,19 @@ def result_cache() -> Cache:
     return Cache(cache_folder("results"), LIMIT_BYTES)
 
 
-def result_key(method: FewShotMethod, features: str, episodes: EpisodeList, config: Config) -> str:
+def result_key(
+    method: FewShotMethod, features: str, episodes: EpisodeList, config: Config, normal: object = None
+) -> str:
     """Digest of everything a result depends on.
 
     Args:
         features: key of the features of its videos (`bank.features_key`), the same for all numbers of shots.
+        normal: what the whitening depends on that is fitted for it, as plain values.
     """
     sampler = episodes.sampler
     plain = {
         "features": features, "code": code_digest(), "model": config.model.model_dump(), "episodes": episodes.digest,
-        "shape": [sampler.way, sampler.shot, sampler.queries], "classes": sampler.classes,
+        "shape": [sampler.way, sampler.shot, sampler.queries], "classes": sampler.classes, "normal": normal,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     heads = {name: t for name, t in method.state_dict().items() if not name.startswith("features.")}

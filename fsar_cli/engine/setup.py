@@ -13,6 +13,7 @@ from fsar_cli.engine.compiling import compile_backbones
 from fsar_cli.engine.device import place
 from fsar_cli.engine.frozen import freeze_features
 from fsar_cli.engine.memory import CPU, GIB, fit_memory, plan_memory
+from fsar_cli.engine.whitening import check_trainable
 from fsar_cli.errors import DataError, counted
 from fsar_cli.reporting import Reporter
 
@@ -62,6 +63,7 @@ def validation_sampler(config: Config, splits: Splits, reporter: Reporter) -> Ep
 def trainable_method(config: Config, device: torch.device, reporter: Reporter, pretrained: bool) -> FewShotMethod:
     """The method of a configuration on its device, in training mode: frozen, made to fit and compiled as it asks."""
     train = config.train
+    check_trainable(config)
     if pretrained and (remark := remark_on_weights(config.model)):
         reporter.log(remark)
     method = build_method(config, pretrained=pretrained, seed=train.seed)
@@ -108,6 +110,7 @@ def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
     episode, splits = config.episode, Splits.read(config.data.splits)
     sampler = training_sampler(config, splits)
     config = with_classes(config, sampler)
+    check_trainable(config)
     method = build_method(config, pretrained=False)
     chosen = plan_memory(method, config, device, config.train.memory_budget)
     gib = {name: round(getattr(chosen.memory, name) / GIB, 2) for name in (*vars(chosen.memory), "total")}

@@ -46,7 +46,7 @@ def episode_loss(
         if isinstance(batch, DescribedEpisode):
             (way, shot), queries = batch.support.shape, batch.query.shape[1]
             described = Encoded.cat([batch.support.reshape(-1), batch.query.reshape(-1)])
-            support, query = _halves(method.embed(described, generator), way * shot)
+            support, query = _halves(method.embed(method.prepare(described), generator), way * shot)
         else:
             way, shot, queries = batch.way, batch.shot, batch.queries
             clips = batch.clips.to(device).cut()

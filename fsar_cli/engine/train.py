@@ -48,6 +48,7 @@ from fsar_cli.engine.setup import (
 )
 from fsar_cli.engine.steps import episode_loss, step_seed
 from fsar_cli.engine.trained_on import check_unchanged, keep_splits
+from fsar_cli.engine.whitening import fit_for_training
 from fsar_cli.errors import DataError, FsarError, Interrupted, is_out_of_memory, remedy
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
@@ -102,6 +103,8 @@ class Trainer:
         self.reader = ClipReader(FrameStore(config.data.frames), config.clip)
         self.validation = validation_sampler(config, splits, reporter)
         self.method = trainable_method(self.config, device, reporter, pretrained)
+        if pretrained:  # what is resumed brings its own
+            fit_for_training(self.method, self.config, device, reporter, cache)
         self.optimizer = build_optimizer(self.method, config.optim)
         self.scaler = loss_scaler(device, config.train.amp, reporter)
         self.folder = run() if callable(run) else run

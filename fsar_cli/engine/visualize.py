@@ -90,7 +90,7 @@ def visualize(
     """Write the pictures of `video` into `out`, in place of those of an earlier call.
 
     Args:
-        window: longest window in seconds.
+        window: longest window in seconds; with `clip.rate` it is as long as a clip.
         sheets: windows that get a contact sheet and heat maps, spread evenly over the video.
 
     Raises:
@@ -104,6 +104,8 @@ def visualize(
         )
     if not window > 0:
         raise UsageError(f"--window must be longer than 0 seconds, not {window}")
+    if config.clip.rate is not None:
+        window = config.clip.frames / config.clip.rate
     info, look = probe(video), partial(find_regions, method.to(device).eval(), config, device)
     windows, count = _read(video, info, config, window, look)
     out.mkdir(parents=True, exist_ok=True)

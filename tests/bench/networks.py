@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.report import Measurement
 from bench.timing import flops_of, in_turn
 from bench.workbench import Workbench
+from fsar_cli.config import Config
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.attention import CrossTransformer
 from fsar_cli.core.losses import episode_cross_entropy
@@ -32,7 +33,7 @@ def encode(bench: Workbench) -> Iterator[Measurement]:
         clips = torch.rand((batch, clip.frames, clip.size, clip.size, 3), generator=generator).to(bench.device)
         clips = clips.permute(0, 1, 4, 2, 3)  # as `to_float` leaves them
         plain = partial(in_customary_layout(method.features), clips[:1].contiguous())
-        ours = partial(_autocast, bench.device, config.train.amp, method.features, clips)
+        ours = partial(_autocast, bench.device, config, method.features, clips)
         with torch.inference_mode(), folded(method):
             timing = in_turn({"ours": ours, "plain": plain}, bench.device, bench.sizes.repeats)
         yield Measurement(
@@ -42,8 +43,8 @@ def encode(bench: Workbench) -> Iterator[Measurement]:
         )  # fmt: skip
 
 
-def _autocast(device: torch.device, amp: str, features: Features, clips: Tensor) -> None:
-    with encoding_autocast(device, amp):
+def _autocast(device: torch.device, config: Config, features: Features, clips: Tensor) -> None:
+    with encoding_autocast(device, config):
         features(clips)
 
 

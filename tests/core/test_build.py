@@ -112,6 +112,8 @@ OPTIONS: list[tuple[str, Any, set[str], dict[str, Any]]] = [
     ("model.match.hausdorff", "mean", LOGITS, {}),
     ("model.match.hausdorff", "dim", LOGITS, {}),
     ("model.match.auxiliary", False, LOSS | {"parameters"}, {}),
+    ("model.match.root", True, LOGITS, {}),
+    ("model.match.metric", "cosine", {"loss", "logits", "global gradient"}, {"model.method": "prototype"}),
     ("model.arn.channels", 20, {"loss", "logits", "global gradient", "parameters"}, {"model.method": "arn"}),
     ("model.arn.alignment", 0.0, {"loss", "global gradient"}, {"model.method": "arn"}),
     ("model.ata.steps", 5, {"logits"}, {"model.method": "ata"}),
@@ -122,12 +124,15 @@ OPTIONS: list[tuple[str, Any, set[str], dict[str, Any]]] = [
     ("model.freeze_backbone", True, LOSS | {"statistics"}, {}),
     ("model.freeze_batchnorm", True, LOSS | {"statistics"}, {}),
 ]
-ELSEWHERE = {  # options of which networks come in, tested below
+ELSEWHERE = {  # options of which networks come in, tested below; whitening has a file of its own
     "model.method",
     "model.backbone",
     "model.weights",
     "model.local_weights",
     "model.normalize",
+    "model.match.whiten",
+    "model.match.whiten_shrinkage",
+    "model.match.whiten_groups",
 }
 
 

@@ -129,7 +129,7 @@ def check_strm(arrays: Arrays, facts: dict[str, Any]) -> None:
     support, query = episode(arrays)
     with torch.no_grad():
         enriched = method.frames(method.patches(tensor(arrays["query"])).mean(2))
-        encoded = method.embed(Encoded({"patches": videos(arrays)}))
+        encoded = method.embed(Encoded({"patches": videos(arrays).transpose(2, 3)}))
         scores = method.match(encoded.take(support), encoded.take(query))
     found = {"main": scores.parts["main"][0], "aux": scores.parts["similarity"][0]}
     for name, logits in found.items():

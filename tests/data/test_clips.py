@@ -8,9 +8,9 @@ import torch
 from videos import read_counter
 
 from fsar_cli.config import ClipConfig, ExtractConfig
-from fsar_cli.data.clips import ClipReader, TrainingEpisodes
+from fsar_cli.data.clips import ClipReader, EvaluationClips, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
-from fsar_cli.data.sampling import even_indices, jittered_indices, reachable_indices
+from fsar_cli.data.sampling import even_indices, jittered_indices, rated_indices, reachable_indices
 from fsar_cli.data.splits.making import make
 from fsar_cli.data.splits.tree import scan_tree
 from fsar_cli.data.store.extraction import extract
@@ -52,6 +52,29 @@ def test_jitter_moves_the_ends_by_at_most_five_frames_or_half_of_what_is_spare(c
     assert drawn[:, 0].max() <= spare
     assert drawn[:, -1].min() >= count - 1 - spare
     assert len(np.unique(drawn[:, 0])) == spare + 1
+
+
+@pytest.mark.parametrize("rate", [2.0, 5.0, 12.5])
+@pytest.mark.parametrize("place", [0.0, 0.3, 1.0])
+def test_rated_frames_are_those_nearest_to_times_of_equal_distance(rate, place):
+    rng = np.random.default_rng(3)
+    seconds = np.sort(rng.uniform(1, 9, 150))  # of no constant rate
+    start = seconds[0] + place * (seconds[-1] - seconds[0] - 7 / rate)
+    expected = [min(range(150), key=lambda i: abs(seconds[i] - (start + k / rate))) for k in range(8)]
+    assert rated_indices(seconds, 8, rate, place).tolist() == expected
+
+
+def test_rated_frames_of_a_constant_rate_are_every_so_many():
+    seconds = np.arange(100) / 30
+    assert rated_indices(seconds, 4, 10.0, 0.0).tolist() == [0, 3, 6, 9]
+    assert rated_indices(seconds, 4, 10.0, 1.0).tolist() == [90, 93, 96, 99]
+    assert rated_indices(seconds, 4, 10.0, 0.5).tolist() == [45, 48, 51, 54]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_video_that_is_too_short_for_the_rate_is_read_whole(count):
+    indices = rated_indices(np.arange(count) / 30, 8, 2.0, 0.7)
+    assert indices[0] == 0 and indices[-1] == count - 1 and (np.diff(indices) >= 0).all() and len(indices) == 8
 
 
 def test_a_crop_takes_its_pixels_and_maps_back_to_the_source():
@@ -97,6 +120,38 @@ def test_the_evaluation_clip_shows_the_sampled_frames(store):
     wide = store.read("climb/climb_1", even_indices(14, 5), 48)
     assert [read_counter(frame) for frame in wide] == [20 + i for i in even_indices(14, 5)]
     np.testing.assert_array_equal(clip, wide[:, :, 8:56])
+
+
+def test_views_of_spread_clips_together_are_a_clip_of_as_many_frames(store):
+    reader = ClipReader(store, ClipConfig(frames=4, size=48, short_side=48))
+    views = [reader.indices("climb/climb_1", view, 3) for view in range(3)]
+    assert np.stack(views, 1).ravel().tolist() == even_indices(14, 12).tolist()
+    assert reader.indices("climb/climb_1").tolist() == even_indices(14, 4).tolist()
+    clips = EvaluationClips(reader, store.ids, views=3)
+    assert clips[1].shape == (3, 4, 48, 48, 3) and EvaluationClips(reader, store.ids)[1].shape == (4, 48, 48, 3)
+    np.testing.assert_array_equal(clips[1][2], reader.evaluation(store.ids[1], 2, 3))
+
+
+def test_views_at_a_rate_go_from_the_beginning_to_the_end(store):
+    reader = ClipReader(store, ClipConfig(frames=3, size=48, short_side=48, rate=15.0))
+    video = "climb/climb_1"
+    seconds = store.seconds(video)
+    views = [reader.indices(video, view, 2) for view in range(2)]
+    assert views[0][0] == 0 and views[1][-1] == 13
+    np.testing.assert_allclose(np.diff(seconds[views[0]]), 1 / 15)
+    middle = seconds[reader.indices(video)]
+    assert abs(middle[0] - (seconds[-1] - middle[-1])) <= 0.04, "one view alone lies in the middle"
+
+
+def test_training_clips_at_a_rate_lie_anywhere(store, sampler):
+    reader = ClipReader(store, ClipConfig(frames=3, size=40, short_side=48, rate=15.0))
+    places = set()
+    for seed in range(30):
+        frames, _ = reader.uncut("climb/climb_1", np.random.default_rng(seed))
+        shown = [read_counter(frame) - 20 for frame in frames]
+        np.testing.assert_allclose(np.diff(store.seconds("climb/climb_1")[shown]), 1 / 15)
+        places.add(shown[0])
+    assert len(places) > 5
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,12 @@ from fsar_cli.core.build import build_method
 from fsar_cli.core.method import Encoded
 from fsar_cli.data.clips import ClipReader, EvaluationClips
 from fsar_cli.data.splits import Splits
+from fsar_cli.data.transforms import to_float
 from fsar_cli.engine import bank as bank_module
 from fsar_cli.engine import device as device_module
 from fsar_cli.engine import tensorfile
 from fsar_cli.engine.bank import code_digest, describe_clips, encode_videos, features_key
-from fsar_cli.engine.evaluate import evaluate
+from fsar_cli.engine.evaluate import document, evaluate
 from fsar_cli.errors import DataError
 from fsar_cli.files import Cache
 
@@ -180,6 +181,42 @@ def test_what_neither_memory_nor_disk_takes_is_refused_with_its_size(case, tmp_p
     monkeypatch.setattr(bank_module, "scratch", full)
     with pytest.raises(DataError, match=r"takes 0\.0 GiB, more than the memory and /tmp/x have \(No space left"):
         encode_videos(*case)
+
+
+@pytest.mark.parametrize("rate", [None, 5.0])
+def test_views_are_encoded_one_by_one_and_averaged(case, project, rate):
+    method, reader, videos, device, _ = case
+    config = small(project, **{"eval.views": 3, "clip.rate": rate})
+    reader = ClipReader(reader.store, config.clip)
+    clips = EvaluationClips(reader, videos, 3)
+    found = describe_clips(method, clips, device, config).encoded
+    views = []
+    for view in range(3):
+        one = torch.from_numpy(np.stack([reader.evaluation(video, view, 3) for video in videos]))
+        with torch.no_grad():
+            views.append(method.describe(to_float(one, None)))
+    torch.testing.assert_close(found["frames"], sum(v["frames"] for v in views) / 3, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found["boxes"], views[1]["boxes"], atol=1e-4, rtol=0)
+    bank = encode_videos(method, reader, videos, device, config)
+    torch.testing.assert_close(bank.boxes, views[1]["boxes"], atol=1e-4, rtol=0)
+    assert bank.regions is not None
+
+
+def test_the_precision_is_the_users_and_part_of_what_is_kept(case, project):
+    method, reader, videos, device, config = case
+    assert device_module.encoding_type(CPU, config) == torch.float32
+    assert device_module.encoding_type(torch.device("cuda"), config) == torch.float16
+    plain, keys, errors = encode_videos(*case).encoded["frames"], set(), {}
+    for name in ("float32", "float16", "bfloat16"):
+        asked = small(project, **{"eval.precision": name})
+        keys.add(features_key(method, EvaluationClips(reader, videos), device, asked))
+        found = encode_videos(method, reader, videos, device, asked).encoded["frames"]
+        errors[name] = float((found - plain).norm() / plain.norm())
+        assert found.dtype == torch.float32
+        made = evaluate(method, small(project, **{"eval.precision": name, "eval.shots": (1,)}), CPU)
+        assert document(made, asked)["precision"] == name
+    assert len(keys) == 3
+    assert errors["float32"] == 0 < errors["float16"] < errors["bfloat16"] < 0.1
 
 
 def encode_in(monkeypatch, dtype):

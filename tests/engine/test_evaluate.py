@@ -163,7 +163,7 @@ def test_what_was_evaluated_before_is_neither_encoded_nor_matched_again(project,
     more = again(**{"eval.shots": (2, 3)})
     assert more.known == (2,) and more.shots[0].seconds == first.shots[1].seconds
     monkeypatch.setattr(type(method), "match", None)
-    monkeypatch.setattr("fsar_cli.engine.evaluate.encode_videos", None)
+    monkeypatch.setattr("fsar_cli.engine.whitening.encode_videos", None)
     second = again()
     assert (second.known, second.bank, second.videos) == ((1, 2), None, first.videos)
     assert second.regions == first.regions

@@ -45,6 +45,7 @@ class ARN(FewShotMethod):
     """Second-order pooling with permutation-invariant attention, learnt comparison."""
 
     paper = "Zhang et al., ECCV 2020"
+    kept_features = (MAPS,)
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ class BiMACL(FewShotMethod):
     """Frames that attend to motion in both directions of time, matched by frame tuples."""
 
     paper = "Guo et al., ICASSP 2024"
+    kept_features = (MAPS,)
 
     def __init__(
         self,

@@ -55,6 +55,7 @@ class MoLo(Classifying):
     """Frames and motion with a token of the whole video, then set matching of both."""
 
     paper = "Wang et al., CVPR 2023"
+    kept_features = (FRAMES, MAPS)
     usual_weight = 0.1
 
     def __init__(

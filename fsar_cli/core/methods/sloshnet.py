@@ -46,6 +46,7 @@ class SloshNet(FewShotMethod):
     """Fused stages of the backbone, long- and short-term relations, cross-attention between frames."""
 
     paper = "Xing et al., AAAI 2023"
+    kept_features = (MAPS,)
 
     def __init__(self, features: Features, long: "LongTerm", short: "ShortTerm", head: CrossTransformer) -> None:
         super().__init__(features)

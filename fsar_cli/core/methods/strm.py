@@ -30,7 +30,7 @@ from fsar_cli.core.layers.nearest import NearestTuples
 from fsar_cli.core.losses import episode_cross_entropy
 from fsar_cli.core.method import Encoded, FewShotMethod, Pairs, Scores
 
-PATCHES = "patches"  # [B,T,16,D]
+PATCHES = "patches"  # [B,T,D,16]
 PATCH_SIDE = 4
 
 
@@ -38,6 +38,7 @@ class STRM(FewShotMethod):
     """Enriched patches and frames, matched by frame tuples."""
 
     paper = "Thatipelli et al., CVPR 2022"
+    kept_features = (PATCHES,)
 
     def __init__(
         self,
@@ -72,10 +73,10 @@ class STRM(FewShotMethod):
 
     def keep(self, features: FrameFeatures) -> dict[str, Tensor]:
         grid = features.pooled(partial(F.adaptive_max_pool2d, output_size=PATCH_SIDE))  # [B,T,D,4,4]
-        return {PATCHES: grid.flatten(3).transpose(2, 3)}
+        return {PATCHES: grid.flatten(3)}
 
     def embed(self, described: Encoded, generator: torch.Generator | None = None) -> Encoded:
-        frames = self.patches(described[PATCHES], generator).mean(2)  # [B,T,D]
+        frames = self.patches(described[PATCHES].transpose(2, 3), generator).mean(2)  # [B,T,D]
         mixed = self.frames(frames, generator)
         return Encoded(self.head.encode(mixed, generator) | self.similarity.encode(frames, generator))
 

@@ -54,7 +54,9 @@ def lay_out(store: FrameStore, videos: Iterable[str], clip: ClipConfig, limit: f
     for video in videos:
         record = store.record(video)
         width, height = scaled_size(record.width, record.height, clip.short_side)
-        room = Room(reachable_indices(record.frames, clip.frames, clip.jitter), height, width, byte, flag)
+        spread = clip.rate is None
+        indices = reachable_indices(record.frames, clip.frames, clip.jitter) if spread else np.arange(record.frames)
+        room = Room(indices, height, width, byte, flag)
         if byte + room.bytes + flag + len(room.indices) <= limit:
             rooms[video] = room
             byte, flag = byte + room.bytes, flag + len(room.indices)

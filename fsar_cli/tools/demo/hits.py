@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fsar_cli.config import Config
-from fsar_cli.data.sampling import even_indices
+from fsar_cli.data.clips import ClipReader
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.transforms import centre_crop
 from fsar_cli.engine.motion import boxes_around
@@ -75,11 +75,11 @@ def actor_boxes(config: Config, root: Path, videos: tuple[str, ...]) -> Tensor:
         float32 [V,T,4] xyxy in [0,1] of the input crop; outside that range where an actor leaves the crop.
     """
     store, boxes = FrameStore(config.data.frames), read_boxes(root / "boxes.csv")
+    reader = ClipReader(store, config.clip)
     actors = []
     for video in videos:
         record = store.record(video)
         source, resized = (record.source_width, record.source_height), (record.width, record.height)
         crop = centre_crop(*resized, config.clip.size).in_source(resized, source)
-        sampled = even_indices(store.count(video), config.clip.frames)
-        actors.append(to_input(boxes[video][sampled], crop))
+        actors.append(to_input(boxes[video][reader.indices(video, *config.eval.middle_view)], crop))
     return torch.from_numpy(np.stack(actors)).float()

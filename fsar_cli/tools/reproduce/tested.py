@@ -10,10 +10,10 @@ from fsar_cli.core.build import normalization
 from fsar_cli.core.layers.basics import middle_frames
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.clips import ClipReader
-from fsar_cli.data.sampling import even_indices
 from fsar_cli.data.transforms import to_float
-from fsar_cli.engine.bank import Bank, encode_videos
+from fsar_cli.engine.bank import Bank
 from fsar_cli.engine.device import place as place_on
+from fsar_cli.engine.whitening import whitening_of
 from fsar_cli.tools.demo.hits import actor_boxes
 from fsar_cli.tools.reproduce.plan import Cell
 from fsar_cli.tools.reproduce.work import Reproduction, RunResults
@@ -55,12 +55,12 @@ class TestedVideos:
 
     def _clip(self, video: int) -> np.ndarray:
         """uint8 [F,S,S,3] that the network sees of a video."""
-        return self.reader.evaluation(self.videos[video])
+        return self.reader.evaluation(self.videos[video], *self.config.eval.middle_view)
 
     def seconds(self, video: int) -> np.ndarray:
         """float64 [T] times of these frames."""
         store, name = self.reader.store, self.videos[video]
-        seconds = store.seconds(name)[even_indices(store.count(name), self.reader.clip.frames)]
+        seconds = store.seconds(name)[self.reader.indices(name, *self.config.eval.middle_view)]
         return seconds[middle_frames(len(seconds), self.method.features.steps)]
 
     def regions(self, video: int) -> np.ndarray:
@@ -87,7 +87,8 @@ def see(cell: Cell, place: Reproduction, made: RunResults) -> TestedVideos:
     method = place_on(model.load(), place.device, model.config.train.channels_last)
     reader = ClipReader(ground.test.store, model.config.clip)
     videos = ground.lists[cell.shot].sampler.videos
-    bank = encode_videos(method, reader, videos, place.device, model.config, place.reporter, place.features)
+    whitening = whitening_of(method, model.config)
+    bank = whitening.encode(reader, videos, place.device, place.reporter, place.features)
     right = made.results[run.digest, ground.name, cell.shot].right
     return TestedVideos(cell, model.config, method, bank, right, reader, place.device)
 

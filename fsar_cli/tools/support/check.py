@@ -11,7 +11,8 @@ from fsar_cli.config import Config
 from fsar_cli.core.method import FRAMES, FewShotMethod
 from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.data.clips import EvaluationClips
-from fsar_cli.engine.bank import describe_clips, encode_videos
+from fsar_cli.engine.bank import describe_clips
+from fsar_cli.engine.whitening import whitening_of
 from fsar_cli.errors import DataError
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
@@ -97,13 +98,14 @@ def check(
         DataError: fewer than two classes can be read.
     """
     pool, faults = look(pool, reporter)
-    bank = encode_videos(method, pool.reader, pool.videos, device, config, reporter, cache)
+    bank = whitening_of(method, config).encode(pool.reader, pool.videos, device, reporter, cache)
     shot = shots_of(pool.labels, max(config.eval.shots))
     chosen = SupportDraws(pool.labels, pool.classes, shot, config.eval.seed)
     values, nearest = margins(mean_scores(method, bank, chosen, draws, device, reporter), pool.labels)
     # Frame features, whatever the method itself keeps of them; mostly they are in the cache already.
     plain = Prototype(method.features).eval()
-    described = describe_clips(plain, EvaluationClips(pool.reader, pool.videos), device, config, reporter, cache)
+    seen = EvaluationClips(pool.reader, pool.videos, config.eval.views)
+    described = describe_clips(plain, seen, device, config, reporter, cache)
     distances = clip_distances(described.encoded[FRAMES])
     nearest = np.where(nearest < 0, nearest_by_likeness(distances, pool.labels), nearest)
     clips = judge(pool, values, nearest, distances, faults)

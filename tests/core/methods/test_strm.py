@@ -91,16 +91,16 @@ def slow_grid(maps: Tensor, side: int) -> Tensor:
 @pytest.mark.parametrize("height,width", [(7, 7), (3, 9), (1, 1)])
 def test_patches_are_the_largest_values_in_a_grid(method: STRM, height: int, width: int) -> None:
     maps = normal(1, 3, 5, height, width)
-    expected = torch.stack([slow_grid(one, 4).flatten(1).T for one in maps[0]])
+    expected = torch.stack([slow_grid(one, 4).flatten(1) for one in maps[0]])
     assert torch.equal(method.keep(FrameFeatures(maps.mean((3, 4)), maps))["patches"][0], expected)
 
 
 def test_patches_of_frame_and_region_lie_side_by_side(method: STRM) -> None:
     maps, local = normal(2, 3, 6, 7, 7), normal(2, 3, 5, 4, 4, seed=1)
     patches = method.keep(FrameFeatures(maps.mean((3, 4)), maps, local))["patches"]
-    assert patches.shape == (2, 3, 16, 11)
-    assert torch.equal(patches[1, 2, 9, 6:], local[1, 2, :, 2, 1])  # patch 9 is row 2, column 1
-    assert torch.equal(patches[1, 2, 9, :6], slow_grid(maps[1, 2], 4)[:, 2, 1])
+    assert patches.shape == (2, 3, 11, 16)
+    assert torch.equal(patches[1, 2, 6:, 9], local[1, 2, :, 2, 1])  # patch 9 is row 2, column 1
+    assert torch.equal(patches[1, 2, :6, 9], slow_grid(maps[1, 2], 4)[:, 2, 1])
 
 
 def test_patch_enrichment_is_the_plain_loop() -> None:
@@ -170,7 +170,7 @@ def test_the_method_is_its_parts_in_order(method: STRM) -> None:
     with torch.no_grad():
         support, query = split_episode(method.embed(Encoded(method.keep(found))), 2, 2)
         scores = method.match(support, query)
-        enriched = method.patches(method.keep(found)["patches"]).mean(2)
+        enriched = method.patches(method.keep(found)["patches"].transpose(2, 3)).mean(2)
         for name, head, frames in (
             ("main", method.head, method.frames(enriched)),
             ("similarity", method.similarity, enriched),
@@ -207,7 +207,7 @@ def test_dropout_works_in_training_and_never_at_test(method: STRM, dropped: str)
     for name in ("patches", "frames", "head", "similarity"):
         part = getattr(method, name)
         getattr(part, "positions", part).dropout = 0.5 if name == dropped else 0.0
-    described = Encoded({"patches": normal(2, FRAMES, 16, 10)})
+    described = Encoded({"patches": normal(2, FRAMES, 10, 16)})
     with torch.no_grad():
         still = [method.eval().embed(described, seeded(s)).tensors for s in (0, 1)]
         moved = [method.train().embed(described, seeded(s)).tensors for s in (0, 1)]
@@ -219,6 +219,6 @@ def test_dropout_works_in_training_and_never_at_test(method: STRM, dropped: str)
 
 def test_clips_of_another_length_are_refused(method: STRM) -> None:
     with pytest.raises(UsageError, match=f"built for clips of {FRAMES} frames, not {FRAMES + 1}"):
-        method.embed(Encoded({"patches": normal(1, FRAMES + 1, 16, 10)}))
+        method.embed(Encoded({"patches": normal(1, FRAMES + 1, 10, 16)}))
     with pytest.raises(UsageError, match="nearest tuples was built for clips"):
         method.similarity.encode(normal(1, FRAMES + 1, 10))
