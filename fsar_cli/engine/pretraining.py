@@ -74,10 +74,10 @@ class Pretraining:
                 "unlisted": list(self.unlisted)}  # fmt: skip
 
 
-def remarks(named: Mapping[str, Pretraining]) -> Iterator[str]:
+def remarks(named: Iterable[tuple[str, Pretraining]]) -> Iterator[str]:
     """The words of several by their names, the same words once, with the names where others have other words."""
     told: dict[str, list[str]] = {}
-    for name, pretraining in named.items():
+    for name, pretraining in named:
         told.setdefault(pretraining.words, []).append(name)
     for words in filter(None, told):
         yield words if len(told) == 1 else f"{', '.join(told[words])}: {words}"
@@ -91,7 +91,8 @@ def pretraining_of(models: Iterable[ModelConfig], tested: Sequence[str]) -> Pret
     """
     parts = list(dict.fromkeys(part for model in models for part in seen_by_weights(model)))
     actions = dict.fromkeys(name for part in parts for name in part.classes or ())
-    named = {spelling: name for name in reversed(actions) for spelling in reversed(spellings(name))}
+    named = {spelling: name for name in reversed(actions) for spelling in spellings(name)}
+    named |= {spellings(name)[0]: name for name in reversed(actions)}  # what is spelt so goes before others
     same = {name: next((named[s] for s in spellings(name) if s in named), None) for name in tested}
     return Pretraining(
         len(tested),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsar_cli.engine.pretraining import MARK, remarks
+from fsar_cli.engine.pretraining import MARK
 from fsar_cli.engine.statistics.words import p_value, plus_minus, points, signed
 from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Text, as_html, as_markdown
@@ -112,9 +112,7 @@ class TableReport:
         for name, novelty in self.plan.novelties.items():
             if novelty.words:
                 yield f"{name}: some classes are {novelty.words}."
-        for ground in self.plan.grounds:
-            for words in remarks(self.plan.pretrainings[ground.name]):
-                yield f"{ground.title}: {words}"
+        yield from self.plan.seen_before()
         for label, why in self.plan.notes.items():
             yield f"{label}: {why}."
         idle = dict.fromkeys(c.row.label for c in self.plan.cells if not any(run.trained for run in c.runs))
