@@ -110,9 +110,9 @@ def spellings(name: str) -> tuple[str, ...]:
     for text in (name, re.sub(r"\([^)]*\)", " ", name)):
         parts = re.split(r"[\s_\-/]+|(?<=[a-z0-9])(?=[A-Z])", text)
         words = [word for part in parts if part and (word := fold(part)) not in ARTICLES]
-        for order in (words, words[::-1]) if len(words) == 2 else (words,):
+        for order in {2: (words, words[::-1]), 0: ()}.get(len(words), (words,)):
             found |= dict.fromkeys(fold(" ".join(some)) for some in islice(product(*map(_bases, order)), SPELLINGS))
-    return tuple(found)
+    return tuple(found) or (fold(name),)
 
 
 def _bases(word: str) -> tuple[str, ...]:
