@@ -98,3 +98,12 @@ def counted(number: int, noun: str) -> str:
     """`1 query`, `2 queries`: a number and its noun, whose plural is regular and not that of `day`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
+
+
+SHOWN = 8  # names that a line lists
+
+
+def listed(names: list[str]) -> str:
+    """Names in a line, the first few of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -63,7 +63,8 @@ def evaluate(
     With --dataset a run is tested on data it was not trained on: frames, splits and evaluation settings are those of
     that project, everything else the run's; results go to RUN/eval-NAME.
 
-    Classes that the run was trained on, or selected on by validation, are no test of it and are refused.
+    Classes that the run was trained on, or selected on by validation, are no test of it and are refused. Those that the
+    weights had seen before are marked, as far as it is known.
 
     Prints mean accuracy with its 95 % confidence interval, accuracy by class, region statistics and the digest of the
     episode list; writes one CSV row an episode.
@@ -115,6 +116,8 @@ def _show(result, model, folder: Path, as_json: bool) -> None:
     if result.whitening:
         stdout.print(result.whitening.words)
     stdout.print(_class_table(result))
+    if words := result.novelty.pretraining.words:
+        stdout.print(words, style="yellow" if result.novelty.pretraining.seen else "dim")
     if result.regions:
         r = result.regions
         stdout.print(
@@ -150,9 +153,9 @@ def _class_table(result):
         f"most often taken for ({result.shots[-1].shot}-shot)",
     ]
     per_class = [s.per_class() for s in result.shots]
-    confused = result.shots[-1].confusions()
+    confused, mark = result.shots[-1].confusions(), result.novelty.pretraining.mark
     rows = [
-        [name, *[f"{100 * values[name]:.1f} %" for values in per_class], confused[name]]
+        [mark(name), *[f"{100 * values[name]:.1f} %" for values in per_class], confused[name]]
         for name in result.shots[-1].classes
     ]
     return table("accuracy by class", columns, rows, right=tuple(columns[1:-1]))

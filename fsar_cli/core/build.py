@@ -8,6 +8,7 @@ from torch import nn
 from fsar_cli.config import Config, ModelConfig
 from fsar_cli.core.backbones.backbone import Backbone, MapShape
 from fsar_cli.core.backbones.build import build_backbone
+from fsar_cli.core.backbones.seen import SeenClasses, seen_classes
 from fsar_cli.core.features import Features, GlobalFeatures, KeyRegionFeatures
 from fsar_cli.core.layers.policy import PatchPolicy
 from fsar_cli.core.method import FewShotMethod
@@ -58,9 +59,22 @@ def remark_on_weights(model: ModelConfig) -> str:
     return f"frames are not normalised for the weights of {model.weights}: {hint}"
 
 
+def seen_by_weights(model: ModelConfig) -> list[SeenClasses]:
+    """What the weights that a method starts with have seen, those of the local backbone, too.
+
+    Raises:
+        DataError: a list of classes beside them cannot be read.
+    """
+    local = model.local_weights if model.selects_regions else None
+    return [seen_classes(model.backbone, _place(weights)) for weights in (model.weights, local) if weights]
+
+
+def _place(weights: str) -> str:
+    return str(DEMO_WEIGHTS) if weights == "demo" else weights
+
+
 def _backbone(model: ModelConfig, weights: str, pretrained: bool) -> Backbone:
-    chosen = str(DEMO_WEIGHTS) if weights == "demo" else weights
-    return build_backbone(model.backbone, chosen if pretrained else "none")
+    return build_backbone(model.backbone, _place(weights) if pretrained else "none")
 
 
 def _features(config: Config, method: type[FewShotMethod], pretrained: bool) -> Features:

@@ -1,13 +1,14 @@
 """A model: a method as its configuration says, with the weights of the run that trained it, or those it starts with."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsar_cli.config import Config
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.data.splits import Splits, Video
 from fsar_cli.engine.checkpoint import load_method
+from fsar_cli.engine.pretraining import pretraining_of
 from fsar_cli.engine.runs import Run
 from fsar_cli.engine.trained_on import Novelty, check_novelty, kept_splits
 from fsar_cli.engine.whitening import WhitenedBy, whitened_by
@@ -32,20 +33,24 @@ class Model:
         return self.config.model.label + ("" if self.run else " (untrained)")
 
     def check_novelty(self, accept: bool, reporter: Reporter, clips: Iterable[Video] | None = None) -> Novelty:
-        """How the test classes stand to what the run was trained on.
+        """How the test classes stand to what the run was trained on, and its weights before it.
 
         Args:
             accept: go on where the run knows some of them.
             clips: what it is tested on; None: `eval.split` of the split file.
 
         Raises:
-            DataError: it knows some, and that is not accepted; no such split file or split.
+            DataError: it knows some, and that is not accepted; no such split file or split; an unreadable list of what
+                the weights have seen.
         """
         splits = Splits.read(self.config.data.splits) if clips is None else None
-        tested = splits.videos(self.config.eval.split) if splits else clips
+        tested = list(splits.videos(self.config.eval.split) if splits else clips)
         if self.run is None:
-            return Novelty(splits.digest if splits else None)
-        return check_novelty(self.run, self.config, tested, splits, accept, reporter)
+            novelty = Novelty(splits.digest if splits else None)
+        else:
+            novelty = check_novelty(self.run, self.config, tested, splits, accept, reporter)
+        classes = list(dict.fromkeys(video.cls for video in tested))
+        return replace(novelty, pretraining=pretraining_of([self.config.model], classes))
 
     def whitened_by(self) -> WhitenedBy | None:
         """What a test on `eval.split` says of its whitening; None: there is none.

@@ -7,18 +7,17 @@ trained on is known by its id, too, under whatever class it is listed now, if th
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fsar_cli.config import Config
 from fsar_cli.data.naming import fold
 from fsar_cli.data.splits import Splits, Video
+from fsar_cli.engine.pretraining import Pretraining
 from fsar_cli.engine.runs import Run
-from fsar_cli.errors import DataError, counted
+from fsar_cli.errors import DataError, counted, listed
 from fsar_cli.reporting import Reporter
 
 LEARNT = "learnt-from"
-SHOWN = 8
-"""Names that a line lists."""
 VERBS = {"train": "trained on", "val": "selected on"}
 """How a run came to know a class of a split."""
 
@@ -98,12 +97,6 @@ def _change(old: Splits, new: Splits, split: str, groups: bool) -> str:
     return ", ".join(parts)
 
 
-def listed(names: list[str]) -> str:
-    """Names in a line, the first few of many."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 @dataclass(frozen=True)
 class KnownClass:
     """A test class that is not new."""
@@ -128,6 +121,8 @@ class Novelty:
     """Digest of the split file of training; None: not known."""
     known: tuple[KnownClass, ...] = ()
     """Test classes that are not new, which was accepted."""
+    pretraining: Pretraining = field(default_factory=Pretraining)
+    """How they stand to what the weights had seen before."""
 
     @property
     def words(self) -> str:
@@ -138,7 +133,8 @@ class Novelty:
         """Plain values for JSON: `overlap` is null where it cannot be told, else the accepted known classes."""
         overlap = [{"class": k.name, "split": k.split, "as": k.there} for k in self.known]
         return {"split_digest": self.tested, "trained_split_digest": self.trained,
-                "overlap": None if self.trained is None else overlap}  # fmt: skip
+                "overlap": None if self.trained is None else overlap,
+                "pretraining": self.pretraining.document()}  # fmt: skip
 
 
 def described(known: Iterable[KnownClass]) -> str:

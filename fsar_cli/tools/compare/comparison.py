@@ -11,6 +11,7 @@ from fsar_cli.config import EvalConfig
 from fsar_cli.data.episodes import EpisodeList
 from fsar_cli.engine.evaluate import episode_lists, evaluate
 from fsar_cli.engine.model import Model
+from fsar_cli.engine.pretraining import MARK
 from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.statistics.estimates import Estimate, Means, PairedDifference, adjusted
 from fsar_cli.engine.statistics.jackknife import video_units
@@ -49,6 +50,14 @@ class MethodComparison:
     models: list[Model] = field(default_factory=list)
     novelties: list[Novelty] = field(default_factory=list)
     """How the test classes stand to what each model was trained on."""
+
+    def state(self, group: ModelGroup, name: str) -> str:
+        """How a test class stands to the pretraining of a group: `seen` where one of its models has seen it."""
+        return max(self.novelties[i].pretraining.state(name) for i in group.members)
+
+    def marked(self, group: ModelGroup) -> str:
+        """Its name as tables show it: marked where it has seen a test class."""
+        return f"{group.name} {MARK}" if any(self.state(group, c) == "seen" for c in self.classes) else group.name
 
     def class_accuracies(self, column: int) -> np.ndarray:
         """float64 [classes, groups] share of right predictions at a position of the shots, the mean over the runs of a

@@ -10,6 +10,7 @@ import numpy as np
 
 from fsar_cli.engine.model import Model
 from fsar_cli.engine.outputs import remove_others
+from fsar_cli.engine.pretraining import MARK
 from fsar_cli.engine.statistics.estimates import Estimate
 from fsar_cli.engine.statistics.words import p_value, plus_minus, points, signed
 from fsar_cli.files import write_rows, write_whole
@@ -31,7 +32,8 @@ def accuracy_table(comparison: MethodComparison) -> Table:
     rows = []
     for shot, estimates in comparison.scores.items():
         for group, estimate in zip(comparison.groups, estimates, strict=True):
-            name = group.name if len(group.members) == 1 else f"{group.name}, {len(group.members)} runs"
+            runs = "" if len(group.members) == 1 else f", {len(group.members)} runs"
+            name = f"{comparison.marked(group)}{runs}"
             rows.append([_task(comparison, shot), name, points(estimate.mean), *_widths(comparison, estimate)])
     settings = comparison.settings
     title = f"{settings.episodes:,} episodes of {comparison.videos} videos in {len(comparison.classes)} classes"
@@ -63,9 +65,11 @@ def class_table(comparison: MethodComparison, column: int) -> Table:
     for c in np.argsort(-np.nan_to_num(spans, nan=-1), kind="stable"):
         cells = ["-" if math.isnan(share) else points(share, 1) for share in shares[c]]
         best = "-" if not spans[c] > 0 else f"{points(spans[c], 1)} ({names[int(shares[c].argmax())]})"
-        rows.append([comparison.classes[c], *cells, best])
-    task = _task(comparison, comparison.settings.shots[column])
-    return f"{task}: accuracy by class, %", ["class", *names, "largest difference (best)"], rows
+        name = comparison.classes[c]
+        seen = any(comparison.state(group, name) == "seen" for group in comparison.groups)
+        rows.append([f"{name} {MARK}" if seen else name, *cells, best])
+    task, columns = _task(comparison, comparison.settings.shots[column]), map(comparison.marked, comparison.groups)
+    return f"{task}: accuracy by class, %", ["class", *columns, "largest difference (best)"], rows
 
 
 def _task(comparison: MethodComparison, shot: int) -> str:
@@ -165,12 +169,12 @@ def write_report(comparison: MethodComparison, folder: Path) -> list[str]:
         file = folder / ("accuracies.csv" if name == "results" else "differences.csv")
         write_rows(file, rows[0], [["" if v is None else v for v in row.values()] for row in rows])
     by_class = [
-        [shot, name, group, "" if share is None else share]
+        [shot, name, group.name, "" if (share := shares[group.name]) is None else share, comparison.state(group, name)]
         for shot, classes in plain["per_class"].items()
         for name, shares in classes.items()
-        for group, share in shares.items()
+        for group in comparison.groups
     ]
-    write_rows(folder / "classes.csv", ["shot", "class", "name", "accuracy"], by_class)
+    write_rows(folder / "classes.csv", ["shot", "class", "name", "accuracy", "pretraining"], by_class)
     names = ["compare.json", "compare.md", "compare.png", "accuracies.csv", "differences.csv", "classes.csv"]
     for i, shot in enumerate(comparison.scores):
         names.append(f"episodes-{comparison.settings.way}w{shot}s.csv")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from fsar_cli.engine.pretraining import remarks
 from fsar_cli.engine.statistics.estimates import PairedDifference
 from fsar_cli.engine.statistics.words import SMALLEST_SHOWN, p_value, plus_minus, points
 from fsar_cli.tools.compare.comparison import MethodComparison
@@ -68,6 +69,7 @@ def notes(comparison: MethodComparison) -> Iterator[str]:
     for model, novelty in zip(comparison.models, comparison.novelties, strict=True):
         if novelty.words:
             yield f"{model.name}: some classes are {novelty.words}."
+    yield from remarks((m.name, n.pretraining) for m, n in zip(comparison.models, comparison.novelties, strict=True))
     yield (
         f"± episodes: other random episodes of the same {comparison.videos} videos. p: exact randomisation test on "
         f"paired episodes{f', Holm-adjusted for {tests} tests' if tests > 1 else ''}."

@@ -23,6 +23,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from fsar_cli.core.backbones.build import build_backbone
+from fsar_cli.core.backbones.seen import list_of
 from fsar_cli.core.backbones.weights import HEADS
 from fsar_cli.data.sampling import jittered_indices
 from fsar_cli.data.transforms import to_float
@@ -33,6 +34,8 @@ BACKBONE = "mobilenet_v3_small"
 FRAMES, SHORT_SIDE, SIZE, REGION = 8, 164, 144, 72
 FIRST_SEED = 1_000_000  # far from the seeds of the demo's own clips
 PER_CLASS, STEPS, WORKERS = 40, 1500, 2
+NORMAL = [name for name, action in CLASSES.items() if action.role == "train"]
+LISTED = "# Classes of rendered scenes that these weights were made from."
 WINDOW_SHARE = 0.7  # of the steps see windows around the actor, the others whole crops
 
 
@@ -62,11 +65,10 @@ def _render(job: tuple[str, int]) -> tuple[np.ndarray, np.ndarray]:
 
 def render_normal(per_class: int, workers: int) -> RenderedSet:
     """Render `per_class` clips of each class to train on."""
-    names = [name for name, action in CLASSES.items() if action.role == "train"]
-    jobs = [(name, FIRST_SEED + i) for name in names for i in range(per_class)]
+    jobs = [(name, FIRST_SEED + i) for name in NORMAL for i in range(per_class)]
     with ProcessPoolExecutor(workers) as pool:
         clips = list(pool.map(_render, jobs, chunksize=8))
-    labels = torch.arange(len(names)).repeat_interleave(per_class)
+    labels = torch.arange(len(NORMAL)).repeat_interleave(per_class)
     frames = torch.from_numpy(np.stack([c[0] for c in clips]))
     return RenderedSet(frames, torch.from_numpy(np.stack([c[1] for c in clips])).float(), labels)
 
@@ -137,13 +139,16 @@ def train(data: RenderedSet, steps: int, batch: int = 32, lr: float = 3e-3) -> C
 
 
 def save(model: Classifier, path: Path) -> None:
-    """Write the backbone as a state dict of torchvision's network without classifier, in half precision."""
+    """Write the backbone as a state dict of torchvision's network without classifier, in half precision, and beside it
+    the list of what it has seen.
+    """
     import torchvision
 
     network = torchvision.models.get_model(BACKBONE, weights=None)
     network.features.load_state_dict(model.backbone.trunk.state_dict())
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     write_whole(path, save_tensors({k: v.contiguous() for k, v in state.items() if k.split(".")[0] not in HEADS}))
+    write_whole(list_of(path), "\n".join([LISTED, *NORMAL, ""]))
 
 
 def main() -> None:

@@ -93,7 +93,8 @@ def _announce(plan: "TablePlan", place: "Reproduction") -> None:
         place.reporter.warn(f"{label} is left out: {why}")
     left = [run for run in plan.runs if "train" in place.state(run).split()]
     tests = sum(len(plan.shots(run, ground)) for run in plan.runs for ground in plan.grounds)
-    place.reporter.log(plan.words)
+    for words in [plan.words, *plan.seen_before()]:
+        place.reporter.log(words)
     place.reporter.log(
         f"{len(left)} of {len(plan.runs)} runs are to be trained, {tests} evaluations to be made or found"
     )

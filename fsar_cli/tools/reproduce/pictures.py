@@ -70,11 +70,13 @@ def draw(name: str, plan: TablePlan, place: Reproduction, made: RunResults) -> F
         seen = see(cell, place, made)
         blocks, document = DRAWN[name](seen, place.out / stem)
         title = f"Figure {name.removeprefix('figure')}: {FIGURES[name]} ({cell.ground.title})"
-        overlap = novelty.document()["overlap"]
-        document = {"recipe": plan.recipe.name, "words": plan.words, **source_of([cell.ground]), "overlap": overlap,
+        before = plan.pretrainings[cell.ground.name][cell.row.label]
+        document = {"recipe": plan.recipe.name, "words": plan.words, **source_of([cell.ground]),
+                    "overlap": novelty.document()["overlap"], "pretraining": before.document(),
                     **document}  # fmt: skip
         head = [Text(plan.words, notice=not plan.recipe.faithful)]
         head += [Text(f"Some classes are {novelty.words}.", notice=True)] if novelty.words else []
+        head += [Text(before.words, notice=bool(before.seen))] if before.words else []
         tail = [
             Heading("To repeat it"),
             Bullets(commands_of(cell.runs[0], place.out, cell.ground, [cell.shot]), code=True),

@@ -17,6 +17,7 @@ from fsar_cli.config import Config, validate
 from fsar_cli.core.build import build_method
 from fsar_cli.core.methods import METHODS
 from fsar_cli.engine.dataset import DataSet
+from fsar_cli.engine.pretraining import Pretraining, pretraining_of, remarks
 from fsar_cli.engine.trained_on import Novelty
 from fsar_cli.errors import FsarError
 from fsar_cli.settings import resolve
@@ -138,6 +139,21 @@ class TablePlan:
         """Ground -> how its test classes stand to those that are trained on."""
         trained = [run.config for run in self.runs if run.trained]
         return {ground.name: ground.novelty(trained) for ground in self.grounds}
+
+    @cached_property
+    def pretrainings(self) -> dict[str, dict[str, Pretraining]]:
+        """Ground -> label -> how the test classes stand to what the row's weights had seen before any training."""
+        found: dict[str, dict[str, Pretraining]] = {ground.name: {} for ground in self.grounds}
+        for cell in self.cells:
+            if (label := cell.row.label) not in found[cell.ground.name]:
+                classes = cell.ground.test.splits.classes(cell.ground.settings.split)
+                found[cell.ground.name][label] = pretraining_of([run.config.model for run in cell.runs], classes)
+        return found
+
+    def seen_before(self) -> list[str]:
+        """What a reader must know of that, a line for each ground and kind of weights."""
+        return [f"{ground.title}: {words}" for ground in self.grounds
+                for words in remarks(self.pretrainings[ground.name].items())]  # fmt: skip
 
     def shots(self, run: PlannedRun, ground: Ground) -> list[int]:
         """The numbers of shots at which a run is tested on a ground."""

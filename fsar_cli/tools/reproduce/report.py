@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsar_cli.engine.pretraining import MARK
 from fsar_cli.engine.statistics.words import p_value, plus_minus, points, signed
 from fsar_cli.files import write_rows, write_whole
 from fsar_cli.render.page import Block, Bullets, Grid, Heading, Text, as_html, as_markdown
@@ -102,7 +103,8 @@ class TableReport:
             return NONE
         estimate = column.scores[row.label]
         seeds = "" if estimate.training is None else f" (seeds {plus_minus(estimate.training)})"
-        return f"{points(estimate.mean)} {plus_minus(estimate.episodes)}{seeds}"
+        seen = f" {MARK}" if self.plan.pretrainings[column.ground.name][row.label].seen else ""
+        return f"{points(estimate.mean)} {plus_minus(estimate.episodes)}{seeds}{seen}"
 
     def _remarks(self) -> Iterator[str]:
         for label, why in self.plan.skipped.items():
@@ -110,6 +112,7 @@ class TableReport:
         for name, novelty in self.plan.novelties.items():
             if novelty.words:
                 yield f"{name}: some classes are {novelty.words}."
+        yield from self.plan.seen_before()
         for label, why in self.plan.notes.items():
             yield f"{label}: {why}."
         idle = dict.fromkeys(c.row.label for c in self.plan.cells if not any(run.trained for run in c.runs))
@@ -170,7 +173,7 @@ class TableReport:
         for cell in self.plan.cells:
             column = next(c for c in self.columns if c.ground is cell.ground and c.shot == cell.shot)
             label, score = cell.row.label, column.scores.get(cell.row.label)
-            failure = column.failed.get(label)
+            failure, before = column.failed.get(label), self.plan.pretrainings[cell.ground.name][label]
             yield {
                 "row": label, "method": cell.row.method, "dataset": cell.ground.name, "shot": cell.shot,
                 "way": cell.ground.settings.way, "episodes": cell.ground.settings.episodes,
@@ -181,6 +184,8 @@ class TableReport:
                 "weights": [self.place.weights(run) for run in cell.runs],
                 "episode_digest": cell.ground.lists[cell.shot].digest,
                 "split_digest": cell.ground.test.splits.digest,
+                "pretraining": before.source or None, "pretraining_known": before.known,
+                "classes_seen": list(before.seen),
                 "commands": [
                     command for run in cell.runs
                     for command in commands_of(run, self.place.out, cell.ground, [cell.shot])

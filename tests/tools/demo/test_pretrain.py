@@ -3,6 +3,7 @@
 import torch
 
 from fsar_cli.core.backbones.build import build_backbone
+from fsar_cli.core.backbones.seen import seen_classes
 from fsar_cli.core.build import DEMO_WEIGHTS
 from fsar_cli.settings import resolve
 from fsar_cli.tools.demo import pretrain
@@ -16,6 +17,12 @@ def test_the_shipped_checkpoint_is_small_and_fits_the_demo():
     assert (config.clip.size, config.clip.short_side) == (pretrain.SIZE, pretrain.SHORT_SIDE)
     assert config.model.region.side == pretrain.REGION
     assert build_backbone(pretrain.BACKBONE, DEMO_WEIGHTS).dim == 576
+
+
+def test_it_has_seen_34_normal_classes_and_none_that_the_demo_tests():
+    seen = set(seen_classes(pretrain.BACKBONE, DEMO_WEIGHTS).classes)
+    assert len(seen) == 34 and seen > set(pretrain.NORMAL)
+    assert seen.isdisjoint(name for name, action in CLASSES.items() if action.role == "test")
 
 
 def test_making_it_renders_normal_classes_alone_and_saves_what_was_learnt(tmp_path, monkeypatch):
@@ -32,6 +39,7 @@ def test_making_it_renders_normal_classes_alone_and_saves_what_was_learnt(tmp_pa
     assert inside
     model = pretrain.train(data, steps=2, batch=4)
     pretrain.save(model, tmp_path / "weights.safetensors")
+    assert set(seen_classes(pretrain.BACKBONE, tmp_path / "weights.safetensors").classes) == {n for n, _ in rendered}
     loaded = build_backbone(pretrain.BACKBONE, tmp_path / "weights.safetensors").eval()
     frames = torch.rand(1, 2, 3, 72, 72)
     with torch.no_grad():

@@ -136,5 +136,7 @@ def test_figures_are_drawn_from_the_run_of_table_2(data, fsar, name, tmp_path, m
             assert picture.width > 600
         page = next(f for f in files if f.suffix == ".html").read_text()
         assert f'src="{file.name.replace(" ", "%20")}"' in page
+    document = json.loads(next(f for f in files if f.suffix == ".json").read_text())
+    assert document["pretraining"]["known"] and document["pretraining"]["classes_seen"] == [], "weights: none"
     planned = fsar("reproduce", "table2", *options(data, "--dry-run", "--json")).json["runs"]
     assert planned[3]["to_do"] == "trained", "the last row of table 2"

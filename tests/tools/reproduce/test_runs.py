@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file
 from small_project import small
 
@@ -227,3 +228,21 @@ def test_ranks_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("RANK", "first")
     with pytest.raises(DataError, match="must be numbers"):
         ranks()
+
+
+def test_cells_whose_weights_have_seen_test_classes_are_marked(folder, project):
+    network = torchvision.models.mobilenet_v3_small(weights=None)
+    torch.save(network.state_dict(), "w.pth")
+    Path("w.classes.txt").write_text("kicking\nsleeping\n")
+    plan = few("table1", "OTAM", "mean features", **{"model.weights": "w.pth"})
+    report = reported(plan, Reproduction(Path("out"), CPU))
+    words = "small: † 1 of 3 test classes are among those of the pretraining (w.classes.txt): kick (as kicking)"
+    assert [line.startswith(words) for line in plan.seen_before()] == [True]
+    files = {file.suffix: file.read_text() for file in report.write()}
+    for page in (files[".html"], files[".md"]):
+        assert words in page and page.count(" †</td>") + page.count(" † |") + page.count(" †** |") == 2
+    cells = json.loads(files[".json"])["cells"]
+    assert {(c["pretraining"], c["pretraining_known"], *c["classes_seen"]) for c in cells} == {
+        ("w.classes.txt", True, "kick")
+    }
+    assert "classes_seen" in files[".csv"].splitlines()[0]
