@@ -241,31 +241,6 @@ class FirstOfStep(nn.Module):
         return clips[:, :, ::4]
 
 
-@pytest.mark.parametrize("method", ["prototype", "trx", "keyregion"])
-@pytest.mark.parametrize("backbone", ["mc3_18", "i3d"])
-def test_methods_take_steps_and_gradients_reach_the_crop(method: str, backbone: str) -> None:
-    frames = 8 if backbone == "mc3_18" else 24
-    flags = {
-        "model.backbone": backbone, "model.weights": "none", "model.method": method, "model.region.enabled": True,
-        "clip.frames": frames, "clip.size": 64, "clip.short_side": 64, "model.region.side": 32,
-        "model.region.random_probability": 0.0, "model.region.gain": 1e-3, "model.match.key_dim": 12,
-        "model.match.dropout": 0.0, "model.region.stop_gradient": False,
-    }  # fmt: skip
-    built = build_method(resolve(flags=flags, environ={}).config).train()
-    steps = built.features.steps
-    assert steps == (8 if backbone == "mc3_18" else 3)
-    encoded = built.encode(random_clips(3, frames, 64))
-    assert encoded["boxes"].shape == (3, steps, 4)
-    support, query = encoded.take(torch.tensor([[[0], [1]]])), encoded.take(torch.tensor([[2]]))
-    scores = built.match(support, query)
-    assert scores.logits.shape == (1, 1, 2)
-    built.loss(scores, torch.tensor([[0]])).backward()
-    gradients = [p.grad for p in built.features.relation.parameters() if p.grad is not None]
-    assert gradients and max(float(g.abs().max()) for g in gradients) > 0, (
-        "through the crop, as eq. 8 is differentiable"
-    )
-
-
 def test_a_tube_follows_the_centres_of_its_steps() -> None:
     backbones = [ClipBackbone(FirstOfStep(), 3, step=4) for _ in range(2)]
     relation = Relation(3, 2, temporal=False, motion=False)  # the mean of the channels
