@@ -74,11 +74,11 @@ class Pretraining:
                 "unlisted": list(self.unlisted)}  # fmt: skip
 
 
-def remarks(named: Iterable[tuple[str, Pretraining]]) -> Iterator[str]:
-    """The words of several by their names, the same words once, with the names where others have other words."""
+def remarks(named: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Words on several by their names, the same words once, with the names where others have other words."""
     told: dict[str, list[str]] = {}
-    for name, pretraining in named:
-        told.setdefault(pretraining.words, []).append(name)
+    for name, words in named:
+        told.setdefault(words, []).append(name)
     for words in filter(None, told):
         yield words if len(told) == 1 else f"{', '.join(told[words])}: {words}"
 

@@ -124,9 +124,9 @@ def test_weights_of_the_local_backbone_count_where_there_is_one(tmp_path: Path) 
 
 def test_the_same_words_are_said_once() -> None:
     one, none = Pretraining(2, "x", 1, {"kick": "kick"}), Pretraining(2)
-    assert list(remarks([("a", one), ("b", one)])) == [one.words]
-    assert list(remarks([("a", one), ("b", none), ("c", one)])) == [f"a, c: {one.words}"]
-    assert list(remarks([("a", none)])) == []
+    assert list(remarks([("a", one.words), ("b", one.words)])) == [one.words]
+    assert list(remarks([("a", one.words), ("b", none.words), ("c", one.words)])) == [f"a, c: {one.words}"]
+    assert list(remarks([("a", none.words)])) == []
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.statistics.estimates import Estimate, Means, PairedDifference, adjusted
 from fsar_cli.engine.statistics.jackknife import video_units
 from fsar_cli.engine.trained_on import Novelty
+from fsar_cli.engine.whitening import WhitenedBy
 from fsar_cli.errors import Interrupted, UsageError, did_you_mean
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
@@ -50,6 +51,8 @@ class MethodComparison:
     models: list[Model] = field(default_factory=list)
     novelties: list[Novelty] = field(default_factory=list)
     """How the test classes stand to what each model was trained on."""
+    whitenings: list[WhitenedBy | None] = field(default_factory=list)
+    """The clips that each model was whitened by; None: none."""
 
     def state(self, group: ModelGroup, name: str) -> str:
         """How a test class stands to the pretraining of a group: `seen` where one of its models has seen it."""
@@ -98,6 +101,7 @@ def compare(
     pairs = _pairs([one.name for one in groups], against)
     splits = common_splits(models, settings.split)
     novelties = [model.check_novelty(accept_overlap, reporter) for model in models]
+    whitenings = [model.whitened_by() for model in models]
     _say_stores(models, reporter)
     lists = episode_lists(settings, splits)
     evaluated: list[list[ShotResult]] = []
@@ -110,7 +114,7 @@ def compare(
         raise Interrupted(f"interrupted; {len(evaluated)} of {len(models)} are evaluated", hint) from stop
     video_groups = [video.group for video in splits.videos(settings.split)]
     made = compared(groups, evaluated, lists, settings, video_groups, pairs)
-    return replace(made, models=models, novelties=novelties)
+    return replace(made, models=models, novelties=novelties, whitenings=whitenings)
 
 
 def compared(

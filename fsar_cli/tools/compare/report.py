@@ -103,9 +103,10 @@ def document(comparison: MethodComparison) -> dict[str, object]:
         "compared": [
             {"name": model.name, "method": model.config.model.label, "run": str(model.run.path) if model.run else None,
              "changes": list(model.changes),
-             "accuracy": {result.shot: float(result.accuracies.mean()) for result in results}, **novelty.document()}
-            for model, results, novelty in zip(
-                comparison.models, comparison.results, comparison.novelties, strict=True
+             "accuracy": {result.shot: float(result.accuracies.mean()) for result in results},
+             "whitening": whitening and whitening.document(), **novelty.document()}
+            for model, results, novelty, whitening in zip(
+                comparison.models, comparison.results, comparison.novelties, comparison.whitenings, strict=True
             )
         ],
         "results": [

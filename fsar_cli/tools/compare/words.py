@@ -69,7 +69,10 @@ def notes(comparison: MethodComparison) -> Iterator[str]:
     for model, novelty in zip(comparison.models, comparison.novelties, strict=True):
         if novelty.words:
             yield f"{model.name}: some classes are {novelty.words}."
-    yield from remarks((m.name, n.pretraining) for m, n in zip(comparison.models, comparison.novelties, strict=True))
+    names = [model.name for model in comparison.models]
+    whitenings = [whitening.words if whitening else "" for whitening in comparison.whitenings]
+    yield from remarks(zip(names, whitenings, strict=True))
+    yield from remarks(zip(names, (n.pretraining.words for n in comparison.novelties), strict=True))
     yield (
         f"± episodes: other random episodes of the same {comparison.videos} videos. p: exact randomisation test on "
         f"paired episodes{f', Holm-adjusted for {tests} tests' if tests > 1 else ''}."

@@ -153,7 +153,7 @@ class TablePlan:
     def seen_before(self) -> list[str]:
         """What a reader must know of that, a line for each ground and kind of weights."""
         return [f"{ground.title}: {words}" for ground in self.grounds
-                for words in remarks(self.pretrainings[ground.name].items())]  # fmt: skip
+                for words in remarks((n, p.words) for n, p in self.pretrainings[ground.name].items())]  # fmt: skip
 
     def shots(self, run: PlannedRun, ground: Ground) -> list[int]:
         """The numbers of shots at which a run is tested on a ground."""
