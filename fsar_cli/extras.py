@@ -27,7 +27,7 @@ def extra(library: str, backbone: str) -> ModuleType:
         return import_module(library)
     except ImportError as error:
         raise UsageError(
-            f"the backbone '{backbone}' needs {library}, which cannot be imported ({_first_line(error)})",
+            f"the backbone '{backbone}' needs {library}, which cannot be imported ({first_line(error)})",
             f"`pip install 'fsar[{library}]'`, in a clone `pip install '.[{library}]'`",
         ) from error
 
@@ -56,7 +56,7 @@ def hf_config(backbone: str) -> Any:
 
     Raises:
         UsageError: transformers is not there, or the network is of another kind.
-        DataError: neither a folder nor the hub has it.
+        DataError: neither a folder nor the hub has it, or transformers refuses it.
     """
     content = _of_hub(backbone, ("config.json",))
     kind = content.get("model_type")
@@ -65,7 +65,11 @@ def hf_config(backbone: str) -> Any:
             f"the backbone '{backbone}' is of the kind '{kind}', and VideoMAE and V-JEPA 2 alone can be taken",
             "for example hf:MCG-NJU/videomae-base or hf:facebook/vjepa2-vitl-fpc64-256",
         )
-    return getattr(extra("transformers", backbone), f"{FAMILIES[kind]}Config").from_dict(content)
+    try:
+        return getattr(extra("transformers", backbone), f"{FAMILIES[kind]}Config").from_dict(content)
+    except Exception as error:  # transformers checks the kinds of values, and raises what it likes
+        reason = " ".join(str(error).split())
+        raise DataError(f"transformers does not take the config of '{hf_source(backbone)}': {reason}") from error
 
 
 def only_side(config: Any) -> int:
@@ -109,30 +113,46 @@ def cached_first(fetch: Callable[[bool], Result]) -> Result:
         return fetch(False)
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says, without its advice."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _of_hub(backbone: str, files: tuple[str, ...]) -> Mapping[str, Any]:
     """The first of some JSON files that a folder or the hub has."""
-    utils, source = extra("transformers", backbone).utils, hf_source(backbone)
+    source = hf_source(backbone)
+    found = _in_folder(Path(source), files) if Path(source).is_dir() else _on_hub(backbone, source, files)
+    try:
+        content = json.loads(found.read_bytes())
+    except (OSError, ValueError) as error:
+        raise unreadable(found, f"{found} is no JSON", "fetch it again", error) from error
+    return content if isinstance(content, dict) else {}
 
-    def path(cached: bool) -> str | None:
-        options = {"local_files_only": cached, "_raise_exceptions_for_missing_entries": False}
-        return next((found for file in files if (found := utils.cached_file(source, file, **options))), None)
+
+def _in_folder(folder: Path, files: tuple[str, ...]) -> Path:
+    found = next((folder / file for file in files if (folder / file).is_file()), None)
+    if found is None:
+        raise DataError(f"'{folder}' holds no {' or '.join(files)}", "`save_pretrained` of transformers writes it")
+    return found
+
+
+def _on_hub(backbone: str, name: str, files: tuple[str, ...]) -> Path:
+    fetch = extra("transformers", backbone).utils.cached_file
+
+    def path(cached: bool) -> str:
+        problem: Exception = FileNotFoundError(f"no {' or '.join(files)}")
+        for file in files:
+            try:
+                if found := fetch(name, file, local_files_only=cached):
+                    return found
+            except Exception as error:  # the hub's and the network's are of many kinds
+                problem = error
+        raise problem
 
     try:
-        found = cached_first(path)
-    except OSError as error:
+        return Path(cached_first(path))
+    except Exception as error:
         raise DataError(
-            f"there is no folder '{source}', and the hub has no such network or cannot be reached: "
-            f"{_first_line(error)}",
+            f"there is no folder '{name}', and the hub has no such network or cannot be reached: {first_line(error)}",
             "hf:FOLDER takes a folder with config.json, the processor's config and the weights",
         ) from error
-    if found is None:
-        raise DataError(f"'{source}' holds no {' or '.join(files)}", "`save_pretrained` of transformers writes it")
-    try:
-        content = json.loads(Path(found).read_bytes())
-        return content if isinstance(content, dict) else {}
-    except ValueError as error:
-        raise unreadable(Path(found), f"{found} is no JSON", "fetch it again", error) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -108,10 +108,8 @@ def _model(name: str, config: Any, weights: str) -> nn.Module:
     if weights == "none":
         return network(config)
     file = None if weights == "pretrained" else Path(weights)
-    with _quiet(name):
-        model, told = _hub_model(network, name, config) if file is None else _file_model(network, config, file)
-    faults = list(_faults(told))
-    if faults:
+    model, told = _hub_model(network, name, config) if file is None else _file_model(network, name, config, file)
+    if faults := list(_faults(told)):
         raise DataError(f"{file or hf_source(name)} does not fit the backbone {name}: {'; '.join(faults)}", FITTING)
     require_finite({k: v for k, v in model.state_dict().items() if not k.startswith(PREDICTOR)}, file or Path(name))
     return model
@@ -119,18 +117,23 @@ def _model(name: str, config: Any, weights: str) -> nn.Module:
 
 def _hub_model(network: Any, name: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
     source = hf_source(name)
+
+    def fetch(cached: bool) -> tuple[nn.Module, dict[str, Any]]:
+        with _quiet(name, bars=not cached):  # a download shows its bar
+            return network.from_pretrained(source, config=config, local_files_only=cached, **LOADING)
+
     try:
-        return cached_first(
-            lambda cached: network.from_pretrained(source, config=config, local_files_only=cached, **LOADING)
-        )
+        return cached_first(fetch)
     except Exception as error:  # the hub's, the network's and those of damaged files are of many kinds
         if is_out_of_memory(error):
             raise
         raise cannot_get(name, error) from error
 
 
-def _file_model(network: Any, config: Any, file: Path) -> tuple[nn.Module, dict[str, Any]]:
-    return network.from_pretrained(None, config=config, state_dict=read_state(file), **LOADING)
+def _file_model(network: Any, name: str, config: Any, file: Path) -> tuple[nn.Module, dict[str, Any]]:
+    state = read_state(file)
+    with _quiet(name):
+        return network.from_pretrained(None, config=config, state_dict=state, **LOADING)
 
 
 def _faults(told: dict[str, Any]) -> Iterator[str]:
@@ -145,16 +148,17 @@ def _faults(told: dict[str, Any]) -> Iterator[str]:
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """transformers without its reports and bars; what goes wrong is said by fsar."""
+def _quiet(name: str, bars: bool = False) -> Iterator[None]:
+    """transformers without its reports, and without `bars`; what goes wrong is said by fsar."""
     logging = extra("transformers", name).utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    verbosity, bars_before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if not bars:
+        logging.disable_progress_bar()
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
         logging.set_verbosity(verbosity)
-        if bars:
+        if bars_before:
             logging.enable_progress_bar()

@@ -14,7 +14,7 @@ from fsar_cli.core.backbones.backbone import FrameBackbone
 from fsar_cli.core.backbones.weights import cannot_get, load_backbone, refuse_words
 from fsar_cli.core.layers.checkpointing import NORMS
 from fsar_cli.errors import UsageError, is_out_of_memory
-from fsar_cli.extras import TIMM, extra, timm_config
+from fsar_cli.extras import TIMM, extra, first_line, timm_config
 
 NEAR = 64  # pixels around a side that does not fit, in which others are looked for
 
@@ -66,7 +66,7 @@ class TimmBackbone(FrameBackbone):
             fitting = [near for step in (-1, 1) if (near := self._nearest(side, step))]
             if not fitting:
                 raise UsageError(
-                    f"timm's network '{self.name.removeprefix(TIMM)}' gives no map of its last block: {error}",
+                    f"the backbone '{self.name}' gives no map of its last block: {first_line(error)}",
                     "take a vision transformer or a ConvNeXt, as timm:vit_small_patch14_dinov2",
                 ) from error
             raise UsageError(
@@ -75,6 +75,7 @@ class TimmBackbone(FrameBackbone):
             ) from error
 
     def _nearest(self, side: int, step: int) -> int | None:
+        """The next side that fits, upwards (`step` 1) or downwards (-1)."""
         for near in range(side + step, max(0, side + step * (NEAR + 1)), step):
             try:
                 super()._meta(1, near)

@@ -22,6 +22,7 @@ from torchvision.models import WeightsEnum
 
 from fsar_cli.core.backbones.weightfile import read_state, require_finite
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.extras import first_line
 
 # Parts of torchvision's and timm's networks that come after the map.
 HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2", "logits")
@@ -80,10 +81,8 @@ def refuse_words(name: str, word: str, known: Iterable[str]) -> None:
 
 def cannot_get(name: str, error: Exception) -> DataError:
     """The error of weights that another library could not find, fetch or read."""
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return DataError(
-        f"cannot get the weights of {name}: {reason}", "set model.weights to a file of yours, or to `none`"
-    )
+    hint = "set model.weights to a file of yours, or to `none`"
+    return DataError(f"cannot get the weights of {name}: {first_line(error)}", hint)
 
 
 def _downloaded(name: str, entry: WeightsEnum, **options: object) -> nn.Module:

@@ -255,12 +255,25 @@ def test_folders_without_configs_and_names_that_nobody_knows_are_refused(
     with pytest.raises(DataError, match="is no JSON"):
         recipe_of(name, "none")
 
-    def unreached(*asked: object, **options: object) -> None:
-        raise OSError("no route to host\nand much more")
+    (tmp_path / "config.json").write_text('{"model_type": "videomae", "hidden_size": "wide"}')
+    with pytest.raises(DataError, match=r"does not take the config of .*hidden_size"):
+        build_backbone(name, "none")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for unknown in ("some/where", "./no/such/folder"):
+        with pytest.raises(DataError, match=f"there is no folder '{unknown}', and the hub has no such network or"):
+            build_backbone(f"hf:{unknown}", "none")
 
-    monkeypatch.setattr("transformers.utils.cached_file", unreached)
-    with pytest.raises(DataError, match=r"there is no folder 'some/where', and the hub .*: no route to host$"):
-        build_backbone("hf:some/where", "none")
+
+def test_a_name_is_read_from_the_hubs_cache_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache as the hub's library lays it out."""
+    place = tmp_path / "models--some--where"
+    folder_of(headed("vjepa2"), place / "snapshots/0123abc")
+    (place / "refs").mkdir()
+    (place / "refs/main").write_text("0123abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert resolve(flags={"model.backbone": "hf:some/where"}, environ={}).config.clip.size == 32
+    assert build_backbone("hf:some/where", "pretrained").shape(4, 32).steps == 2
 
 
 def test_the_cache_is_asked_before_the_hub() -> None:

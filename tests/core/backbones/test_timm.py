@@ -240,7 +240,7 @@ def test_sides_that_patches_do_not_divide_are_refused_with_the_nearest_that_they
         ("timm:test_vit.r161", "none", "timm has no weights 'test_vit.r161'", "test_vit.r160_in1k"),
         (VIT, "imagenet", "timm:test_vit has no weights 'imagenet', but `pretrained`", "none"),
         ("resnet50", "pretrained", "resnet50 has no weights 'pretrained', but `imagenet`", "none"),
-        ("timm:hiera_tiny_224", "none", "timm's network 'hiera_tiny_224' gives no map of its last block", "ConvNeXt"),
+        ("timm:hiera_tiny_224", "none", "'timm:hiera_tiny_224' gives no map of its last block", "ConvNeXt"),
     ],
 )
 def test_names_and_words_that_are_unknown_are_refused(name: str, weights: str, message: str, hint: str) -> None:
