@@ -12,7 +12,7 @@ The spine, in reading order:
 The shelf is tools/: one folder is one further command, and could be deleted by `rm -r` and a line in `cli/app.py`.
 
 Imports go down only: app > tools > cli > engine > {core, data, render} > {errors, reporting, files, config, settings,
-yamltext}; core, data and render know nothing of one another (`tests/test_architecture.py`).
+recipes, extras, yamltext}; core, data and render know nothing of one another (`tests/test_architecture.py`).
 """
 
 __version__ = "0.1.0"

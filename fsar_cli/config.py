@@ -270,10 +270,11 @@ class ModelConfig(Section):
 
     method: str = "keyregion"
     backbone: str = "resnet50"
-    """A network of torchvision, of images (`resnet50`) or of video (`r3d_18`, `mvit_v2_s`, `swin3d_t`), or `i3d`."""
+    """A network of torchvision, of images (`resnet50`) or of video (`r3d_18`, `mvit_v2_s`, `swin3d_t`), `i3d`, or one
+    of timm (`timm:NAME`) or of transformers (`hf:NAME`, on the hub or a folder: VideoMAE, V-JEPA 2)."""
     weights: str = "imagenet"
-    """`imagenet` (images), `kinetics400` (video), `none`, `demo` (the small checkpoint shipped with fsar), or a path to
-    a state dict."""
+    """`imagenet` (images), `kinetics400` (video), `pretrained` (timm, transformers), `none`, `demo` (the small
+    checkpoint shipped with fsar), or a path to a state dict."""
     local_weights: str | None = None
     """Weights of the local backbone; null: the same as `weights`."""
     normalize: bool | None = None

@@ -11,16 +11,17 @@ import pytest
 import fsar_cli
 
 PACKAGE = Path(fsar_cli.__file__).parent
-BASE = {"errors", "reporting", "yamltext", "recipes", "config", "settings", "files"}
+BASE = {"errors", "reporting", "yamltext", "extras", "recipes", "config", "settings", "files"}
 MAY_IMPORT = {  # what the modules of a floor may import of the package, besides their own floor
     "errors": set(),
     "files": {"errors"},
     "reporting": {"errors"},
     "yamltext": {"errors"},
-    "recipes": {"errors"},
+    "extras": {"errors"},
+    "recipes": {"extras", "errors"},
     "config": {"yamltext", "errors"},
     "settings": {"config", "recipes", "yamltext", "errors"},
-    "core": {"errors", "config", "recipes"},
+    "core": {"errors", "config", "extras", "recipes"},
     "data": {"errors", "config", "recipes", "reporting", "files"},
     "render": {"errors", "config", "reporting", "files"},
     "engine": {"core", "data", "render"} | BASE,
@@ -29,7 +30,10 @@ MAY_IMPORT = {  # what the modules of a floor may import of the package, besides
     "cli/app.py": {"tools", "cli", "errors"},
 }
 TOOLS_OF = {"reproduce": {"compare", "demo"}}  # the only tool that is made of others
-HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "av", "numpy", "PIL", "safetensors", "scipy", "timm"}
+HEAVY = {
+    "torch", "torchvision", "pandas", "matplotlib", "av", "numpy", "PIL", "safetensors", "scipy", "timm",
+    "transformers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ VIEWS = 4
 
 def train(
     method: Annotated[str | None, typer.Option(help="keyregion, trx, otam, ... (`fsar methods`).")] = None,
-    backbone: Annotated[str | None, typer.Option(help="A network of images (resnet50) or video (r3d_18, i3d).")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A network: resnet50, r3d_18, i3d, timm:NAME, hf:NAME.")] = None,
     weights: Annotated[
-        str | None, typer.Option(help="imagenet, kinetics400, none, demo or a path to a state dict.")
+        str | None, typer.Option(help="imagenet, kinetics400, pretrained, none, demo or a path to a state dict.")
     ] = None,
     region: shared.Region = None,
     frames: shared.Frames = None,

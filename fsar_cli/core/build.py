@@ -110,7 +110,8 @@ def _with_regions(
     model, region = config.model, config.model.region
     local = _backbone(model, model.local_weights or model.weights, pretrained)
     if local.side is None:  # else regions are resized to it
-        local.shape(config.clip.frames, min(region.sides))
+        for side in region.sides:
+            local.shape(config.clip.frames, side)
     return KeyRegionFeatures(
         method.around(backbone, config.clip.size),
         method.around(local, local.side or max(region.sides)),

@@ -52,7 +52,7 @@ def image_backbone(name: str, weights: str | Path) -> FrameBackbone:
     if name.startswith(ONE_SIDE):
         raise UsageError(
             f"backbone '{name}' does not map frames and regions of any side to a feature map",
-            "use a convolutional network or a Swin transformer: resnet50, swin_t",
+            "use resnet50, swin_t or, with the extra timm, a vision transformer of it: timm:vit_base_patch16_224",
         )
     # Without weights these two warn about their slow initialisation unless it is asked for by name.
     chosen = {"init_weights": True} if name in RESCALED and str(weights) != "imagenet" else {}

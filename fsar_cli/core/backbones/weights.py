@@ -1,4 +1,4 @@
-"""Weights into a torchvision network: those it comes with, or a file's, whatever the names there begin with.
+"""Weights into a network: those torchvision has for it, or a file's, whatever the names there begin with.
 
 A file fits wholly or is refused; what comes after the map (a classifier) is left out on both sides.
 """
@@ -22,11 +22,12 @@ from torchvision.models import WeightsEnum
 
 from fsar_cli.core.backbones.weightfile import read_state, require_finite
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.extras import first_line
 
-# Parts of torchvision's networks that come after the map.
+# Parts of torchvision's and timm's networks that come after the map.
 HEADS = ("fc", "classifier", "avgpool", "dropout", "heads", "head", "AuxLogits", "aux1", "aux2", "logits")
-# What `model.weights` can be for networks of torchvision, besides `none` and a path.
-WORDS = ("imagenet", "kinetics400", "kinetics400_imagenet22k")
+# What `model.weights` can be for some networks, besides `none` and a path; `pretrained` is for timm and transformers.
+WORDS = ("imagenet", "kinetics400", "kinetics400_imagenet22k", "pretrained")
 # Networks that a file of weights is compared with where it does not fit.
 USUAL = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d", "mobilenet_v2",
@@ -64,13 +65,24 @@ def pretrained_network(name: str, weights: str | Path, make: Callable[..., nn.Mo
     known = weights_of(name) if name in torchvision.models.list_models() else {}
     if (word := str(weights)) in known:
         return _downloaded(name, known[word], **options)
-    if word in WORDS and not Path(word).exists():
-        own = ", ".join(f"`{own}`" for own in known) or "no weights that can be fetched"
-        raise UsageError(f"{name} has no weights '{word}', but {own}", "or take a file of weights, or `none`")
+    refuse_words(name, word, known)
     network = make(**options)
     if word != "none":
         load_backbone(network, name, Path(weights))
     return network
+
+
+def refuse_words(name: str, word: str, known: Iterable[str]) -> None:
+    """Refuse a word for the weights of other networks. Raises UsageError: it is none of those known."""
+    if word in WORDS and word not in known and not Path(word).exists():
+        own = ", ".join(f"`{own}`" for own in known) or "no weights that can be fetched"
+        raise UsageError(f"{name} has no weights '{word}', but {own}", "or take a file of weights, or `none`")
+
+
+def cannot_get(name: str, error: Exception) -> DataError:
+    """The error of weights that another library could not find, fetch or read."""
+    hint = "set model.weights to a file of yours, or to `none`"
+    return DataError(f"cannot get the weights of {name}: {first_line(error)}", hint)
 
 
 def _downloaded(name: str, entry: WeightsEnum, **options: object) -> nn.Module:
@@ -223,7 +235,7 @@ def _whose(state: Mapping[str, Tensor], name: str) -> str:
     for network in USUAL:
         if not list(_faults(shapes := _shapes(network), _part(state, shapes))):
             return f"these are weights of {network}: set model.backbone={network}"
-    return f"it takes a state dict of torchvision's {name}"
+    return f"it takes a state dict of {name}" if ":" in name else f"it takes a state dict of torchvision's {name}"
 
 
 @cache
