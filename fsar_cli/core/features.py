@@ -61,6 +61,11 @@ class Features(nn.Module):
     steps: int
     """T of the clips that the methods are built for."""
 
+    @property
+    def remark(self) -> str:
+        """What a user may not expect of them; empty where there is nothing to say."""
+        return ""
+
     def __init__(self, *, freeze_backbone: bool = False, freeze_batchnorm: bool = False) -> None:
         super().__init__()
         self.freeze_backbone, self.freeze_batchnorm = freeze_backbone, freeze_batchnorm
@@ -144,6 +149,16 @@ class KeyRegionFeatures(Features):
         self.global_dim = global_backbone.dim
         self.dim = global_backbone.dim + local_backbone.dim
         self.freeze()
+
+    @property
+    def remark(self) -> str:
+        sides = [side for side in self.selector.sides if self.local_side not in (None, side)]
+        listed = " and ".join(map(str, sides))
+        return (
+            f"key regions of {listed} px are resized to the {self.local_side} px that their network takes"
+            if sides
+            else ""
+        )
 
     def forward(self, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
         """Clips [B,F,3,S,S] -> features of the steps [B,T,D_g+D_l] with the regions they come from."""

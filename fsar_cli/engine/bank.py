@@ -187,6 +187,7 @@ def features_key(
         "features": type(method.features).__name__,
         "keep": [type(method).describe.__qualname__, type(method).keep.__qualname__],
         "normalization": repr(normalization(model)), "backbone": model.backbone,
+        "libraries": [backbone.library for backbone in method.features.backbones()],
         "relation": model.relation.model_dump(),
         "region": model.region.model_dump(exclude={"enabled"}),
         "clip": [clip.frames, clip.size, clip.short_side, clip.rate],
@@ -207,6 +208,8 @@ def _described(
     Raises:
         DataError: it is NaN or infinite.
     """
+    if method.features.remark:
+        reporter.log(method.features.remark)
     normal, seen = normalization(config.model), 0
     batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)  # of each view
     workers = loader_workers(config.train.workers, device, reporter)

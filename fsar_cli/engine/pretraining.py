@@ -63,8 +63,8 @@ class Pretraining:
         if text:
             text += f"Other words for an action are not found: a class without {MARK} is not shown to be new. "
         if self.unlisted:
-            files = " and ".join(self.unlisted)
-            text += f"What the pretraining of {files} has seen is not known: NAME.classes.txt beside it can list that."
+            of = " and ".join(self.unlisted)
+            text += f"What the pretraining of {of} has seen is not known: NAME.classes.txt beside a file can list that."
         return text.strip()
 
     def document(self) -> dict[str, object]:

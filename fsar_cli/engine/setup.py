@@ -68,7 +68,9 @@ def trainable_method(config: Config, device: torch.device, reporter: Reporter, p
         reporter.log(remark)
     method = build_method(config, pretrained=pretrained, seed=train.seed)
     if train.views:
-        freeze_features(method, reporter)
+        freeze_features(method, reporter)  # which says the remark as it encodes
+    elif method.features.remark:
+        reporter.log(method.features.remark)
     if train.memory_budget is not None:
         fit_memory(method, config, device, reporter)
     place(method, device, train.channels_last).train()

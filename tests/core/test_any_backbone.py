@@ -124,3 +124,9 @@ def test_the_slope_of_the_tube_is_that_of_moving_its_centre(backbone: str, axis:
         slope = (local(centres + moved) - local(centres - moved)) / 2e-7
     local(centres).backward()
     assert float(centres.grad[0, steps // 2, axis]) == pytest.approx(float(slope), rel=1e-2)
+
+
+def test_that_regions_are_resized_is_said(backbone: str) -> None:
+    remark = built("trx", backbone).features.remark
+    expected = "key regions of 32 px are resized to the 64 px that their network takes"
+    assert remark == (expected if backbone.startswith("mvit") else "")

@@ -19,7 +19,7 @@ from fsar_cli.settings import resolve
 
 SPLITS = Path(__file__).resolve().parents[2] / "splits"
 NOT_NEW = "Other words for an action are not found: a class without † is not shown to be new."
-UNKNOWN = "What the pretraining of other.pth has seen is not known: NAME.classes.txt beside it can list that."
+UNKNOWN = "What the pretraining of other.pth has seen is not known: NAME.classes.txt beside a file can list that."
 
 
 def model(**values: object):

@@ -48,6 +48,8 @@ class Backbone(nn.Module):
     """Of its convolutions' weights, where `train.channels_last` is on."""
     side: int | None = None
     """Pixels a side that it takes; None: any."""
+    library: str = ""
+    """What computes the maps besides torch and this project, with its version and whatever weights do not say."""
 
     def __init__(self, trunk: nn.Module, dim: int, name: str = "") -> None:
         """

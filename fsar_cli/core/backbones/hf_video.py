@@ -83,9 +83,11 @@ def hf_backbone(name: str, weights: str | Path) -> ClipBackbone:
     refuse_words(name, str(weights), ["pretrained"])
     side = only_side(config)
     trunk = _trunk(_model(name, config, str(weights)), config, side)
-    return ClipBackbone(
+    backbone = ClipBackbone(
         trunk, config.hidden_size, name, step=config.tubelet_size, only=only_frames(config), side=side
-    )  # fmt: skip
+    )
+    backbone.library = f"transformers {extra('transformers', name).__version__} {config.to_json_string()}"
+    return backbone
 
 
 def _trunk(model: nn.Module, config: Any, side: int) -> nn.Sequential:

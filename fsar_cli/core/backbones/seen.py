@@ -2,10 +2,12 @@
 
 torchvision's weights of video networks come with the list of their classes. Of a file of weights they are listed in a
 text file beside it, `NAME.classes.txt` for `NAME.pth`: UTF-8, one class a line; empty lines and lines that begin with #
-are left out, and a list without a class says that no action was seen. ImageNet's classes are objects: no weights of
-torchvision's for images have seen an action.
+are left out, and a list without a class says that no action was seen. A network of transformers that classifies has
+its classes in its config; of others there, and of timm's, it is not known: some saw videos or pictures of the web. And
+ImageNet's classes are objects: no weights of torchvision's for images have seen an action.
 """
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import torchvision
 from fsar_cli.core.backbones.weightfile import read_state
 from fsar_cli.core.backbones.weights import HEADS, weights_of
 from fsar_cli.errors import DataError, unreadable
+from fsar_cli.extras import HF, hf_config
 from fsar_cli.recipes import VIDEO_RECIPES
 
 KINETICS = "Kinetics-400"
@@ -45,6 +48,8 @@ def seen_classes(name: str, weights: str | Path) -> SeenClasses:
         return SeenClasses("", ())
     if name in torchvision.models.list_models() and word in weights_of(name):
         return SeenClasses(KINETICS, _kinetics()) if video else SeenClasses("ImageNet", ())
+    if word == "pretrained":
+        return SeenClasses(name, _labels(name) if name.startswith(HF) else None)
     path = Path(weights)
     if (listed := _listed(file := list_of(path))) is not None:
         return SeenClasses(file.name, listed)
@@ -61,6 +66,12 @@ def list_of(path: Path) -> Path:
 def _kinetics() -> tuple[str, ...]:
     """The 400 classes, which are the same for all of torchvision's networks of video."""
     return tuple(weights_of("r3d_18")["kinetics400"].meta["categories"])
+
+
+def _labels(name: str) -> tuple[str, ...] | None:
+    """The classes in the config of a network of transformers; None: placeholders."""
+    labels = tuple((hf_config(name).id2label or {}).values())
+    return None if all(re.fullmatch(r"LABEL_\d+", label) for label in labels) else labels
 
 
 def _listed(file: Path) -> tuple[str, ...] | None:

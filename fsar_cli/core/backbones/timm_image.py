@@ -46,7 +46,7 @@ class TimmBackbone(FrameBackbone):
             side: the one that it takes; None: all that its patches divide.
         """
         super().__init__(TimmMaps(network), 0, name)
-        self.side = side
+        self.side, self.library = side, f"timm {extra('timm', name).__version__}"
         # Batch norms would count a block's second run, too: there the trunk is one block, which this project runs.
         self.by_blocks = not any(isinstance(m, NORMS) for m in network.modules()) and _checkpoints(network, False)
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from small_project import lively, small
 
 from fsar_cli.config import dump
-from fsar_cli.engine import evaluate as evaluation
+from fsar_cli.engine import whitening as evaluation
 from fsar_cli.engine.checkpoint import save_weights
 from fsar_cli.engine.runs import create_run
 from fsar_cli.engine.statistics.paired import sign_flip_p
