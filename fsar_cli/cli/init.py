@@ -33,7 +33,7 @@ def init(
     text = project_file(name, _seen_from(place, folder), preset)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
-    steps = next_steps(folder, name or str(read_preset(str(preset))["data.name"]), place)
+    steps = next_steps(folder, name or str(read_preset(str(preset))["data.name"]), place, preset)
     if as_json:
         return print_json({"file": str(path), "next": steps})
     ConsoleReporter().log(f"wrote {path}; next:")

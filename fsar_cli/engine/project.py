@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fsar_cli.config import Config, DataConfig
+from fsar_cli.config import Config, DataConfig, flatten
 from fsar_cli.data.splits.protocols import protocol, protocols, protocols_of
-from fsar_cli.settings import read_preset, verbatim
+from fsar_cli.settings import read_preset, resolve, verbatim
 
 _HEADER = """\
 # fsar.yaml: the settings of this folder. Commands run here read it; FSAR_* variables, flags and --set win over it.
@@ -35,6 +35,7 @@ def project_file(
         UsageError: no such preset.
     """
     chosen = read_preset(preset) if preset else {}
+    values = flatten((resolve(preset, environ={}).config if preset else Config()).model_dump(mode="json"))
     lines = [_HEADER.rstrip(), f"preset: {preset}" if preset else "# preset: hmdb51  # `fsar config presets`"]
     lines += ["", "data:", *_data(name or ("" if "data.name" in chosen else "data"), videos, annotations)]
     lines += [
@@ -43,7 +44,7 @@ def project_file(
     ]
     for section, field in Config.model_fields.items():
         if section != "data":
-            lines += ["", *_commented(section, field.default, chosen, section)]
+            lines += ["", *_commented(section, field.default, values, section)]
     return "\n".join(lines) + "\n"
 
 
@@ -57,16 +58,16 @@ def _data(name: str, videos: Path, annotations: Path | None) -> Iterator[str]:
             yield f"{mark}  {key}: {_scalar(plain)}  # {_one_line(field)}"
 
 
-def _commented(key: str, section: BaseModel, chosen: dict[str, Any], dotted: str, depth: int = 0) -> Iterator[str]:
+def _commented(key: str, section: BaseModel, values: dict[str, Any], dotted: str, depth: int = 0) -> Iterator[str]:
     """A section as YAML lines that are all comments."""
     indent = "  " * depth
     yield f"# {indent}{key}:"
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, BaseModel):
-            yield from _commented(name, value, chosen, f"{dotted}.{name}", depth + 1)
+            yield from _commented(name, value, values, f"{dotted}.{name}", depth + 1)
         else:
-            value = chosen.get(f"{dotted}.{name}", value)
+            value = values[f"{dotted}.{name}"]
             note = f"  # {_one_line(field)}" if field.description else ""
             yield f"# {indent}  {name}: {_scalar(value)}{note}"
 
@@ -87,9 +88,10 @@ def short_name(folder: str) -> str:
     return re.sub(r"[^\w]+", "-", folder.casefold()).strip("-_") or "data"
 
 
-def next_steps(folder: Path, name: str, videos: Path) -> list[str]:
+def next_steps(folder: Path, name: str, videos: Path, preset: str | None = None) -> list[str]:
     """The commands that follow, in order; `folder` and `videos` as seen from where the user is."""
-    rule = next(iter(protocols_of(name)), "arn")
+    rule, chosen = next(iter(protocols_of(name)), "arn"), read_preset(preset) if preset else {}
+    frozen = chosen.get("model.method") == "prototype" and chosen.get("model.freeze_backbone")  # nothing to train
     steps = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
     if not videos.is_dir():
         steps.append(f"put your videos into {videos} as CLASS/VIDEO, one folder a class")
@@ -99,8 +101,7 @@ def next_steps(folder: Path, name: str, videos: Path) -> list[str]:
         "fsar extract-frames",
         f"fsar splits make {rule}",
         "fsar splits check",
-        *training_steps(rule),
-        "fsar visualize-regions VIDEO",
+        *(["fsar eval --untrained --shots 5"] if frozen else [*training_steps(rule), "fsar visualize-regions VIDEO"]),
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torchvision
 
+from bench.backbones import backbones
 from bench.evaluation import evaluate, scaling
 from bench.frames import extract, read
 from bench.networks import encode, head
@@ -25,7 +26,7 @@ from fsar_cli.errors import Interrupted
 from fsar_cli.files import cores
 
 SECTIONS: dict[str, Callable[[Workbench], Iterator[Measurement]]] = {
-    s.__name__: s for s in (extract, read, encode, head, train, evaluate, scaling)
+    s.__name__: s for s in (extract, read, encode, backbones, head, train, evaluate, scaling)
 }
 """In the order in which they run."""
 

@@ -71,3 +71,11 @@ def test_an_existing_file_is_kept_unless_forced(fsar, tmp_path):
     assert (tmp_path / "fsar.yaml").read_text() == "optim: {lr: 1}\n"
     assert fsar("init", "--force").code == 0
     assert resolve(environ={}).config.optim.lr == 1e-3
+
+
+def test_a_preset_that_trains_nothing_leads_to_its_evaluation(fsar, tmp_path):
+    steps = fsar("init", "mine", "--preset", "own-cpu", "--json").json["next"]
+    assert steps[-1] == "fsar eval --untrained --shots 5" and not any("train" in step.split() for step in steps)
+    text = (tmp_path / "mine" / "fsar.yaml").read_text()
+    assert "preset: own-cpu" in text and "#   frames: 16  # F:" in text, "with what the recipe of its network says"
+    assert fsar("init", "other", "--json").json["next"][-1] == "fsar visualize-regions VIDEO"
