@@ -64,7 +64,9 @@ def _why(wrong: list[str], own: dict, given: dict) -> str:
 def _hint(wrong: list[str]) -> str:
     if any(".temporal.mix" in name for name in wrong) and all(".temporal.mix" in name for name in wrong):
         return "the relation module (eq. 1) is tied to the number of frames it was trained with: keep clip.frames"
-    return "a checkpoint fixes method, regions, backbone, cardinalities, clip.frames: use the run's own configuration"
+    return (
+        "a checkpoint fixes method, regions, whitening, backbone, tuples, clip.frames: use the run's own configuration"
+    )
 
 
 def load_method(run: Run, config: Config | None = None) -> FewShotMethod:

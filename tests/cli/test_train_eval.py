@@ -341,6 +341,42 @@ def test_a_repeated_evaluation_matches_nothing_and_says_so(folder, fsar, tmp_pat
     assert fsar(*untrained, "--json", "--no-cache").json["evaluated_before"] == []
 
 
+WHITE = ("--set", "model.match.root=true", "--set", "model.match.whiten=train")
+
+
+def test_whitened_evaluation_says_by_what(folder, fsar):
+    result = fsar("eval", "--untrained", "--set", "model.method=prototype", *WHITE)
+    assert result.code == 0 and "whitened by 12 clips of 3 train classes; the split file has no groups" in result.out
+    document = json.loads((folder / "eval" / "result.json").read_text())
+    assert document["whitening"]["clips"] == 12 and document["precision"] == "float32"
+    plain = fsar("eval", "--untrained", "--force", "--set", "model.method=prototype", "--json").json
+    assert plain["whitening"] is None and plain["results"][0]["accuracy"] != document["results"][0]["accuracy"]
+
+
+def test_heads_are_trained_behind_a_whitening_which_the_run_keeps(folder, fsar):
+    refused = fsar("train", "--method", "trx", *WHITE)
+    assert (refused.code, refused.out) == (2, "") and "to backbones that are not trained" in refused.err
+    assert fsar("train", "--method", "trx", "--freeze-backbone", *WHITE, "--out", "white").code == 0
+    found = fsar("eval", "white", "--json").json
+    assert found["whitening"] == {
+        "clips": 12,
+        "classes": 3,
+        "disjoint": False,
+        "test_groups": None,
+        "shared_groups": None,
+    }
+    other = fsar("eval", "white", "--set", "model.match.whiten=none")
+    assert other.code == 3 and "'preparation.frames_matrix' is unknown" in other.err
+
+
+def test_compare_says_what_each_was_whitened_by(folder, fsar):
+    arguments = ("--untrained", "plain=prototype", "--untrained", "white=prototype,model.match.whiten=train")
+    result = fsar("compare", *arguments, "--shots", "1", "--episodes", "50")
+    assert result.code == 0 and "white: whitened by 12 clips of 3 train classes" in result.out
+    compared = json.loads((folder / "compare" / "compare.json").read_text())["compared"]
+    assert [one["whitening"] and one["whitening"]["clips"] for one in compared] == [None, 12]
+
+
 def test_a_file_of_weights_says_how_frames_reach_it(folder, fsar):
     torch.save(torchvision.models.mobilenet_v3_small(weights=None).state_dict(), "w.pth")
     said = "frames are not normalised for the weights of w.pth: model.normalize=true"
