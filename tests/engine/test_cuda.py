@@ -21,9 +21,10 @@ from fsar_cli.recipes import IMAGENET
 pytestmark = pytest.mark.cuda
 
 
-@pytest.mark.parametrize("method", ["keyregion", "trx", "prototype"])
-def test_evaluation_gives_the_accuracies_of_the_cpu(project, cuda, method):
-    config = small(project, **{"model.method": method, "train.amp": "off", "eval.episodes": 300})
+@pytest.mark.parametrize(("method", "whiten"), [("keyregion", "none"), ("trx", "train"), ("prototype", "train")])
+def test_evaluation_gives_the_accuracies_of_the_cpu(project, cuda, method, whiten):
+    values = {"model.method": method, "model.match.whiten": whiten, "train.amp": "off", "eval.episodes": 300}
+    config = small(project, **values)
     network = lively(config)
     expected = evaluate(network, config, torch.device("cpu")).shots
     found = evaluate(network, config, cuda).shots
