@@ -1,12 +1,14 @@
 """What weights have seen: torchvision's own lists, lists beside files, classifiers of 400 classes, or nothing."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
 
+from fsar_cli.core.backbones import seen as module
 from fsar_cli.core.backbones.seen import SeenClasses, list_of, seen_classes
 from fsar_cli.errors import DataError
 from fsar_cli.recipes import VIDEO_RECIPES
@@ -85,3 +87,16 @@ def test_the_real_i3d_has_seen_kinetics(shared: Path) -> None:
     if not path.is_file():
         pytest.skip("no weights of I3D")
     assert "punching person (boxing)" in seen_classes("i3d", path).classes
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [({0: "abseiling", 1: "kick"}, ("abseiling", "kick")), ({0: "LABEL_0", 1: "LABEL_1"}, None), (None, None)],
+)
+def test_networks_of_transformers_have_their_classes_in_their_config(monkeypatch, labels, classes):
+    monkeypatch.setattr(module, "hf_config", lambda name: SimpleNamespace(id2label=labels))
+    assert seen_classes("hf:some/video", "pretrained") == SeenClasses("hf:some/video", classes)
+
+
+def test_what_networks_of_timm_have_seen_is_not_known():
+    assert seen_classes("timm:vit_tiny_patch16_224", "pretrained") == SeenClasses("timm:vit_tiny_patch16_224", None)
