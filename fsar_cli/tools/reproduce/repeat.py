@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fsar_cli.render.page import Block, Bullets, Grid, Text
 from fsar_cli.tools.reproduce.ground import Ground
-from fsar_cli.tools.reproduce.plan import LENGTH, PlannedRun, TablePlan
+from fsar_cli.tools.reproduce.plan import TablePlan
+from fsar_cli.tools.reproduce.planned import LENGTH, PlannedRun
 from fsar_cli.tools.reproduce.work import Reproduction
 
 NONE = "–"
