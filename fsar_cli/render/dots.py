@@ -2,8 +2,9 @@
 one another share the bands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,13 +54,25 @@ def dot_plot(
             figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
         ):
             _panel(axes, name, line, dots, len(shapes), len(bands))
-        axes.set_yticks(range(len(names)), names, color=INK)
-        keys = [Line2D([], [], color=COLOURS[i], linestyle="", marker="s", markersize=7) for i in range(len(colours))]
-        keys += [Line2D([], [], color=INK, linestyle="", marker=SHAPES[i], markersize=5) for i in range(len(shapes))]
-        figure.legend(keys, [*colours, *shapes], loc="outside lower left", ncols=4, frameon=False, labelcolor=MUTED)
+        axes.set_yticks(range(len(names)), names)
+        keys = [key for pair in zip_longest(_keys(colours, _square), _keys(shapes, _marker)) for key in pair]
+        keys = [key or Line2D([], [], linestyle="", label=" ") for key in keys]  # colours above shapes
+        figure.legend(handles=keys, loc="outside lower left", ncols=len(keys) // 2, frameon=False, labelcolor=MUTED)
 
     letters = max(map(len, names))
     return drawing(draw, (LETTER * letters + PLOT * len(panels), 1.6 + LINE * (len(shapes) + 1) * len(bands)))
+
+
+def _square(i: int) -> dict[str, object]:
+    return {"color": COLOURS[i], "marker": "s", "markersize": 7}
+
+
+def _marker(i: int) -> dict[str, object]:
+    return {"color": INK, "marker": SHAPES[i], "markersize": 5}
+
+
+def _keys(names: Sequence[str], style: Callable[[int], dict[str, object]]) -> list[Line2D]:
+    return [Line2D([], [], linestyle="", label=name, **style(i)) for i, name in enumerate(names)]
 
 
 def _panel(axes: Axes, name: str, line: float, dots: Sequence[Dot], lines: int, bands: int) -> None:

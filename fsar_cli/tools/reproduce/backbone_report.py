@@ -181,7 +181,7 @@ class BackboneReport(Report):
                 f"{by.shared} of the {counted(by.test_groups, 'group')} of the test videos" if by.test_groups else ""
             )
             known = (
-                f"which show {shared}: what rows by other groups lack is the scene's"
+                f"which show {shared}: what rows by other groups lack comes from there"
                 if shared
                 else ("which may show the test's scenes: the split file has no groups")
             )

@@ -98,6 +98,8 @@ def _announce(plan: "TablePlan", place: "Reproduction") -> None:
 
     for label, why in plan.skipped.items():
         place.reporter.warn(f"{label} is left out: {why}")
+    for subject, message in plan.refusals():
+        place.reporter.warn(f"{subject} is refused: {message}")
     left = [run for run in plan.runs if place.state(run) in LEFT]
     tests = sum(len(plan.shots(run, ground)) for run in plan.runs for ground in plan.grounds)
     for words in [plan.words, *plan.seen_before()]:
@@ -123,6 +125,7 @@ def _show_plan(plan: "TablePlan", place: "Reproduction", as_json: bool) -> None:
     ]  # fmt: skip
     if as_json:
         what = {"table": plan.table.name, "recipe": plan.recipe.name, "skipped": plan.skipped, "runs": rows}
+        what["refused"] = {f"{label} on {ground}": error.message for (label, ground), error in plan.refused.items()}
         print_json({"command": "reproduce", "dry_run": True, **what})
         return
     columns = {"rows": "rows", "trained_on": "trained on", "tested_on": "tested on", "iterations": "episodes",

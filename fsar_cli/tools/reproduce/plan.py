@@ -91,6 +91,11 @@ class TablePlan:
                  for g in self.grounds}  # fmt: skip
         return [f"{title}: {words}" for title, some in named.items() for words in remarks(some.items())]
 
+    def refusals(self) -> list[tuple[str, str]]:
+        """(what, why) of the configurations that are wrong, alike ones once."""
+        subjects = {row.label: row.subject for row in self.rows}
+        return list(dict.fromkeys((subjects[label], error.message) for (label, _), error in self.refused.items()))
+
     def shots(self, run: PlannedRun, ground: Ground) -> list[int]:
         """The numbers of shots at which a run is tested on a ground."""
         mine = [c.shot for c in self.cells if c.ground is ground and run.digest in [r.digest for r in c.runs]]

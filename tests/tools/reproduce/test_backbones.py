@@ -36,7 +36,8 @@ from fsar_cli.tools.reproduce.recipes import RECIPES
 from fsar_cli.tools.reproduce.work import Reproduction
 
 CPU = torch.device("cpu")
-TINY = {"clip.frames": 16, "clip.size": 32, "clip.short_side": 36, "model.match.key_dim": 8}
+TINY = {"clip.frames": 16, "clip.size": 32, "clip.short_side": 36, "model.match.key_dim": 8,
+        "model.match.cardinalities": [2]}  # fmt: skip
 SETS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
 NETWORKS = ("mobilenet_v3_small=none", "r3d_18=none")
 
@@ -67,6 +68,13 @@ def plan_of(*asked, **changes):
     return make_plan(table, RECIPES["few"], data, changes=TINY | {"eval.episodes": 40} | changes)
 
 
+def few(*asked):
+    """A plan of all heads on a network of images, and of prototype on others."""
+    plan = plan_of(*asked)
+    plan.cells = [c for c in plan.cells if "mobilenet" in c.row.subject or c.row.method == "prototype"]
+    return plan
+
+
 def reported(plan) -> BackboneReport:
     place = Reproduction(Path("out"), CPU)
     made = place.make(plan)
@@ -87,7 +95,7 @@ def encoded(monkeypatch) -> list[str]:
 
 
 def test_its_figures_are_those_of_evaluate_and_each_backbone_sees_each_video_once(folder, encoded):
-    plan = plan_of(*NETWORKS)
+    plan = few(*NETWORKS)
     report = reported(plan)
     assert report.exit_code == 0
     videos = [v.id for split in ("train", "test") for v in Splits.read(Path("p/splits.csv")).videos(split)]
@@ -95,19 +103,23 @@ def test_its_figures_are_those_of_evaluate_and_each_backbone_sees_each_video_onc
     assert sorted(encoded) == sorted(f"{name} {video}" for name in names for video in videos)
     assert [line.split()[0] for line in encoded] == sorted(line.split()[0] for line in encoded), "one after another"
     cells = report.document()["cells"]
-    assert len(cells) == len(plan.cells) == 2 * 4 * 3 * 2
-    for cell, told in zip(plan.cells, cells, strict=True):
-        config = cell.runs[0].config.model_copy(update={"data": cell.ground.data, "eval": cell.ground.settings})
-        alone = evaluate(build_method(config).eval(), config, CPU, lists=[cell.ground.lists[cell.shot]],
-                         cache=feature_cache()).shots[0]  # fmt: skip
-        assert (told["accuracy"], told["episode_digest"]) == (pytest.approx(alone.accuracy[0], abs=1e-12), alone.digest)
-        assert told["ci95_episodes"] == pytest.approx(alone.accuracy[1], rel=1e-4)
+    assert len(cells) == len(plan.cells) == (4 + 1) * 3 * 2
+    for one, other, told, more in zip(plan.cells[::2], plan.cells[1::2], cells[::2], cells[1::2], strict=True):
+        ground, run = one.ground, one.runs[0]
+        assert run.digest == other.runs[0].digest
+        config = run.config.model_copy(update={"data": ground.data, "eval": ground.settings})
+        alone = evaluate(build_method(config).eval(), config, CPU, cache=feature_cache()).shots
+        assert [told["accuracy"], more["accuracy"]] == pytest.approx([shot.accuracy[0] for shot in alone], abs=1e-12)
+        assert [told["ci95_episodes"], more["ci95_episodes"]] == pytest.approx(
+            [shot.accuracy[1] for shot in alone], rel=1e-4
+        )
+        assert [told["episode_digest"], more["episode_digest"]] == [shot.digest for shot in alone]
     settings = {cell.row.label: cell.runs[0].config.model.match for cell in plan.cells}
     plain, apart = (settings[f"r3d_18=none prototype, {features}"] for features in (PLAIN, APART))
     assert (plain.metric, plain.root, plain.whiten) == ("cosine", False, "none")
     assert (apart.metric, apart.root, apart.whiten, apart.whiten_groups) == ("cosine", True, "train", "disjoint")
     count = len(encoded)
-    assert reported(plan_of(*NETWORKS)).document() == report.document(), "costs, too"
+    assert reported(few(*NETWORKS)).document() == report.document(), "costs, too"
     assert len(encoded) == count, "everything is known"
 
 
@@ -118,11 +130,12 @@ def test_the_command_writes_pages_that_its_own_commands_repeat(folder, fsar):
     chosen = [part for name in ("mobilenet_v3_small=w/net.pth", "nosuch", "r3d_18=gone.pth")
               for part in ("--backbone", name)]  # fmt: skip
     options = ["--quick", "--dataset", "p", "--shots", "2", "--device", "cpu", *SETS, "--set", "eval.episodes=40"]
-    found = fsar("reproduce", "backbones", *chosen, *options, "--json")
+    found = fsar("reproduce", "backbones", *chosen, *options)
     assert found.code == 2, "of failures the least, as of other tables"
-    document = found.json
-    by_ending = {Path(file).suffix: Path(file).read_text(encoding="utf-8") for file in document["files"]}
-    assert json.loads(by_ending[".json"])["cells"] == document["cells"]
+    assert "the best for its cost" in found.out and found.err.count("failed: no weights at gone.pth") == 1, "said once"
+    files = {ending: Path(f"reproduce/backbones-small-quick.{ending}") for ending in ("md", "html", "csv", "json")}
+    by_ending = {f".{ending}": file.read_text(encoding="utf-8") for ending, file in files.items()}
+    document = json.loads(by_ending[".json"])
     cells = list(csv.DictReader(by_ending[".csv"].splitlines()))
     assert len(cells) == 3 * 12 and {cell["shot"] for cell in cells} == {"2"}
     first = document["cells"][0]
@@ -147,19 +160,23 @@ def test_the_command_writes_pages_that_its_own_commands_repeat(folder, fsar):
     command = apart["commands"][0].split()[1:]
     printed = fsar(*command, "--json", "--device", "cpu").json["results"][0]
     assert printed["accuracy"] == pytest.approx(apart["accuracy"], abs=1e-12)
-    shown = fsar("reproduce", "backbones", *chosen, *options)
-    assert "the best for its cost" in shown.out and shown.err.count("gone.pth") <= 2, "said once"
 
 
 def test_a_dry_run_makes_no_network_and_no_file(folder, fsar, monkeypatch):
     monkeypatch.setattr(planned, "build_method", None)
-    found = fsar("reproduce", "backbones", "--dataset", "p", "--dry-run", "--json", "--set", "clip.size=64")
+    found = fsar("reproduce", "backbones", "--dataset", "p", "--dry-run", "--json", "--set", "clip.size=34")
     assert found.code == 0, found.err
     runs = found.json["runs"]
     assert len(runs) == 12 * (len(USUAL) + 1), "the project's own, too"
     assert {(run["to_do"], run["iterations"], run["trained_on"]) for run in runs} == {("nothing to train", 0, "-")}
-    assert "0 of 96 runs are to be trained, 192 evaluations" in found.err
     assert not Path("reproduce").exists()
+    shown = fsar("reproduce", "backbones", "--dataset", "p", "--dry-run", "--set", "clip.size=34")
+    assert "0 of 96 runs are to be trained, 192 evaluations" in shown.err
+    refused = fsar("reproduce", "backbones", "--dataset", "p", "--dry-run", "--set", "clip.size=64")
+    assert (
+        refused.err.count("mobilenet_v3_small=none is refused: clip: clip.size 64 is larger than clip.short_side 36")
+        == 1
+    )
 
 
 def test_how_clips_are_read_belongs_to_the_weights_and_of_its_own_backbone_to_the_project(folder):
@@ -225,11 +242,13 @@ def test_interrupted_it_goes_on_where_it_stopped(folder, encoded, monkeypatch):
 
     monkeypatch.setattr(work, "evaluate", stopping)
     with pytest.raises(Interrupted):
-        reported(plan_of(NETWORKS[0]))
+        reported(few(NETWORKS[1], NETWORKS[0]))
     count = len(encoded)
     monkeypatch.setattr(work, "evaluate", real)
-    assert len(reported(plan_of(NETWORKS[0])).columns[0].scores) == 12
-    assert len(encoded) == count == 24, "nothing is encoded again"
+    plan = few(NETWORKS[1], NETWORKS[0])
+    plan.cells = [cell for cell in plan.cells if cell.row.method == "prototype"]
+    assert len(reported(plan).columns[0].scores) == 6
+    assert len(encoded) == count == 48, "nothing is encoded again"
 
 
 def start(*more: str, **environment: str) -> subprocess.Popen:
