@@ -27,6 +27,8 @@ CHOSEN = (
     " which flatters it."
 )
 
+PICTURED = "Accuracy of each row, the cheapest backbone at the top; bars: 95 % intervals."
+
 
 @dataclass(frozen=True)
 class Weighed:
@@ -75,7 +77,8 @@ class BackboneReport(Report):
         plan = self.plan
         blocks: list[Block] = [Text(plan.words, notice=not plan.recipe.faithful)]
         if self._had:
-            blocks += [Heading("What is best at what cost"), self.best(), Text(CHOSEN), self._picture()]
+            blocks += [Heading("What is best at what cost"), self.best(), Text(CHOSEN)]
+            blocks.append(Illustration(f"{self.name}.png", PICTURED))
         blocks += [Heading("All rows, the cheapest backbone first"), self.grid(), Text(LEGEND)]
         blocks += [Bullets(list(self.remarks()))]
         return [*blocks, Heading("To repeat each cell"), *how_to_repeat(plan, self.place)]
@@ -140,7 +143,11 @@ class BackboneReport(Report):
         ]
         return f"{on(column)}, the best for its cost, the cheapest first: {'; '.join(steps) or NONE}"
 
-    def _picture(self) -> Illustration:
+    def write(self) -> list[Path]:
+        """As of all tables, and NAME.png where a backbone could be had."""
+        return [*super().write(), *([self._draw()] if self._had else [])]
+
+    def _draw(self) -> Path:
         bands = [f"{one.name}, {one.cells[0]} GMAC" for one in self._had]
         panels = {
             f"{on(column)}, accuracy in % (dashed: chance)": (1 / column.ground.settings.way, list(self._dots(column)))
@@ -148,7 +155,7 @@ class BackboneReport(Report):
         }
         path = self.place.out / f"{self.name}.png"
         save_png(dot_plot(self.title, bands, list(HEADS), list(FEATURES), panels), path)
-        return Illustration(path.name, "Accuracy of each row, the cheapest backbone at the top; bars: 95 % intervals.")
+        return path
 
     def _dots(self, column: Column) -> Iterator[Dot]:
         for band, one in enumerate(self._had):
@@ -177,14 +184,10 @@ class BackboneReport(Report):
             splits = cell.ground.test.splits
             tested = splits.videos(cell.ground.settings.split)
             by = whitened_by(cell.runs[0].config, splits.videos("train"), tested)
-            shared = (
-                f"{by.shared} of the {counted(by.test_groups, 'group')} of the test videos" if by.test_groups else ""
-            )
-            known = (
-                f"which show {shared}: what rows by other groups lack comes from there"
-                if shared
-                else ("which may show the test's scenes: the split file has no groups")
-            )
+            known = "which may show the test's scenes: the split file has no groups"
+            if by.test_groups:
+                groups = f"{by.shared} of the {counted(by.test_groups, 'group')} of the test videos"
+                known = f"which show {groups}: what rows by other groups lack comes from there"
             yield f"{cell.ground.title}: whitened by {counted(by.clips, 'clip')}, {known}."
 
     def document(self) -> dict[str, object]:
