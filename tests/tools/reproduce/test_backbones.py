@@ -127,7 +127,7 @@ def test_the_command_writes_pages_that_its_own_commands_repeat(folder, fsar):
     (folder / "w").mkdir()
     torch.save(torchvision.models.mobilenet_v3_small(weights=None).state_dict(), "w/net.pth")
     Path("w/net.classes.txt").write_text("kicking\nsleeping\n")
-    chosen = [part for name in ("mobilenet_v3_small=w/net.pth", "nosuch", "r3d_18=gone.pth")
+    chosen = [part for name in ("mobilenet_v3_small=w/net.pth", "nosuch", "shufflenet_v2_x0_5=gone.pth")
               for part in ("--backbone", name)]  # fmt: skip
     options = ["--quick", "--dataset", "p", "--shots", "2", "--device", "cpu", *SETS, "--set", "eval.episodes=40"]
     found = fsar("reproduce", "backbones", *chosen, *options)
@@ -242,10 +242,10 @@ def test_interrupted_it_goes_on_where_it_stopped(folder, encoded, monkeypatch):
 
     monkeypatch.setattr(work, "evaluate", stopping)
     with pytest.raises(Interrupted):
-        reported(few(NETWORKS[1], NETWORKS[0]))
+        reported(few("shufflenet_v2_x0_5=none", NETWORKS[0]))
     count = len(encoded)
     monkeypatch.setattr(work, "evaluate", real)
-    plan = few(NETWORKS[1], NETWORKS[0])
+    plan = few("shufflenet_v2_x0_5=none", NETWORKS[0])
     plan.cells = [cell for cell in plan.cells if cell.row.method == "prototype"]
     assert len(reported(plan).columns[0].scores) == 6
     assert len(encoded) == count == 48, "nothing is encoded again"
