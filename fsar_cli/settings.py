@@ -196,6 +196,7 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
     over: tuple[Mapping[str, Any], str] | None = None,
+    recipe: bool | None = None,
 ) -> Resolved:
     """Find every value by the precedence of the module docstring.
 
@@ -203,6 +204,7 @@ def resolve(
         flags: dotted keys set by command-line flags; `None` values are ignored.
         base: dotted keys of a run's own config; it then takes the place of preset and file.
         over: dotted keys laid over these, and what they come from: another data set's.
+        recipe: whether the backbone's recipe is below all; None: unless there is a `base`, as a run says everything.
 
     Raises:
         UsageError: unknown key, wrong value, unreadable file.
@@ -210,7 +212,7 @@ def resolve(
     layers = [(dict(base), "run")] if base is not None else _layers(preset, path)
     layers += [over] if over else []
     values, origins = _merged([*layers, *_given(flags, assignments, environ)])
-    if base is None:
+    if recipe or (recipe is None and base is None):
         _add_recipe(values, origins)
     return Resolved(validate(_nest(values), origins), origins)
 

@@ -41,7 +41,7 @@ COMMANDS = (
     ("train", "fsar_cli.cli.train:train", "Train by episodes; Ctrl-C saves."),
     ("eval", "fsar_cli.cli.evaluate:evaluate", "Accuracy with its confidence interval."),
     ("compare", "fsar_cli.tools.compare.cli:compare", "Which differences between runs are real?"),
-    ("reproduce", "fsar_cli.tools.reproduce.cli:reproduce", "A table or figure of the paper, made anew."),
+    ("reproduce", "fsar_cli.tools.reproduce.cli:reproduce", "A table or figure of the paper, or of frozen backbones."),
     ("support", "fsar_cli.tools.support.cli:app", "Are the example clips good ones?"),
     ("visualize-regions", "fsar_cli.cli.visualize:visualize_regions", "Draw the key regions of a video."),
     ("methods", "fsar_cli.cli.methods:methods", "The methods and their papers."),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fsar_cli.cli.options import AcceptOverlap, Device, Json, Quiet, Set, Verbose
+from fsar_cli.cli.options import AcceptOverlap, Device, Json, Quiet, Set, Shots, Verbose
 
 if TYPE_CHECKING:
     from fsar_cli.tools.reproduce.plan import TablePlan
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def reproduce(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="table1, table2, table3, figure6, figure7, figure8 or figure9.")
+        str,
+        typer.Argument(metavar="NAME", help="table1, table2, table3, backbones, figure6, figure7, figure8 or figure9."),
     ],
     datasets: Annotated[
         list[str] | None,
@@ -22,6 +23,13 @@ def reproduce(
             "--dataset", help="Folder with an fsar.yaml, its name, or demo; repeatable (default: the paper's)."
         ),
     ] = None,
+    backbones: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbone", metavar="NAME[=WEIGHTS]", help="Of the table `backbones`, in place of all; repeatable."
+        ),
+    ] = None,
+    shots: Shots = None,
     quick: Annotated[bool, typer.Option("--quick", help="Minutes on a CPU, small; not a faithful reproduction.")] = (
         False
     ),
@@ -41,31 +49,38 @@ def reproduce(
     others find, and after Ctrl-C or a power cut the same command goes on. Under torchrun, or started several times, the
     processes share the runs. A row that fails is named in the table and does not stop the others.
 
+    `backbones` is not the paper's: frozen networks under four heads, with and without whitening, accuracy beside cost.
+
     Without --quick this is the paper's recipe on HMDB51, Kinetics and UCF Crime v2 (`fsar prepare`): days on a GPU.
     """
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.errors import UsageError
+    from fsar_cli.settings import check_usage
+    from fsar_cli.tools.reproduce.backbones import backbone_table
     from fsar_cli.tools.reproduce.data import find_data
     from fsar_cli.tools.reproduce.pictures import figure_plan
     from fsar_cli.tools.reproduce.plan import make_plan
     from fsar_cli.tools.reproduce.recipes import RECIPES
-    from fsar_cli.tools.reproduce.tables import FIGURES, TABLES, check_name
+    from fsar_cli.tools.reproduce.tables import BACKBONES, FIGURES, TABLES, check_name
     from fsar_cli.tools.reproduce.work import Reproduction, device_of, ranks
 
     check_name(name)
     if name in FIGURES and seeds > 1:
         raise UsageError(f"--seeds {seeds} has no meaning for a figure", "figures are drawn with one training run")
-    changes, follows = changes_of(assignments), ranks()[0] > 0
+    if backbones and name != BACKBONES:
+        raise UsageError(f"--backbone has no meaning for {name}", "it chooses the rows of `fsar reproduce backbones`")
+    changes, follows = check_usage({"eval.shots": shots or None}, assignments), ranks()[0] > 0
     reporter = ConsoleReporter(quiet or as_json or follows, verbose)
     target = resolve_device(device_of(device), reporter)
     if not dry_run:
         out.mkdir(parents=True, exist_ok=True)
-    data = find_data(tuple(datasets or ()), quick, out, reporter, dry_run)
+    data = find_data(tuple(datasets or ()), quick, out, reporter, dry_run, trained=name != BACKBONES)
     if name in FIGURES:
         plan = figure_plan(name, data, quick, changes)
     else:
-        plan = make_plan(TABLES[name], RECIPES[TABLES[name].quick if quick else "paper"], data, seeds, changes)
+        table = TABLES.get(name) or backbone_table([test for _, test in data], backbones or ())
+        plan = make_plan(table, RECIPES[table.quick if quick else "paper"], data, seeds, changes)
     place = Reproduction(out, target, reporter)
     place.check(plan, accept_overlap)
     _announce(plan, place)
@@ -77,21 +92,15 @@ def reproduce(
         (_write_figure if name in FIGURES else _write_table)(name, plan, place, made, as_json)
 
 
-def changes_of(assignments: list[str] | None) -> dict[str, object]:
-    """The settings that the environment and --set give, checked."""
-    from fsar_cli.config import flatten
-    from fsar_cli.settings import resolve
-
-    given = resolve(base={}, assignments=assignments)
-    values = flatten(given.config.model_dump())
-    return {key: values[key] for key, origin in given.origins.items() if origin.startswith(("environment", "--set"))}
-
-
 def _announce(plan: "TablePlan", place: "Reproduction") -> None:
     """Say what is to be done."""
+    from fsar_cli.tools.reproduce.work import LEFT
+
     for label, why in plan.skipped.items():
         place.reporter.warn(f"{label} is left out: {why}")
-    left = [run for run in plan.runs if "train" in place.state(run).split()]
+    for subject, message in plan.refusals():
+        place.reporter.warn(f"{subject} is refused: {message}")
+    left = [run for run in plan.runs if place.state(run) in LEFT]
     tests = sum(len(plan.shots(run, ground)) for run in plan.runs for ground in plan.grounds)
     for words in [plan.words, *plan.seen_before()]:
         place.reporter.log(words)
@@ -116,6 +125,7 @@ def _show_plan(plan: "TablePlan", place: "Reproduction", as_json: bool) -> None:
     ]  # fmt: skip
     if as_json:
         what = {"table": plan.table.name, "recipe": plan.recipe.name, "skipped": plan.skipped, "runs": rows}
+        what["refused"] = {f"{label} on {ground}": error.message for (label, ground), error in plan.refused.items()}
         print_json({"command": "reproduce", "dry_run": True, **what})
         return
     columns = {"rows": "rows", "trained_on": "trained on", "tested_on": "tested on", "iterations": "episodes",
@@ -127,10 +137,12 @@ def _show_plan(plan: "TablePlan", place: "Reproduction", as_json: bool) -> None:
 
 def _write_table(name: str, plan: "TablePlan", place: "Reproduction", made: "RunResults", as_json: bool) -> None:
     from fsar_cli.cli.output import print_json
+    from fsar_cli.tools.reproduce.backbone_report import BackboneReport
     from fsar_cli.tools.reproduce.outcome import gather
     from fsar_cli.tools.reproduce.report import TableReport
 
-    report = TableReport(plan, gather(plan, made), place)
+    kind = BackboneReport if plan.table.frozen else TableReport
+    report = kind(plan, gather(plan, made), place, made)
     files = report.write()
     if as_json:
         print_json({"command": "reproduce", "files": [str(file) for file in files], **report.document()})
@@ -146,15 +158,15 @@ def _show(report, files: list[Path]) -> None:
     grid = report.grid()
     groups = [name for name, count in grid.groups for _ in range(count)]
     names = [f"{group} {name}".strip() for group, name in zip(groups, grid.columns, strict=True)]
-    names, rows = [names[0], *names[2:]], [[row[0], *row[2:]] for row in grid.rows]  # sources are in the files
-    stdout.print(table(report.title, names, rows, right=tuple(names[1:])))
-    for text in report.order().values():
+    shown = [column for column in range(len(names)) if column not in report.hidden]
+    rows = [[row[column] for column in shown] for row in grid.rows]
+    stdout.print(table(report.title, [names[c] for c in shown], rows, right=tuple(names[grid.left :])))
+    for text in report.lines():
         stdout.print(text)
     if not report.plan.recipe.faithful:
         stdout.print(report.plan.words, style="yellow")
-    for column in report.columns:
-        for label, failure in column.failed.items():
-            stdout.print(f"{label} failed: {failure.message}", style="red")
+    for text in dict.fromkeys(report.failures()):
+        stdout.print(text, style="red")
     stdout.print(f"written: {', '.join(str(file) for file in files)}")
 
 

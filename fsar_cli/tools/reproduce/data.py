@@ -47,19 +47,21 @@ class UnmadeDemo(DataSet):
 
 
 def find_data(
-    names: tuple[str, ...], quick: bool, out: Path, reporter: Reporter, dry_run: bool = False
+    names: tuple[str, ...], quick: bool, out: Path, reporter: Reporter, dry_run: bool = False, trained: bool = True
 ) -> list[tuple[DataSet, DataSet]]:
     """(to train on, to test on) of `--dataset` names or folders; none given: the demo set where `quick`, else the
     paper's three.
 
     Args:
         dry_run: make nothing; the demo set may be one that is still to be rendered.
+        trained: whether anything is trained, for UCF Crime v2 on Kinetics; else each stands alone.
 
     Raises:
         DataError: data that are not there, or not prepared. UsageError: two of a name.
     """
     names = names or ((DEMO,) if quick else tuple(PAPER_SETS))
-    pairs = [_pair(name, out, reporter, dry_run) for name in dict.fromkeys(names)]
+    others = TRAINED_ON if trained else {}
+    pairs = [_pair(name, out, reporter, dry_run, others) for name in dict.fromkeys(names)]
     tested = [test.name for _, test in pairs]
     twice = next((name for i, name in enumerate(tested) if name in tested[:i]), None)
     if twice:
@@ -69,14 +71,16 @@ def find_data(
     return pairs
 
 
-def _pair(name: str, out: Path, reporter: Reporter, dry_run: bool) -> tuple[DataSet, DataSet]:
+def _pair(
+    name: str, out: Path, reporter: Reporter, dry_run: bool, others: Mapping[str, str]
+) -> tuple[DataSet, DataSet]:
     folder = out / "data" / DEMO
     if name == DEMO and dry_run and not (folder / "splits.csv").is_file():
         data = _unmade_demo(folder)
         reporter.log(f"the demo set is to be rendered first, {len(data.splits.rows)} clips: {folder}")
         return data, data
     test = _data(str(make_demo(folder, reporter))) if name == DEMO else _data(name)
-    other = TRAINED_ON.get(test.name)
+    other = others.get(test.name)
     return _data(other) if other else test, test
 
 

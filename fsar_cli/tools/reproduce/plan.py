@@ -1,90 +1,21 @@
-"""All that a table takes: which runs its cells need, and the episodes they are tested on.
+"""All that a table takes: which runs its cells need (`planned`), and the episodes they are tested on."""
 
-A run is the same run in every table, so what one has trained another finds: its name is a digest of clips, model,
-episodes, optimiser, training settings, the training videos and the weights to start from; not of where results go, nor
-of how many processes load frames.
-"""
-
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from fsar_cli.config import Config, validate
-from fsar_cli.core.build import build_method
 from fsar_cli.core.methods import METHODS
 from fsar_cli.engine.dataset import DataSet
 from fsar_cli.engine.pretraining import Pretraining, pretraining_of, remarks
 from fsar_cli.engine.trained_on import Novelty
 from fsar_cli.errors import FsarError
 from fsar_cli.settings import resolve
+from fsar_cli.tools.reproduce.backbones import BackboneRow, missing
 from fsar_cli.tools.reproduce.ground import Ground
+from fsar_cli.tools.reproduce.planned import PlannedRun, plan_run
 from fsar_cli.tools.reproduce.recipes import Recipe
 from fsar_cli.tools.reproduce.tables import FIGURES, PaperRow, PaperTable
-
-LENGTH = 16  # hex digits of a digest in names
-PASSING = {"workers", "frame_cache", "log_every", "checkpoint_every"}
-"""Training settings that change nothing of what is learnt."""
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """A training run to be made, or a method as it starts."""
-
-    digest: str
-    config: Config
-    trained: bool
-    """False: there is nothing to train, or not with frozen features."""
-    ground: Ground
-    """The first that needs it."""
-    label: str
-    """Of the first row that needs it."""
-
-    def folder(self, out: Path) -> Path:
-        """Its run folder."""
-        return out / "runs" / self.digest
-
-
-def plan_run(row: PaperRow, ground: Ground, values: Mapping[str, Any]) -> PlannedRun:
-    """The run of a row's settings (dotted keys). Raises UsageError, DataError: settings that are wrong."""
-    config = resolve(base=values, environ={}).config
-    trained = _learns(config.model.model_dump_json(), config.clip.model_dump_json(), config.train.views > 0)
-    if not trained:  # seeds and training data change nothing
-        config = config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})
-    return PlannedRun(digest_of(config, ground, trained), config, trained, ground, row.label)
-
-
-@cache
-def _learns(model: str, clip: str, frozen: bool) -> bool:
-    """Whether any parameter can learn: with `train.views` none of the features' can."""
-    values = {"model": json.loads(model), "clip": json.loads(clip)}
-    values["model"]["classes"] = values["model"]["classes"] or 2
-    parameters = build_method(validate(values), pretrained=False).named_parameters()
-    return any(p.requires_grad and not (frozen and name.startswith("features.")) for name, p in parameters)
-
-
-def digest_of(config: Config, ground: Ground, trained: bool) -> str:
-    """Name of a run: what it depends on, see the module docstring."""
-    sections = {"clip", "model"} | ({"episode", "optim", "train"} if trained else set())
-    plain = config.model_dump(mode="json", include=sections)
-    if trained:
-        plain["train"] = {key: value for key, value in plain["train"].items() if key not in PASSING}
-        plain["videos"] = ground.learnt_from
-    else:
-        plain["train"] = {"seed": config.train.seed}
-    for key in ("weights", "local_weights"):
-        if plain["model"][key] and Path(plain["model"][key]).is_file():
-            plain["model"][key] = file_digest(Path(plain["model"][key]))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:LENGTH]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, as long as in names."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:LENGTH]
 
 
 @dataclass(frozen=True)
@@ -118,7 +49,7 @@ class TablePlan:
         """What a reader must know of the recipe."""
         config = next((run.config for run in self.runs if run.trained), None)
         if config is None:
-            return "Nothing is trained."
+            return self.table.words
         train, episode = config.train, config.episode
         return self.recipe.words.format(iterations=train.iterations, shot=episode.shot, views=train.views)
 
@@ -144,16 +75,26 @@ class TablePlan:
     def pretrainings(self) -> dict[str, dict[str, Pretraining]]:
         """Ground -> label -> how the test classes stand to what the row's weights had seen before any training."""
         found: dict[str, dict[str, Pretraining]] = {ground.name: {} for ground in self.grounds}
+        known: dict[tuple, Pretraining] = {}  # files of weights are read to know it
         for cell in self.cells:
-            if (label := cell.row.label) not in found[cell.ground.name]:
+            key = (cell.ground.name, *[(run.encoder, run.config.model.selects_regions) for run in cell.runs])
+            if key not in known:
                 classes = cell.ground.test.splits.classes(cell.ground.settings.split)
-                found[cell.ground.name][label] = pretraining_of([run.config.model for run in cell.runs], classes)
+                known[key] = pretraining_of([run.config.model for run in cell.runs], classes)
+            found[cell.ground.name].setdefault(cell.row.label, known[key])
         return found
 
     def seen_before(self) -> list[str]:
         """What a reader must know of that, a line for each ground and kind of weights."""
-        return [f"{ground.title}: {words}" for ground in self.grounds
-                for words in remarks((n, p.words) for n, p in self.pretrainings[ground.name].items())]  # fmt: skip
+        subjects = {cell.row.label: cell.row.subject for cell in self.cells}
+        named = {g.title: {subjects[label]: one.words for label, one in self.pretrainings[g.name].items()}
+                 for g in self.grounds}  # fmt: skip
+        return [f"{title}: {words}" for title, some in named.items() for words in remarks(some.items())]
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """(what, why) of the configurations that are wrong, alike ones once."""
+        subjects = {row.label: row.subject for row in self.rows}
+        return list(dict.fromkeys((subjects[label], error.message) for (label, _), error in self.refused.items()))
 
     def shots(self, run: PlannedRun, ground: Ground) -> list[int]:
         """The numbers of shots at which a run is tested on a ground."""
@@ -186,7 +127,11 @@ def make_plan(
     plan = TablePlan(table, recipe, grounds, [row for row in table.rows if row.method in METHODS])
     plan.skipped = {row.label: f"no method '{row.method}' here" for row in table.rows if row not in plan.rows}
     for ground in grounds:
+        lacking = missing(ground.test.splits, ground.settings.split) if table.frozen else {}
+        plan.skipped |= {f"{ground.title}, {features}": why for features, why in lacking.items()}
         for row in plan.rows:
+            if isinstance(row, BackboneRow) and row.features in lacking:
+                continue
             try:
                 plan.cells += _cells(plan, row, ground, seeds, changes)
             except FsarError as error:
@@ -217,12 +162,14 @@ def _cells(plan: TablePlan, row: PaperRow, ground: Ground, seeds: int, changes: 
     for shot in ground.settings.shots:
         base = _values(plan, row, ground, shot, changes)
         first = int(base.get("train.seed", 0))
-        runs = [plan_run(row, ground, base | {"train.seed": first + i}) for i in range(seeds)]
+        runs = [plan_run(row, ground, base | {"train.seed": first + i}, plan.table.frozen) for i in range(seeds)]
         cells.append(Cell(row, ground, shot, tuple({run.digest: run for run in runs}.values())))
     return cells
 
 
 def _values(plan: TablePlan, row: PaperRow, ground: Ground, shot: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(row, BackboneRow):
+        return {**ground.test.part("train.", "eval."), **row.clips, **changes, **row.settings}
     recipe, train = plan.recipe, ground.train
     values = dict(recipe.defaults) | dict(train.values) | _possible(recipe, train, ground.test, {})
     values |= dict(recipe.settings) | dict(changes) | dict(row.settings)

@@ -66,5 +66,10 @@ RECIPES = {
             QUICK | {"train.views": 0, "model.freeze_backbone": False, "train.iterations": 100, "optim.lr": 1e-4},
             train_shot=1,
         ),
+        Recipe(
+            "few",
+            "Nothing is trained, and there are fewer episodes.",
+            settings={"eval.episodes": QUICK["eval.episodes"]},
+        ),
     )
 }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fsar_cli.render.page import Block, Bullets, Grid, Text
 from fsar_cli.tools.reproduce.ground import Ground
-from fsar_cli.tools.reproduce.plan import LENGTH, PlannedRun, TablePlan
+from fsar_cli.tools.reproduce.plan import TablePlan
+from fsar_cli.tools.reproduce.planned import LENGTH, PlannedRun
 from fsar_cli.tools.reproduce.work import Reproduction
 
 NONE = "–"
@@ -15,7 +16,7 @@ NONE = "–"
 def how_to_repeat(plan: TablePlan, place: Reproduction) -> Iterator[Block]:
     """Data, episodes, weights and commands of each cell."""
     for ground in plan.grounds:
-        yield Text(f"{ground.title}: {_data(ground)}")
+        yield Text(f"{ground.title}: {_data(ground, any(run.trained for run in plan.runs))}")
     rows, commands = [], []
     for run in plan.runs:
         if weights := place.weights(run):
@@ -41,12 +42,13 @@ def commands_of(run: PlannedRun, out: Path, ground: Ground, shots: Sequence[int]
     return [*train, *([shlex.join(["fsar", "eval", *what, *map(str, [*asked, *flags])])] if shots else [])]
 
 
-def _data(ground: Ground) -> str:
+def _data(ground: Ground, trained: bool) -> str:
     settings, test = ground.settings, ground.test
     rule = ", support and queries from different groups" if settings.group_disjoint else ""
     episodes = ", ".join(f"{shot}-shot {some.digest}" for shot, some in ground.lists.items())
+    learnt = f"trained on {ground.train.name} (split {ground.train.splits.digest[:LENGTH]}), " if trained else ""
     return (
-        f"trained on {ground.train.name} (split {ground.train.splits.digest[:LENGTH]}), tested on the "
+        f"{learnt}tested on the "
         f"'{settings.split}' split of {test.name} (split {test.splits.digest[:LENGTH]}), "
         f"{settings.episodes:,} {settings.way}-way episodes of seed {settings.seed}{rule}; episode digests: {episodes}."
     )

@@ -46,6 +46,11 @@ class PaperRow:
         """The method it runs."""
         return self.settings["model.method"]
 
+    @property
+    def subject(self) -> str:
+        """What is named where a remark is about its weights."""
+        return self.label
+
 
 @dataclass(frozen=True)
 class PaperTable:
@@ -60,6 +65,10 @@ class PaperTable:
     """Whether each row adds something to the one before: then the pairs of neighbours are the paper's ordering."""
     quick: str
     """Name of its quick recipe."""
+    words: str = "Nothing is trained."
+    """What a reader must know of it where no row is trained."""
+    frozen: bool = False
+    """Whether no row is to be trained, and each says itself how its backbone reads clips."""
     shots: tuple[int, ...] = PAPER_SHOTS
     """That the paper reports."""
 
@@ -161,11 +170,13 @@ FIGURES = {
     "figure8": "Failures: small targets",
     "figure9": "Failures: ambiguous support sets",
 }
+BACKBONES = "backbones"
+"""The one table that is not the paper's."""
 
 
 def check_name(name: str) -> None:
     """Raises UsageError where there is no such table or figure."""
-    known = [*TABLES, *FIGURES]
+    known = [*TABLES, BACKBONES, *FIGURES]
     if name not in known:
         raise UsageError(f"'{name}' cannot be reproduced", did_you_mean(name, known) or f"what can: {', '.join(known)}")
 

@@ -57,7 +57,8 @@ def few(name, *labels, **options):
 
 
 def reported(plan, place) -> TableReport:
-    return TableReport(plan, gather(plan, place.make(plan)), place)
+    made = place.make(plan)
+    return TableReport(plan, gather(plan, made), place, made)
 
 
 @pytest.fixture

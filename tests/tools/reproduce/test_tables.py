@@ -13,7 +13,8 @@ from fsar_cli.tools.demo import demo
 from fsar_cli.tools.demo.scenes import read_boxes
 from fsar_cli.tools.reproduce.data import find_data, make_demo
 from fsar_cli.tools.reproduce.outcome import Column, Step, order_in_words
-from fsar_cli.tools.reproduce.plan import digest_of, make_plan
+from fsar_cli.tools.reproduce.plan import make_plan
+from fsar_cli.tools.reproduce.planned import digest_of
 from fsar_cli.tools.reproduce.recipes import RECIPES
 from fsar_cli.tools.reproduce.tables import CRIME, HMDB, KINETICS, OURS, PAPER_SETS, TABLES, expected
 
