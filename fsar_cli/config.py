@@ -144,6 +144,8 @@ class ClipConfig(Section):
     """S: side of the square input crop in pixels."""
     short_side: Annotated[int, Field(ge=32, le=LARGEST_SIDE)] = 256
     """Frames are brought to this short side before the crop."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How, where they are stored at another side."""
     rate: AboveZero | None = None
     """Frames a second that a clip is read at, as its network was trained; null: frames spread over the whole video."""
     jitter: Annotated[int, Field(ge=0, le=10**6)] = 5

@@ -29,6 +29,7 @@ KINETICS = Normalization((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.2169
 SLOWFAST = Normalization((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
 SYMMETRIC = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
+BICUBIC = 3  # PIL's number, which processors of transformers use
 MOST_FRAMES = 16  # that a clip has where a network takes any number: 8 steps of two, as in the paper
 
 
@@ -48,6 +49,8 @@ class InputRecipe:
     """Frames of a step, F / T."""
     weights: str | None = None
     """What `model.weights` is where nothing was said."""
+    interpolation: str = "bilinear"
+    """How frames were resized."""
     multiple: int = 1
     """What the side of a key region is a multiple of, where nothing was said: a transformer's patch."""
 
@@ -60,6 +63,7 @@ class InputRecipe:
         found = {
             "clip.frames": self.frames, "clip.size": self.size,
             "clip.short_side": max(side, self.short_side * min(side, self.size) // self.size),
+            "clip.interpolation": self.interpolation,
             "model.region.side": max(self.multiple, region // self.multiple * self.multiple),
         }  # fmt: skip
         if self.weights is not None:
@@ -118,7 +122,8 @@ def _timm(backbone: str) -> InputRecipe:
     patch = re.search(r"patch(\d+)", backbone)
     return InputRecipe(
         "timm's pretrained_cfg", Normalization(tuple(found.mean), tuple(found.std)), side, int(side / found.crop_pct),
-        weights="pretrained", multiple=int(patch[1]) if patch else 16,
+        weights="pretrained", interpolation="bilinear" if found.interpolation == "bilinear" else "bicubic",
+        multiple=int(patch[1]) if patch else 16,
     )  # fmt: skip
 
 
@@ -129,6 +134,7 @@ def _hf(backbone: str) -> InputRecipe:
     return InputRecipe(
         "transformers' processor", Normalization(tuple(processor["image_mean"]), tuple(processor["image_std"])), side,
         max(side, resized * side // crop), frames, config.tubelet_size, "pretrained",
+        "bicubic" if processor.get("resample") == BICUBIC else "bilinear",
     )  # fmt: skip
 
 

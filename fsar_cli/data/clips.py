@@ -70,7 +70,7 @@ class ClipReader:
     def _frames(self, video: str, indices: np.ndarray) -> np.ndarray:
         if self.shared is not None:
             return self.shared.read(video, indices)
-        return self.store.read(video, indices, self.clip.short_side)
+        return self.store.read(video, indices, self.clip.short_side, self.clip.interpolation)
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def features_key(
         "libraries": [backbone.library for backbone in method.features.backbones()],
         "relation": model.relation.model_dump(),
         "region": model.region.model_dump(exclude={"enabled"}),
-        "clip": [clip.frames, clip.size, clip.short_side, clip.rate],
+        "clip": [clip.frames, clip.size, clip.short_side, clip.interpolation, clip.rate],
         "views": [clips.views, *([clips.seed, clip.jitter, clip.flip] if isinstance(clips, AugmentedClips) else [])],
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())

@@ -5,6 +5,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from videos import read_counter
 
 from fsar_cli.config import ClipConfig, ExtractConfig
@@ -120,6 +121,19 @@ def test_the_evaluation_clip_shows_the_sampled_frames(store):
     wide = store.read("climb/climb_1", even_indices(14, 5), 48)
     assert [read_counter(frame) for frame in wide] == [20 + i for i in even_indices(14, 5)]
     np.testing.assert_array_equal(clip, wide[:, :, 8:56])
+
+
+@pytest.mark.parametrize("kind", ["files", "packed", "videos"])
+def test_frames_are_brought_to_the_short_side_by_the_interpolation_asked_for(tree, tmp_path, kind):
+    extract(find_videos([tree]).sources, tmp_path / "store", ExtractConfig(short_side=48, store=kind))
+    store = FrameStore(tmp_path / "store")
+    full = Image.fromarray(store.read("climb/climb_1", [3], 48)[0])
+    for name, filter_ in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):
+        reader = ClipReader(store, ClipConfig(frames=2, size=60, short_side=60, interpolation=name))
+        found = reader.store.read("climb/climb_1", [3], 60, name)[0]
+        np.testing.assert_array_equal(found, np.asarray(full.resize((80, 60), filter_)))
+        even = store.read("climb/climb_1", reader.indices("climb/climb_1"), 60, name)
+        np.testing.assert_array_equal(reader.evaluation("climb/climb_1"), even[:, :, 10:70])
 
 
 def test_views_of_spread_clips_together_are_a_clip_of_as_many_frames(store):

@@ -78,7 +78,9 @@ class Kind(Protocol):
     def seconds(self, record: Record) -> np.ndarray:
         """Times as `FrameStore.seconds`."""
 
-    def read(self, record: Record, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    def read(
+        self, record: Record, indices: Sequence[int], size: tuple[int, int], interpolation: str
+    ) -> np.ndarray:  # fmt: skip
         """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist."""
 
 
@@ -180,8 +182,13 @@ class FrameStore:
         """
         return self._kind.seconds(self.record(video_id))
 
-    def read(self, video_id: str, indices: Sequence[int], short_side: int | None = None) -> np.ndarray:
+    def read(
+        self, video_id: str, indices: Sequence[int], short_side: int | None = None, interpolation: str = "bilinear"
+    ) -> np.ndarray:
         """Pictures by 0-based index, in the order asked for, scaled so that the short side is exactly `short_side`.
+
+        Args:
+            interpolation: `bilinear` or `bicubic`, where they are scaled.
 
         Returns:
             uint8 RGB [T, h, w, 3].
@@ -193,4 +200,5 @@ class FrameStore:
         for index in indices:
             if not 0 <= index < record.frames:
                 raise DataError(f"'{video_id}' has no frame {index}: it has {record.frames}, counted from 0")
-        return self._kind.read(record, indices, scaled_size(record.width, record.height, short_side))
+        size = scaled_size(record.width, record.height, short_side)
+        return self._kind.read(record, indices, size, interpolation)

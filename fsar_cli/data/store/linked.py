@@ -85,7 +85,9 @@ class LinkedFrames(Shards):
         """Times as `FrameStore.seconds`."""
         return self._tables(record)[0]["seconds"].astype(np.float64)
 
-    def read(self, record: Record, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    def read(
+        self, record: Record, indices: Sequence[int], size: tuple[int, int], interpolation: str
+    ) -> np.ndarray:  # fmt: skip
         """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist: scaled as for storing, then to it."""
         if not len(indices):
             return np.empty((0, size[1], size[0], 3), np.uint8)
@@ -93,7 +95,9 @@ class LinkedFrames(Shards):
         path = self._source(record)
         wanted = [Position(*row) for row in frames[sorted(set(indices))][["number", "stamp"]].tolist()]
         decoded = self._decoded(record, path, [EntryPoint(*row) for row in entries.tolist()], wanted)
-        pictures = {number: resized(Image.fromarray(picture), size) for number, picture in decoded.items()}
+        pictures = {
+            number: resized(Image.fromarray(picture), size, interpolation) for number, picture in decoded.items()
+        }
         return np.stack([pictures[number] for number in frames["number"][list(indices)].tolist()])
 
     def at_hand(self, record: Record) -> bool:

@@ -108,13 +108,15 @@ class LooseFrames:
             raise DataError(f"{path} holds {len(times)} times for {record.frames} frames", AGAIN)
         return times
 
-    def read(self, record: Record, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    def read(
+        self, record: Record, indices: Sequence[int], size: tuple[int, int], interpolation: str
+    ) -> np.ndarray:  # fmt: skip
         """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist."""
         pictures = np.empty((len(indices), size[1], size[0], 3), np.uint8)
         for slot, index in enumerate(indices):
             path = self.root / record.id / frame_name(index)
             try:
-                pictures[slot] = from_jpeg(path.read_bytes(), size)
+                pictures[slot] = from_jpeg(path.read_bytes(), size, interpolation)
             except FileNotFoundError as error:
                 raise DataError(f"the frame {path} is missing", AGAIN) from error
             except (OSError, ValueError) as error:

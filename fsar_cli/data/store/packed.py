@@ -55,7 +55,9 @@ class PackedFrames(Shards):
         with self.opened(record) as (_, table):
             return _rows(table, record)["seconds"].astype(np.float64)
 
-    def read(self, record: Record, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    def read(
+        self, record: Record, indices: Sequence[int], size: tuple[int, int], interpolation: str
+    ) -> np.ndarray:  # fmt: skip
         """Pictures of a size (w, h) as `FrameStore.read`, of indices that exist."""
         pictures = np.empty((len(indices), size[1], size[0], 3), np.uint8)
         with self.opened(record) as (file, table):
@@ -63,7 +65,7 @@ class PackedFrames(Shards):
             for slot, (position, length) in enumerate(rows[["position", "size"]].tolist()):
                 data = read_at(file, position, length)
                 try:
-                    pictures[slot] = from_jpeg(data, size)
+                    pictures[slot] = from_jpeg(data, size, interpolation)
                 except (OSError, ValueError) as error:
                     raise ValueError(f"its frame {indices[slot]}: {error}") from error
         return pictures

@@ -100,7 +100,7 @@ def share_frames(
             reporter.warn(f"train.frame_cache: {setting:g} GiB asked for, {free / GIB:.1f} are free and are taken")
         rooms = lay_out(store, videos, clip, min(setting * GIB, free))
     try:
-        shared = SharedFrames(store, rooms, clip.short_side)
+        shared = SharedFrames(store, rooms, (clip.short_side, clip.interpolation))
     except OSError as error:
         reporter.warn(f"training frames are not kept in memory: {error}")
         return None
@@ -115,16 +115,16 @@ class SharedFrames:
     Copies in other processes, forked or sent, share the memory.
     """
 
-    def __init__(self, store: FrameStore, rooms: dict[str, Room], short_side: int) -> None:
+    def __init__(self, store: FrameStore, rooms: dict[str, Room], scaling: tuple[int, str]) -> None:
         """
         Args:
             rooms: as `lay_out` gives them.
-            short_side: of the frames, as `clip.short_side`.
+            scaling: short side and interpolation of the frames, as `FrameStore.read` takes them.
 
         Raises:
             OSError: the system does not give the memory.
         """
-        self.store, self.rooms, self.short_side = store, rooms, short_side
+        self.store, self.rooms, self.scaling = store, rooms, scaling
         descriptor = os.memfd_create("fsar-frames")
         try:
             os.ftruncate(descriptor, max(1, bytes_of(rooms)))
@@ -142,12 +142,12 @@ class SharedFrames:
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "store": self.store, "rooms": self.rooms, "short_side": self.short_side,
+            "store": self.store, "rooms": self.rooms, "scaling": self.scaling,
             "descriptor": reduction.DupFd(self._descriptor),
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.store, self.rooms, self.short_side = state["store"], state["rooms"], state["short_side"]
+        self.store, self.rooms, self.scaling = state["store"], state["rooms"], state["scaling"]
         self._map(state["descriptor"].detach())
 
     def __contains__(self, video: object) -> bool:
@@ -167,14 +167,14 @@ class SharedFrames:
         room = self.rooms.get(video)
         slots = None if room is None else _slots(room.indices, indices)
         if slots is None:
-            return self.store.read(video, indices, self.short_side)
+            return self.store.read(video, indices, *self.scaling)
         size, end = (room.height, room.width, 3), room.first_byte + room.bytes
         pixels = self._pixels[room.first_byte : end].reshape(-1, *size)
         there = self._there[room.first_flag : room.first_flag + len(room.indices)]
         missing = np.unique(slots[there[slots] == 0])
         _in_order()
         if len(missing):
-            pixels[missing] = self.store.read(video, room.indices[missing], self.short_side)
+            pixels[missing] = self.store.read(video, room.indices[missing], *self.scaling)
             _in_order()
             there[missing] = 1
         return pixels[slots]

@@ -159,8 +159,11 @@ def to_jpeg(picture: np.ndarray | Planes, quality: int) -> bytes:
     return simplejpeg.encode_jpeg(picture, quality, "RGB", "420")
 
 
-def from_jpeg(data: bytes, size: tuple[int, int]) -> np.ndarray:
+def from_jpeg(data: bytes, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
     """A JPEG file's bytes as uint8 RGB [h, w, 3] of a size (w, h); decoded at a fraction of its own where that will do.
+
+    Args:
+        interpolation: as of `resized`.
 
     Raises:
         ValueError, OSError: it is damaged.
@@ -175,13 +178,13 @@ def from_jpeg(data: bytes, size: tuple[int, int]) -> np.ndarray:
         with Image.open(BytesIO(data)) as image:
             if image.size != size:
                 image.draft("RGB", size)
-            return resized(image.convert("RGB"), size)
+            return resized(image.convert("RGB"), size, interpolation)
     except UnidentifiedImageError as error:  # its own text names no file but an object
         raise ValueError("no picture") from error
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error
 
 
-def resized(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """A picture of a size (w, h), by the one filter that every kind of store uses."""
-    return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
+def resized(image: Image.Image, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
+    """A picture of a size (w, h), by the filter `bilinear` or `bicubic`, as wide as a smaller picture needs."""
+    return np.asarray(image if image.size == size else image.resize(size, Image.Resampling[interpolation.upper()]))

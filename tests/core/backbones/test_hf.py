@@ -48,7 +48,7 @@ def folder_of(model: nn.Module, folder: Path) -> str:
     model.save_pretrained(folder)
     video = model.config.model_type == "vjepa2"
     sizes = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
-    mean = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.25, 0.3]}
+    mean = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.25, 0.3], "resample": 3 if video else 2}
     file = "video_preprocessor_config.json" if video else "preprocessor_config.json"
     (folder / file).write_text(json.dumps(sizes | mean))
     return f"hf:{folder}"
@@ -209,6 +209,7 @@ def test_the_processor_decides_how_frames_arrive(name: str, frames: int, tmp_pat
     found = resolve(flags={"model.backbone": backbone}, environ={})
     clip, model = found.config.clip, found.config.model
     assert (clip.frames, clip.size, clip.short_side, model.weights) == (frames, 32, 36, "pretrained")
+    assert clip.interpolation == ("bicubic" if name == "vjepa2" else "bilinear")
     assert model.match.cardinalities == (2,)
     assert normalization(model).mean == (0.4, 0.5, 0.6) and normalization(model).deviation == (0.2, 0.25, 0.3)
     assert found.origins["clip.size"] == f"recipe of {backbone} (transformers' processor)"

@@ -206,6 +206,7 @@ def test_recipes_are_those_of_the_library(name: str) -> None:
     assert recipe.size == data["input_size"][-1] and recipe.weights == "pretrained"
     assert (recipe.normalization.mean, recipe.normalization.deviation) == (data["mean"], data["std"])
     resized = timm.data.create_transform(**data).transforms[0].size
+    assert recipe.interpolation == data["interpolation"]
     assert recipe.short_side == (resized if isinstance(resized, int) else min(resized))
 
 

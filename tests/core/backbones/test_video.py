@@ -74,6 +74,7 @@ def test_recipes_are_those_of_the_library(name: str) -> None:
         assert (recipe.size, recipe.short_side) == (transforms.crop_size[0], min(transforms.resize_size))
         assert tuple(transforms.mean) == recipe.normalization.mean
         assert tuple(transforms.std) == recipe.normalization.deviation
+        assert recipe.interpolation == transforms.interpolation.value
 
 
 def test_a_recipe_decides_what_nobody_else_does_and_says_so() -> None:

@@ -50,7 +50,7 @@ def frames(root: Path, kind: str = "files") -> FrameStore:
 
 
 def shared_of(store: FrameStore, limit: float = float("inf")) -> SharedFrames:
-    return SharedFrames(store, lay_out(store, store.ids, CLIP, limit), CLIP.short_side)
+    return SharedFrames(store, lay_out(store, store.ids, CLIP, limit), (CLIP.short_side, CLIP.interpolation))
 
 
 @pytest.mark.parametrize("kind", ["files", "packed", "videos"])
@@ -88,7 +88,8 @@ def test_a_frame_is_decoded_once_by_whichever_loader_process_is_first(root: Path
     folder.symlink_to(store.root)
     sampler = EpisodeSampler(make("arn", scan_tree(folder), lists=LISTS).splits, "train", way=2, shot=2, queries=1)
     reader = ClipReader(FrameStore(folder), CLIP)
-    reader.shared = SharedFrames(reader.store, lay_out(reader.store, sampler.videos, CLIP), CLIP.short_side)
+    rooms = lay_out(reader.store, sampler.videos, CLIP)
+    reader.shared = SharedFrames(reader.store, rooms, (CLIP.short_side, CLIP.interpolation))
     episodes = TrainingEpisodes(reader, sampler, seed=0)
     plain = TrainingEpisodes(ClipReader(FrameStore(folder), CLIP), sampler, seed=0)
     expected = [plain[i].clips.cut() for i in range(30)]
@@ -138,7 +139,7 @@ from fsar_cli.config import ClipConfig
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import SharedFrames, lay_out
 store = FrameStore(Path({str(store.root)!r}))
-shared = SharedFrames(store, lay_out(store, store.ids, ClipConfig()), 256)
+shared = SharedFrames(store, lay_out(store, store.ids, ClipConfig()), (256, "bilinear"))
 shared.read("kick/kick_0", [0, 15])
 print("full", flush=True)
 time.sleep(60)
