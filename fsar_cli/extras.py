@@ -90,7 +90,7 @@ def hf_processor(backbone: str) -> Mapping[str, Any]:
         DataError: neither a folder nor the hub has it.
     """
     content = _of_hub(backbone, PROCESSORS)
-    if not {"image_mean", "image_std"} <= set(content):
+    if not (content.get("image_mean") and content.get("image_std")):
         raise DataError(
             f"the processor's config of '{hf_source(backbone)}' names no image_mean and image_std",
             "take that of the network whose weights these are",

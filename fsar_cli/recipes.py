@@ -130,7 +130,7 @@ def _timm(backbone: str) -> InputRecipe:
 def _hf(backbone: str) -> InputRecipe:
     config, processor = hf_config(backbone), hf_processor(backbone)
     side, frames = only_side(config), only_frames(config) or min(MOST_FRAMES, config.frames_per_clip)
-    crop, resized = _shortest(processor.get("crop_size", side)), _shortest(processor.get("size", side))
+    crop, resized = (_shortest(processor.get(key) or side, side) for key in ("crop_size", "size"))
     return InputRecipe(
         "transformers' processor", Normalization(tuple(processor["image_mean"]), tuple(processor["image_std"])), side,
         max(side, resized * side // crop), frames, config.tubelet_size, "pretrained",
@@ -138,9 +138,9 @@ def _hf(backbone: str) -> InputRecipe:
     )  # fmt: skip
 
 
-def _shortest(size: Any) -> int:
-    """A processor's size, a number or an object, in pixels of the short side."""
-    return size if isinstance(size, int) else min(v for k, v in size.items() if k != "longest_edge")
+def _shortest(size: Any, side: int) -> int:
+    """A processor's size, a number or an object, in pixels of the short side; `side` where it does not say that."""
+    return size if isinstance(size, int) else min((v for k, v in size.items() if k != "longest_edge"), default=side)
 
 
 def normalization_of(backbone: str, weights: str, asked: bool | None) -> Normalization | None:

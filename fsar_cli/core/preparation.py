@@ -46,10 +46,12 @@ def whitening_matrix(vectors: Tensor, classes: Sequence[object], shrinkage: floa
     counts = torch.bincount(labels).unsqueeze(1)
     means = x.new_zeros(len(places), x.shape[1]).index_add_(0, labels, x) / counts
     within = x - means[labels]
-    # By singular vectors, as there are often fewer steps than features; of more, R of Q R has the same.
-    within = torch.linalg.qr(within, mode="r").R if len(x) > x.shape[1] else within
-    _, values, directions = torch.linalg.svd(within, full_matrices=False)
-    variances = values.square() / len(x)
+    if len(x) < x.shape[1]:  # few directions: those of the steps, without the matrix of all features
+        _, values, directions = torch.linalg.svd(within, full_matrices=False)
+        variances = values.square() / len(x)
+    else:
+        variances, columns = torch.linalg.eigh(within.T @ within / len(x))
+        variances, directions = variances.clamp(min=0), columns.T
     floor = shrinkage * variances.sum() / x.shape[1]
     if not floor > 0:
         raise DataError(
@@ -90,7 +92,7 @@ class Preparation(nn.Module):
         rooted = self._rooted(tensors)
         return {name: rooted[name].flatten(3).mean(3) if rooted[name].ndim > 3 else rooted[name] for name in self.names}
 
-    @torch.no_grad()
+    @torch.inference_mode()  # in which the engine may have moved the buffers
     def fit(self, vectors: Mapping[str, Tensor], classes: Sequence[object], shrinkage: float) -> None:
         """Take the whitening of clips, as `vectors` gives them. Raises DataError as `whitening_matrix`."""
         for name in self.names:

@@ -211,7 +211,8 @@ def _described(
     if method.features.remark:
         reporter.log(method.features.remark)
     normal, seen = normalization(config.model), 0
-    batch = max(1, FRAMES_PER_BATCH[device.type] // clips.reader.clip.frames)  # of each view
+    views = clips.views if isinstance(clips, EvaluationClips) else 1
+    batch = max(1, FRAMES_PER_BATCH[device.type] // (clips.reader.clip.frames * views))
     workers = loader_workers(config.train.workers, device, reporter)
     with (
         folded(method),
@@ -220,13 +221,13 @@ def _described(
     ):
         for some in batches:
             pixels = some.to(device, non_blocking=True)
-            views = pixels.unbind(1) if pixels.ndim == 6 else [pixels]
-            described = _averaged([_describe(method, to_float(view, normal), config) for view in views])
+            shown = pixels.unbind(1) if views > 1 else [pixels]
+            described = _averaged([_describe(method, to_float(view, normal), config) for view in shown])
             if (bad := without_numbers(described)) is not None:
                 raise encoded_badly(clips.in_words(range(seen + bad, seen + bad + 1)))
             seen += len(some)
             if BOXES in described:
-                meter.add(views[len(views) // 2], described[BOXES], described[SATURATED])
+                meter.add(shown[len(shown) // 2], described[BOXES], described[SATURATED])
             yield described.to("cpu")
             task.advance(len(some))
 

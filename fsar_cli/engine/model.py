@@ -10,7 +10,7 @@ from fsar_cli.data.splits import Splits, Video
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.pretraining import pretraining_of
 from fsar_cli.engine.runs import Run
-from fsar_cli.engine.trained_on import Novelty, check_novelty, kept_splits
+from fsar_cli.engine.trained_on import Novelty, check_novelty, kept_splits, same_data
 from fsar_cli.engine.whitening import WhitenedBy, whitened_by
 from fsar_cli.reporting import Reporter
 
@@ -64,7 +64,8 @@ class Model:
         splits = Splits.read(self.config.data.splits)
         own = self.run is not None and match.whiten_groups == "all"  # else by the clips at hand
         normal = (kept_splits(self.run) if own else None) or splits
-        return whitened_by(self.config, normal.videos("train"), splits.videos(self.config.eval.split))
+        same = not own or same_data(self.run, self.config)
+        return whitened_by(self.config, normal.videos("train"), splits.videos(self.config.eval.split), same)
 
     def load(self) -> FewShotMethod:
         """The method in evaluation mode on the CPU.

@@ -63,10 +63,10 @@ def validation_sampler(config: Config, splits: Splits, reporter: Reporter) -> Ep
 def trainable_method(config: Config, device: torch.device, reporter: Reporter, pretrained: bool) -> FewShotMethod:
     """The method of a configuration on its device, in training mode: frozen, made to fit and compiled as it asks."""
     train = config.train
-    check_trainable(config)
     if pretrained and (remark := remark_on_weights(config.model)):
         reporter.log(remark)
     method = build_method(config, pretrained=pretrained, seed=train.seed)
+    check_trainable(method, config)
     if train.views:
         freeze_features(method, reporter)  # which says the remark as it encodes
     elif method.features.remark:
@@ -112,8 +112,8 @@ def plan(config: Config, device: torch.device = CPU) -> dict[str, object]:
     episode, splits = config.episode, Splits.read(config.data.splits)
     sampler = training_sampler(config, splits)
     config = with_classes(config, sampler)
-    check_trainable(config)
     method = build_method(config, pretrained=False)
+    check_trainable(method, config)
     chosen = plan_memory(method, config, device, config.train.memory_budget)
     gib = {name: round(getattr(chosen.memory, name) / GIB, 2) for name in (*vars(chosen.memory), "total")}
     return {

@@ -103,9 +103,9 @@ class Trainer:
         self.reader = ClipReader(FrameStore(config.data.frames), config.clip)
         self.validation = validation_sampler(config, splits, reporter)
         self.method = trainable_method(self.config, device, reporter, pretrained)
+        self.optimizer = build_optimizer(self.method, config.optim)
         if pretrained:  # what is resumed brings its own
             fit_for_training(self.method, self.config, device, reporter, cache)
-        self.optimizer = build_optimizer(self.method, config.optim)
         self.scaler = loss_scaler(device, config.train.amp, reporter)
         self.folder = run() if callable(run) else run
         with self.folder.writing():

@@ -183,8 +183,7 @@ def check_novelty(
     if kept is None:
         reporter.log(f"{run.path} does not say what it was trained on: whether these classes are new cannot be checked")
         return Novelty(digest)
-    same = own.name == config.data.name or own.frames.resolve() == config.data.frames.resolve()
-    known = known_classes(kept, _learnt(kept), tested, same and splits is not None)
+    known = known_classes(kept, _learnt(kept), tested, same_data(run, config) and splits is not None)
     if known and not accept and config.eval.split not in VERBS:
         refuse(str(run.path), known, f" (split '{config.eval.split}' of {config.data.splits})" if splits else "")
     if known:
@@ -193,6 +192,12 @@ def check_novelty(
         changes = _changes(kept, splits, {*splits.names, *kept.names}) or "the groups of videos"
         reporter.warn(f"{own.splits} has changed since {run.path} was trained: {changes}")
     return Novelty(digest, kept.digest, known)
+
+
+def same_data(run: Run, config: Config) -> bool:
+    """Whether a configuration is of the data that a run was trained on, by name or place."""
+    own = run.config().data
+    return own.name == config.data.name or own.frames.resolve() == config.data.frames.resolve()
 
 
 def refuse(who: str, known: Iterable[KnownClass], where: str) -> None:

@@ -95,9 +95,9 @@ class Whitening:
         Raises:
             DataError: none are left, or they say nothing.
         """
-        kept = [i for i, video in enumerate(self.normal) if not without or video.group != without]
         if not self.normal:
             return
+        kept = [i for i, video in enumerate(self.normal) if not without or video.group != without]
         if not kept:
             raise DataError(
                 f"there is nothing to whiten a query of the group '{without}' by: all train clips are of that group",
@@ -115,8 +115,9 @@ class Whitening:
             self.fit(without)
             yield
         finally:
-            for name, buffer in self.method.preparation.named_buffers():
-                buffer.copy_(before[name])
+            with torch.inference_mode():  # in which the buffers may have been moved
+                for name, buffer in self.method.preparation.named_buffers():
+                    buffer.copy_(before[name])
 
     def answers(self, bank: Bank, episodes: EpisodeList, device: torch.device) -> Iterator[Answers]:
         """The answers to all queries, group by group: support and queries are embedded anew for each.
@@ -124,7 +125,9 @@ class Whitening:
         Args:
             bank: of the tested videos, with what the backbones say of them.
         """
-        of_query = np.array(self.groups)[episodes.drawn.query].reshape(episodes.count, -1)  # [E,N*Q]
+        known = {video.group for video in self.normal}  # of others nothing is left out
+        groups = np.array([group if group in known else "" for group in self.groups])
+        of_query = groups[episodes.drawn.query].reshape(episodes.count, -1)  # [E,N*Q]
         for group in np.unique(of_query):
             rows = np.flatnonzero((of_query == group).any(1))
             with self.fitted(without=str(group)):
@@ -146,12 +149,13 @@ def whitening_of(method: FewShotMethod, config: Config, tested: Sequence[Video] 
     if method.preparation.fitted and not disjoint:
         return Whitening(method, config)
     groups = tuple(video.group for video in tested) if disjoint else ()
-    if disjoint and not any(groups):
+    normal = _train_clips(config)
+    if disjoint and not (any(groups) and any(video.group for video in normal)):
         raise DataError(
-            f"model.match.whiten_groups is disjoint, and {config.data.splits} has no groups of the test videos",
+            f"model.match.whiten_groups is disjoint, and {config.data.splits} has no groups of train and test videos",
             "`fsar splits make --group-by` notes them; --set model.match.whiten_groups=all leaves none out",
         )
-    return Whitening(method, config, _train_clips(config), groups)
+    return Whitening(method, config, normal, groups)
 
 
 def fit_for_training(
@@ -170,11 +174,12 @@ def fit_for_training(
     method.train(training)
 
 
-def check_trainable(config: Config) -> None:
-    """Refuse to train backbones before a whitening that stands still. Raises UsageError."""
-    if config.model.match.whiten != "none" and not (config.model.freeze_backbone or config.train.views):
+def check_trainable(method: FewShotMethod, config: Config) -> None:
+    """Refuse to train features before a whitening that stands still. Raises UsageError."""
+    trained = not config.train.views and any(p.requires_grad for p in method.features.parameters())
+    if config.model.match.whiten != "none" and trained:
         raise UsageError(
-            "model.match.whiten is fitted once, to backbones that are not trained",
+            "model.match.whiten is fitted once, to features that are not trained",
             "--freeze-backbone trains the heads alone; --set model.match.whiten=none trains everything",
         )
 
@@ -197,17 +202,21 @@ class WhitenedBy:
     classes: int
     disjoint: bool
     """Whether each query was answered without the clips of its group."""
-    test_groups: int
-    """Groups of the tested videos; 0: the split file has none."""
-    shared: int
+    test_groups: int | None
+    """Groups of the tested videos; None: it is not known which clips share one."""
+    shared: int | None
     """How many of them have normal clips."""
+    same: int = 0
+    """Tested videos that are normal clips themselves."""
 
     @property
     def words(self) -> str:
         """What a reader of the result must know."""
         by = f"whitened by {counted(self.clips, 'clip')} of {counted(self.classes, 'train class')}"
-        if not self.test_groups:
-            return f"{by}; the split file has no groups: whether they show the test's scenes is not known"
+        if self.same:
+            return f"{by}, {self.same} of which are tested: this is no result for new videos"
+        if self.test_groups is None:
+            return f"{by}; without groups of both it is not known whether they show the test's scenes"
         of = f"{self.shared} of the {counted(self.test_groups, 'group')} of the test videos"
         if self.disjoint:
             return f"{by}, each query without those of its own group ({of} have any)"
@@ -219,19 +228,21 @@ class WhitenedBy:
         )
 
     def document(self) -> dict[str, object]:
-        """Plain values for JSON; the groups are null where the split file has none."""
-        groups = {"test_groups": self.test_groups, "shared_groups": self.shared} if self.test_groups else {}
+        """Plain values for JSON; null: not known."""
         return {"clips": self.clips, "classes": self.classes, "disjoint": self.disjoint,
-                "test_groups": None, "shared_groups": None, **groups}  # fmt: skip
+                "test_groups": self.test_groups, "shared_groups": self.shared, "tested_clips": self.same}  # fmt: skip
 
 
-def whitened_by(config: Config, normal: Sequence[Video], tested: Sequence[Video]) -> WhitenedBy:
+def whitened_by(config: Config, normal: Sequence[Video], tested: Sequence[Video], same_data: bool = True) -> WhitenedBy:
     """What a result says of its whitening.
 
     Args:
         normal: the clips of the train split that was whitened by.
+        same_data: whether both are of one data set, where equal ids and groups are the same.
     """
-    groups = {video.group for video in tested} - {""}
-    shared = groups & {video.group for video in normal}
+    groups, normals = ({video.group for video in some} - {""} for some in (tested, normal))
+    known = bool(groups and normals and same_data)
+    same = len({video.id for video in normal} & {video.id for video in tested}) if same_data else 0
     disjoint = config.model.match.whiten_groups == "disjoint"
-    return WhitenedBy(len(normal), len({v.cls for v in normal}), disjoint, len(groups), len(shared))
+    counts = (len(groups), len(groups & normals)) if known else (None, None)
+    return WhitenedBy(len(normal), len({v.cls for v in normal}), disjoint, *counts, same)

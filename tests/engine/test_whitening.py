@@ -11,6 +11,7 @@ from fsar_cli.core.method import Encoded
 from fsar_cli.core.preparation import whitening_matrix
 from fsar_cli.data.episodes import EpisodeList
 from fsar_cli.data.splits import Splits
+from fsar_cli.engine import bank as bank_module
 from fsar_cli.engine.checkpoint import load_method
 from fsar_cli.engine.evaluate import evaluate
 from fsar_cli.engine.model import Model
@@ -153,7 +154,7 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(project, tmp_path):
 
 def test_backbones_that_are_trained_are_refused(project, tmp_path):
     config = small(project, **(WHITE | {"model.method": "trx"}))
-    with pytest.raises(UsageError, match=r"whiten is fitted once, to backbones that are not trained") as caught:
+    with pytest.raises(UsageError, match=r"whiten is fitted once, to features that are not trained") as caught:
         Trainer(config, lambda: create_run(config, tmp_path / "run"), CPU)
     assert "--freeze-backbone" in caught.value.hint and not (tmp_path / "run").exists()
 
@@ -165,7 +166,7 @@ def test_without_normal_clips_or_groups_it_says_so(project, tmp_path):
     with pytest.raises(DataError, match=r"has no train split: there are no normal clips to whiten by"):
         evaluate(lively(config), config, CPU)
     config = small(project, **WHITE, **{"model.match.whiten_groups": "disjoint"})
-    with pytest.raises(DataError, match=r"is disjoint, and .* has no groups of the test videos"):
+    with pytest.raises(DataError, match=r"is disjoint, and .* has no groups of train and test videos"):
         evaluate(lively(config), config, CPU)
 
 
@@ -181,11 +182,18 @@ def test_a_group_that_has_all_normal_clips_leaves_nothing(project, tmp_path):
 def test_results_say_what_they_were_whitened_by(project, grouped):
     config = small(project, **WHITE, **{"data.splits": grouped})
     by = Model(config).whitened_by()
-    assert by.document() == {"clips": 12, "classes": 3, "disjoint": False, "test_groups": 4, "shared_groups": 4}
+    assert by.document() == {
+        "clips": 12,
+        "classes": 3,
+        "disjoint": False,
+        "test_groups": 4,
+        "shared_groups": 4,
+        "tested_clips": 0,
+    }
     assert "which show 4 of the 4 groups of the test videos: much of the gain comes from there" in by.words
     assert Model(small(project)).whitened_by() is None
     bare = Model(small(project, **WHITE)).whitened_by()
-    assert bare.document()["shared_groups"] is None and "has no groups: whether they show" in bare.words
+    assert bare.document()["shared_groups"] is None and "without groups of both it is not known" in bare.words
     splits = Splits.read(grouped)
     none = whitened_by(config, [replace(v, group="other") for v in splits.videos("train")], splits.videos("test"))
     assert none.words.endswith("none is of a group of the test videos")
@@ -194,6 +202,43 @@ def test_results_say_what_they_were_whitened_by(project, grouped):
     assert "each query without those of its own group (4 of the 4 groups of the test videos have any)" in (
         Model(config).whitened_by().words
     )
+
+
+def test_normal_clips_that_are_tested_and_groups_of_other_data_are_said(project, grouped, tmp_path):
+    config = small(project, **WHITE, **{"data.splits": grouped, "eval.split": "train"})
+    assert "12 of which are tested: this is no result for new videos" in Model(config).whitened_by().words
+    splits = Splits.read(grouped)
+    other = whitened_by(config, splits.videos("train"), splits.videos("test"), same_data=False)
+    assert other.document()["shared_groups"] is None and "it is not known whether" in other.words
+    config = small(project, **(WHITE | {"model.method": "trx", "train.views": 2, "data.splits": grouped}))
+    run = create_run(config, tmp_path / "run")
+    Trainer(config, run, CPU).run()
+    assert Model(config, run).whitened_by().shared == 4
+    moved = config.data.model_copy(update={"name": "other", "frames": tmp_path / "elsewhere"})
+    assert Model(config.model_copy(update={"data": moved}), run).whitened_by().shared is None
+
+
+@pytest.mark.parametrize("groups", ["all", "disjoint"])
+def test_buffers_that_were_moved_in_inference_are_fitted_all_the_same(project, grouped, monkeypatch, groups):
+    """As `.to("cuda")` does where clips are described: what it makes there is no tensor to write into outside."""
+    config = small(project, **WHITE, **{"data.splits": grouped, "model.match.whiten_groups": groups})
+    expected = evaluate(lively(config), config, CPU).shots
+    place = bank_module.place
+
+    def moved(method, device, channels_last):
+        method.preparation._apply(torch.clone)
+        return place(method, device, channels_last)
+
+    monkeypatch.setattr(bank_module, "place", moved)
+    for one, other in zip(expected, evaluate(lively(config), config, CPU).shots, strict=True):
+        np.testing.assert_array_equal(one.right, other.right)
+
+
+def test_nothing_is_encoded_where_there_is_nothing_to_train(project, tmp_path, monkeypatch):
+    monkeypatch.setattr("fsar_cli.engine.whitening.describe_clips", None)
+    config = small(project, **WHITE, **{"model.freeze_backbone": True})
+    with pytest.raises(DataError, match="nothing to train"):
+        Trainer(config, lambda: create_run(config, tmp_path / "run"), CPU)
 
 
 def test_support_sets_are_checked_whitened(project):

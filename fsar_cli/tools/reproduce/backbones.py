@@ -4,8 +4,8 @@ No row is trained. How clips are read belongs to the weights: a backbone of the 
 whatever the project does with its own; `--set` is over both.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,18 @@ HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """Method -> what it is called, its settings."""
 PLAIN, WHITENED, APART = "plain", "whitened", "whitened by other groups"
-_WHITENING = {"model.match.root": True, "model.match.whiten": "train"}
 FEATURES: Mapping[str, Mapping[str, Any]] = {
-    PLAIN: {"model.match.root": False, "model.match.whiten": "none"},
-    WHITENED: _WHITENING | {"model.match.whiten_groups": "all"},
-    APART: _WHITENING | {"model.match.whiten_groups": "disjoint"},
+    PLAIN: {"model.match.whiten": "none"},
+    WHITENED: {"model.match.whiten": "train", "model.match.whiten_groups": "all"},
+    APART: {"model.match.whiten": "train", "model.match.whiten_groups": "disjoint"},
 }
+FIXED = ("model.method", "model.backbone", "model.weights", "model.match.metric", *FEATURES[APART])
+"""Keys in which rows differ."""
 WORDS = (
     "Nothing is trained: each backbone encodes every video once, as it is, and the heads compare what it says. "
     "Prototype compares class means by cosine, as frozen features of video are compared in the literature; Bi-MHM and "
-    "OTAM have no parameters; TRX's projections are random, as they start. Whitened: the square root of the features, "
-    "whitened inside the classes of the train split; by other groups: each query without the clips of its own group "
+    "OTAM have no parameters; TRX's projections are random, as they start. Whitened: by the covariance of the train "
+    "split's clips inside their classes; by other groups: each query without the clips of its own group "
     "(its actors, its film). GMAC: billions of multiply-adds of a clip in the backbone. Clips/s: what the backbone "
     "encodes on this device, the fastest of a few batches of clips in memory; reading and decoding are not in it."
 )
@@ -49,8 +50,14 @@ class BackboneRow(PaperRow):
     """The backbone: NAME or NAME=FILE."""
     features: str = PLAIN
     """Of FEATURES."""
-    clips: Mapping[str, Any] = field(default_factory=dict)
-    """Dotted keys, below `--set`: how the project reads the clips of its own backbone."""
+    own: bool = False
+    """Whether it is a project's backbone, which is then read as that project says."""
+
+    def clips(self, data: DataSet) -> dict[str, Any]:
+        """Dotted keys, below `--set`: how a project reads the clips of its own backbone."""
+        mine = self.settings["model.backbone"], self.settings.get("model.weights")
+        same = self.own and _configured(data.part("model.backbone", "model.weights")) == mine
+        return data.part("clip.", "model.normalize") if same else {}
 
     @property
     def head(self) -> str:
@@ -58,21 +65,26 @@ class BackboneRow(PaperRow):
         return HEADS[self.method][0]
 
 
-def backbone_table(data: Sequence[DataSet], asked: Sequence[str] = ()) -> PaperTable:
+def backbone_table(
+    data: Sequence[DataSet], asked: Sequence[str] = (), changes: Collection[str] = ()
+) -> PaperTable:  # fmt: skip
     """The table for data sets that are tested on.
 
     Args:
         asked: NAME or NAME=WEIGHTS of each backbone; empty: `USUAL`, and what the projects have besides.
+        changes: dotted keys that are set for all rows.
 
     Raises:
-        UsageError: an empty name, or a project's settings that are wrong.
+        UsageError: an empty name, a project's settings that are wrong, or one in which rows differ.
     """
-    chosen = {name: {} for name in asked} or {name: {} for name in USUAL} | dict(_own(data))
+    if fixed := [key for key in changes if key in FIXED]:
+        raise UsageError(f"the rows of {BACKBONES} differ in {fixed[0]}", "--backbone chooses networks; leave it out")
+    chosen = dict.fromkeys(asked or (*USUAL, *_own(data)))
     files = [_with_file(name) for name in chosen]
     rows = tuple(
         row
-        for file, (name, clips) in zip(files, chosen.items(), strict=True)
-        for row in _rows(name, file if files.count(file) == 1 else name, clips)
+        for file, name in zip(files, chosen, strict=True)
+        for row in _rows(name, file if files.count(file) == 1 else name, own=not asked)
     )
     return PaperTable(BACKBONES, "Frozen backbones", rows, (), steps=False, quick="few", words=WORDS, frozen=True)
 
@@ -83,26 +95,24 @@ def _with_file(asked: str) -> str:
     return f"{name}{given}{Path(weights).name}"
 
 
-def _rows(asked: str, subject: str, clips: Mapping[str, Any]) -> Iterator[BackboneRow]:
+def _rows(asked: str, subject: str, own: bool) -> Iterator[BackboneRow]:
     name, given, weights = asked.partition("=")
     if not name or (given and not weights):
         raise UsageError(f"--backbone takes NAME or NAME=WEIGHTS, not '{asked}'", "for example --backbone r3d_18")
     backbone = {"model.backbone": name, "model.region.enabled": False} | ({"model.weights": weights} if given else {})
-    for method, (_, own) in HEADS.items():
+    for method, (_, head) in HEADS.items():
         for features, whitening in FEATURES.items():
-            settings = {"model.method": method, **backbone, **own, **whitening}
-            yield BackboneRow(
-                f"{subject} {method}, {features}", settings, subject=subject, features=features, clips=clips
-            )
+            settings = {"model.method": method, **backbone, **head, **whitening}
+            yield BackboneRow(f"{subject} {method}, {features}", settings, subject=subject, features=features, own=own)
 
 
-def _own(data: Sequence[DataSet]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The projects' own backbones that are not of the usual ones, and how their clips are read."""
+def _own(data: Sequence[DataSet]) -> Iterator[str]:
+    """The projects' own backbones that are not of the usual ones."""
     usual = [_configured({"model.backbone": name}) for name in USUAL]
     for one in data:
         configured = _configured(one.part("model.backbone", "model.weights"))
         if configured not in usual:
-            yield "=".join(configured), one.part("clip.", "model.normalize")
+            yield "=".join(configured)
 
 
 def _configured(values: Mapping[str, Any]) -> tuple[str, str]:

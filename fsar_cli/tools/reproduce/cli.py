@@ -79,7 +79,7 @@ def reproduce(
     if name in FIGURES:
         plan = figure_plan(name, data, quick, changes)
     else:
-        table = TABLES.get(name) or backbone_table([test for _, test in data], backbones or ())
+        table = TABLES.get(name) or backbone_table([test for _, test in data], backbones or (), changes)
         plan = make_plan(table, RECIPES[table.quick if quick else "paper"], data, seeds, changes)
     place = Reproduction(out, target, reporter)
     place.check(plan, accept_overlap)

@@ -49,14 +49,18 @@ class TablePlan:
         """What a reader must know of the recipe."""
         config = next((run.config for run in self.runs if run.trained), None)
         if config is None:
-            return self.table.words
+            return self.table.words if self.recipe.faithful else f"{self.recipe.words} {self.table.words}"
         train, episode = config.train, config.episode
         return self.recipe.words.format(iterations=train.iterations, shot=episode.shot, views=train.views)
 
     @cached_property
     def runs(self) -> list[PlannedRun]:
         """Each once, in the order of the rows."""
-        return list({run.digest: run for cell in self.cells for run in cell.runs}.values())
+        found: dict[str, PlannedRun] = {}
+        for cell in self.cells:
+            for run in cell.runs:
+                found.setdefault(run.digest, run)
+        return list(found.values())
 
     @property
     def documents(self) -> dict[str, list[Ground]]:
@@ -169,7 +173,7 @@ def _cells(plan: TablePlan, row: PaperRow, ground: Ground, seeds: int, changes: 
 
 def _values(plan: TablePlan, row: PaperRow, ground: Ground, shot: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(row, BackboneRow):
-        return {**ground.test.part("train.", "eval."), **row.clips, **changes, **row.settings}
+        return {**ground.test.part("train.", "eval."), **row.clips(ground.test), **changes, **row.settings}
     recipe, train = plan.recipe, ground.train
     values = dict(recipe.defaults) | dict(train.values) | _possible(recipe, train, ground.test, {})
     values |= dict(recipe.settings) | dict(changes) | dict(row.settings)

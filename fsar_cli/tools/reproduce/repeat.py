@@ -37,7 +37,8 @@ def commands_of(run: PlannedRun, out: Path, ground: Ground, shots: Sequence[int]
     what = [str(where)] if run.trained else ["--untrained", "--config", config]
     flags = ["--way", settings.way, "--queries", settings.queries, "--episodes", settings.episodes, "--seed",
              settings.seed, "--split", settings.split, "--group-disjoint" if settings.group_disjoint else "--any-group",
-             "--frames", ground.data.frames, "--splits", ground.data.splits]  # fmt: skip
+             "--frames", ground.data.frames, "--splits", ground.data.splits, "--set", f"eval.views={settings.views}",
+             "--set", f"eval.precision={settings.precision}"]  # fmt: skip
     asked = [part for shot in shots for part in ("--shots", shot)]
     return [*train, *([shlex.join(["fsar", "eval", *what, *map(str, [*asked, *flags])])] if shots else [])]
 

@@ -111,10 +111,11 @@ class Reproduction:
         """Refuse before anything is made what would be no result, or take the place of another.
 
         Raises:
-            DataError: classes that are trained on are tested, and that is not accepted.
+            DataError: classes that are trained on are tested, and that is not accepted; there can be no such episodes.
             UsageError: results of the same name were made from other data.
         """
         for ground in plan.grounds:
+            _ = ground.lists
             if (known := plan.novelties[ground.name].known) and not accept_overlap:
                 refuse(f"what learns from {ground.train.name}", known, f" (of {ground.name})")
         for name, grounds in plan.documents.items():

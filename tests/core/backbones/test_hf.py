@@ -215,6 +215,20 @@ def test_the_processor_decides_how_frames_arrive(name: str, frames: int, tmp_pat
     assert found.origins["clip.size"] == f"recipe of {backbone} (transformers' processor)"
 
 
+def test_a_processor_that_leaves_its_sizes_out_has_those_of_the_network(tmp_path: Path) -> None:
+    backbone = folder_of(headed("videomae"), tmp_path)
+    file = tmp_path / "preprocessor_config.json"
+    given = json.loads(file.read_text())
+    for sizes in ({"size": None, "crop_size": None}, {"size": {"longest_edge": 50}}, {"size": 32}):
+        file.write_text(json.dumps(given | sizes))
+        recipe_of.cache_clear()
+        assert recipe_of(backbone, "none").size == 32
+    file.write_text(json.dumps(given | {"image_mean": None}))
+    recipe_of.cache_clear()
+    with pytest.raises(DataError, match="names no image_mean and image_std"):
+        recipe_of(backbone, "none")
+
+
 def test_v_jepa_2_reads_16_frames_where_nobody_says_how_many(tmp_path: Path) -> None:
     name = folder_of(headed("vjepa2", frames_per_clip=64), tmp_path)
     assert resolve(flags={"model.backbone": name}, environ={}).config.clip.frames == 16
