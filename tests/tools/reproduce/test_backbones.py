@@ -117,7 +117,7 @@ def test_its_figures_are_those_of_evaluate_and_each_backbone_sees_each_video_onc
     settings = {cell.row.label: cell.runs[0].config.model.match for cell in plan.cells}
     plain, apart = (settings[f"r3d_18=none prototype, {features}"] for features in (PLAIN, APART))
     assert (plain.metric, plain.root, plain.whiten) == ("cosine", False, "none")
-    assert (apart.metric, apart.root, apart.whiten, apart.whiten_groups) == ("cosine", True, "train", "disjoint")
+    assert (apart.metric, apart.root, apart.whiten, apart.whiten_groups) == ("cosine", False, "train", "disjoint")
     count = len(encoded)
     assert reported(few(*NETWORKS)).document() == report.document(), "costs, too"
     assert len(encoded) == count, "everything is known"
