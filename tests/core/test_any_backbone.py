@@ -1,6 +1,7 @@
 """One contract for networks of images and of video: three methods on four kinds of backbone, with key regions."""
 
-from functools import partial
+from copy import deepcopy
+from functools import cache, partial
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from fsar_cli.core.regions import Regions
 from fsar_cli.settings import resolve
 
 METHODS = ("prototype", "trx", "keyregion")
-FRAMES_AND_STEPS = {"mobilenet_v3_small": (4, 4), "mc3_18": (4, 4), "mvit_v2_s": (8, 4), "i3d": (24, 3)}
+FRAMES_AND_STEPS = {"mobilenet_v3_small": (4, 4), "mc3_18": (4, 4), "mvit_v2_s": (8, 4), "i3d": (16, 2)}
 SIDE, REGION = 64, 32
 
 
@@ -43,7 +44,13 @@ def backbone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return request.param
 
 
-def built(method: str, backbone: str, **changes: object) -> FewShotMethod:
+def built(method: str, backbone: str) -> FewShotMethod:
+    """A copy: making one takes seconds."""
+    return deepcopy(_built(method, backbone))
+
+
+@cache
+def _built(method: str, backbone: str) -> FewShotMethod:
     flags = {
         "model.backbone": backbone, "model.weights": "none", "model.method": method, "model.region.enabled": True,
         "clip.frames": FRAMES_AND_STEPS[backbone][0], "clip.size": SIDE, "clip.short_side": SIDE,
@@ -51,7 +58,7 @@ def built(method: str, backbone: str, **changes: object) -> FewShotMethod:
         "model.match.cardinalities": (2,), "model.match.key_dim": 12, "model.match.dropout": 0.0,
         "model.region.stop_gradient": False,
     }  # fmt: skip
-    return lively(build_method(resolve(flags=flags | changes, environ={}).config))
+    return lively(build_method(resolve(flags=flags, environ={}).config))
 
 
 def lively(method: FewShotMethod) -> FewShotMethod:
@@ -60,7 +67,7 @@ def lively(method: FewShotMethod) -> FewShotMethod:
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = None
     with torch.no_grad():
-        method.train().encode(clips_of(method, 4, seed=9), seeded(0))
+        method.train().encode(clips_of(method, 3, seed=9), seeded(0))
     return method.eval()
 
 
