@@ -42,7 +42,7 @@ COMMANDS = (
     ("eval", "fsar_cli.cli.evaluate:evaluate", "Accuracy with its confidence interval."),
     ("compare", "fsar_cli.tools.compare.cli:compare", "Which differences between runs are real?"),
     ("reproduce", "fsar_cli.tools.reproduce.cli:reproduce", "A table or figure of the paper, or of frozen backbones."),
-    ("support", "fsar_cli.tools.support.cli:app", "Are the example clips good ones?"),
+    ("support", "fsar_cli.cli.support_check:app", "Are the example clips good ones?"),
     ("visualize-regions", "fsar_cli.cli.visualize:visualize_regions", "Draw the key regions of a video."),
     ("methods", "fsar_cli.cli.methods:methods", "The methods and their papers."),
     ("config", "fsar_cli.cli.config:app", "Settings, their origins, presets."),

@@ -74,6 +74,14 @@ class Features(nn.Module):
         """The backbones of this branch: the global one, then the local one."""
         return [m for m in self.modules() if isinstance(m, Backbone)]
 
+    def forward(self, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
+        """Clips [B,F,3,S,S] -> features of the steps, with the regions they come from where any are selected."""
+        return self.of_maps(self.global_backbone(clips), clips, generator)
+
+    def of_maps(self, maps: Tensor, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
+        """The same behind the global backbone's maps [B,T,C,H,W] of the clips."""
+        raise NotImplementedError
+
     @property
     def wrapped(self) -> bool:
         """Whether the method put a module of its own around the backbones (`FewShotMethod.around`)."""
@@ -109,9 +117,7 @@ class GlobalFeatures(Features):
         self.dim = self.global_dim = backbone.dim
         self.freeze()
 
-    def forward(self, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
-        """Clips [B,F,3,S,S] -> features of the steps."""
-        maps = self.global_backbone(clips)  # [B,T,C,H,W]
+    def of_maps(self, maps: Tensor, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
         return FrameFeatures(maps.mean((3, 4)), maps)
 
 
@@ -160,9 +166,7 @@ class KeyRegionFeatures(Features):
             else ""
         )
 
-    def forward(self, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
-        """Clips [B,F,3,S,S] -> features of the steps [B,T,D_g+D_l] with the regions they come from."""
-        maps = self.global_backbone(clips)  # [B,T,C,H,W]
+    def of_maps(self, maps: Tensor, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
         read = maps.detach() if self.stop_gradient else maps
         cells = None if self.relation is None else self._cells(read)
         regions = self._regions(read if cells is None else cells, generator)

@@ -151,7 +151,10 @@ class FewShotMethod(nn.Module):
         That is what the method keeps of the features, with BOXES and SATURATED where regions were selected. It depends
         on `features` alone, so methods that share backbones and keep the same share it.
         """
-        features = self.features(clips, generator)
+        return self.described(self.features(clips, generator))
+
+    def described(self, features: FrameFeatures) -> Encoded:
+        """What `describe` gives of clips whose features are known."""
         tensors = self.keep(features)
         if features.regions is not None:
             tensors |= {BOXES: features.regions.boxes.detach(), SATURATED: features.regions.saturated}

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cache as remembered
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 import fsar_cli
 from fsar_cli.config import Config
@@ -222,7 +222,9 @@ def _described(
         for some in batches:
             pixels = some.to(device, non_blocking=True)
             shown = pixels.unbind(1) if views > 1 else [pixels]
-            described = _averaged([_describe(method, to_float(view, normal), config) for view in shown])
+            described = _averaged(
+                [in_encoding_type(partial(method.describe, to_float(view, normal)), device, config) for view in shown]
+            )
             if (bad := without_numbers(described)) is not None:
                 raise encoded_badly(clips.in_words(range(seen + bad, seen + bad + 1)))
             seen += len(some)
@@ -253,12 +255,12 @@ def encoded_badly(who: str) -> DataError:
     return DataError(f"{who} is encoded in numbers that are NaN or infinite", CHECK_WEIGHTS)
 
 
-def _describe(method: FewShotMethod, clips: Tensor, config: Config) -> Encoded:
-    """What the backbones say of clips, in float32; computed in it, too, where less does not hold it."""
-    with encoding_autocast(clips.device, config):
-        described = method.describe(clips).to(dtype=torch.float32)
-    if encoding_type(clips.device, config) != torch.float32 and not described.finite:
-        described = method.describe(clips).to(dtype=torch.float32)
+def in_encoding_type(describe: Callable[[], Encoded], device: torch.device, config: Config) -> Encoded:
+    """What backbones say of clips, in float32; computed in it, too, where less does not hold it."""
+    with encoding_autocast(device, config):
+        described = describe().to(dtype=torch.float32)
+    if encoding_type(device, config) != torch.float32 and not described.finite:
+        described = describe().to(dtype=torch.float32)
     return described
 
 

@@ -180,14 +180,18 @@ def folded(method: FewShotMethod) -> Iterator[None]:
     bias can do it: a pass less over each map, which differs by float32 rounding (1e-6 of its largest value). What is
     folded is a copy that lives as long as the block: names, weights and training stay what they are.
     """
-    backbones = method.features.backbones()
     try:
-        for backbone in backbones:
-            backbone.folded = _folded(backbone.trunk)
+        fold(method)
         yield
     finally:
-        for backbone in backbones:
+        for backbone in method.features.backbones():
             backbone.folded = None
+
+
+def fold(method: FewShotMethod) -> None:
+    """As in a block of `folded`, for as long as the method lives: nothing of it is trained any more."""
+    for backbone in method.features.backbones():
+        backbone.folded = _folded(backbone.trunk)
 
 
 def _folded(trunk: nn.Module) -> Callable[[Tensor], Tensor] | None:

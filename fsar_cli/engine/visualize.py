@@ -44,7 +44,7 @@ LONGEST_HEADER = 1_000_000
 
 
 @dataclass
-class Window:
+class RegionWindow:
     """One clip of the video and the key regions in it."""
 
     indices: np.ndarray
@@ -134,7 +134,7 @@ def find_regions(
     frames: np.ndarray,
     indices: np.ndarray,
     seconds: np.ndarray,
-) -> Window:
+) -> RegionWindow:
     """Run the feature branch on one clip: uint8 RGB [T,h,w,3], brought to the clip's short side."""
     size = frames.shape[2], frames.shape[1]
     crop = centre_crop(*size, config.clip.size)
@@ -144,7 +144,7 @@ def find_regions(
     if not Encoded({MAPS: features.maps, BOXES: features.regions.boxes}).finite:
         raise DataError("the backbone's maps are NaN or infinite: there are no regions to draw", CHECK_WEIGHTS)
     middle = middle_frames(len(indices), features.maps.shape[1])  # that show the steps
-    return Window(
+    return RegionWindow(
         indices[middle], seconds[middle], rectangle,
         to_source(features.regions.boxes[0].double().cpu().numpy(), rectangle),
         None if features.cells is None else features.cells[0].float().cpu().numpy(),
@@ -154,8 +154,8 @@ def find_regions(
 
 
 def _read(
-    video: Path, info: VideoInfo, config: Config, longest: float, look: Callable[..., Window]
-) -> tuple[list[Window], int]:
+    video: Path, info: VideoInfo, config: Config, longest: float, look: Callable[..., RegionWindow]
+) -> tuple[list[RegionWindow], int]:
     """The windows of a video and the number of its frames."""
     promised = info.frames or round((info.duration or 0) * info.fps)
     layout = _layout([i / info.fps for i in range(promised)], longest) if promised <= LONGEST_HEADER else []
@@ -175,8 +175,8 @@ def _layout(times: list[float], longest: float) -> list[tuple[int, int]]:
 
 
 def _watch(
-    video: Path, info: VideoInfo, config: Config, layout: list[tuple[int, int]], look: Callable[..., Window]
-) -> tuple[list[Window], list[float]]:
+    video: Path, info: VideoInfo, config: Config, layout: list[tuple[int, int]], look: Callable[..., RegionWindow]
+) -> tuple[list[RegionWindow], list[float]]:
     """Decode the video once: the windows of a layout, as far as there are frames for them, and all frames' times."""
     clips = [start + even_indices(count, config.clip.frames) for start, count in layout]
     wanted = set(itertools.chain.from_iterable(indices.tolist() for indices in clips))
@@ -200,12 +200,12 @@ def _watch(
 class _Page:
     """A window that is drawn frame by frame, and the files for that."""
 
-    window: Window
+    window: RegionWindow
     sheet: Path
     heat: Path
 
 
-def _pages(out: Path, windows: list[Window], sheets: int) -> list[_Page]:
+def _pages(out: Path, windows: list[RegionWindow], sheets: int) -> list[_Page]:
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(sheets, len(windows))).astype(int)) if sheets else []
     endings = [""] if len(chosen) == 1 else [f"-{number:02d}" for number in range(1, len(chosen) + 1)]
     return [
@@ -215,7 +215,7 @@ def _pages(out: Path, windows: list[Window], sheets: int) -> list[_Page]:
 
 
 def _drawn(
-    video: Path, windows: list[Window], pages: list[_Page], title: str, names: tuple[str, str]
+    video: Path, windows: list[RegionWindow], pages: list[_Page], title: str, names: tuple[str, str]
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode the video once more: (seconds, frame with its box); each page is written when its last frame has come."""
     seconds, first = np.unique(np.concatenate([w.seconds for w in windows]), return_index=True)
@@ -242,7 +242,7 @@ def source_of(video: Path) -> dict[str, object]:
     return {"video": str(video.resolve())}
 
 
-def _document(video: Path, info: VideoInfo, config: Config, windows: list[Window]) -> dict[str, object]:
+def _document(video: Path, info: VideoInfo, config: Config, windows: list[RegionWindow]) -> dict[str, object]:
     return {
         "schema": 1,
         **source_of(video),
@@ -256,7 +256,7 @@ def _document(video: Path, info: VideoInfo, config: Config, windows: list[Window
     }
 
 
-def _frame(window: Window, i: int) -> dict[str, object]:
+def _frame(window: RegionWindow, i: int) -> dict[str, object]:
     weights = None if window.weights is None else np.round(window.weights[i].astype(float), 6).tolist()
     return {
         "frame": int(window.indices[i]),

@@ -242,8 +242,8 @@ def test_nothing_is_encoded_where_there_is_nothing_to_train(project, tmp_path, m
 
 
 def test_support_sets_are_checked_whitened(project):
-    from fsar_cli.tools.support.check import check
-    from fsar_cli.tools.support.pool import pool_of_split
+    from fsar_cli.recognise.checking.check import check
+    from fsar_cli.recognise.checking.pool import pool_of_split
 
     config = small(project, **WHITE)
     report = check(lively(config), config, pool_of_split(config), CPU, draws=5)

@@ -2,7 +2,7 @@
 
 from fsar_cli.data.video.cutting import iter_frames
 from fsar_cli.data.video.opening import printable
-from fsar_cli.data.video.picture import scaled_size
+from fsar_cli.data.video.picture import scaled_size, to_jpeg
 from fsar_cli.data.video.reading import VideoInfo, count_frames, probe
 from fsar_cli.data.video.writing import VideoWriter
 
@@ -14,4 +14,5 @@ __all__ = [
     "printable",
     "probe",
     "scaled_size",
+    "to_jpeg",
 ]

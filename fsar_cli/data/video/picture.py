@@ -185,6 +185,14 @@ def from_jpeg(data: bytes, size: tuple[int, int], interpolation: str = "bilinear
         raise ValueError(str(error)) from error
 
 
+def jpeg_picture(data: bytes, largest: int) -> np.ndarray:
+    """A JPEG file's bytes as uint8 RGB [h, w, 3]. Raises ValueError: it is damaged, none, or has a larger side."""
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    if max(height, width) > largest:
+        raise ValueError(f"a picture of {width} x {height}")
+    return simplejpeg.decode_jpeg(data)
+
+
 def resized(image: Image.Image, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
     """A picture of a size (w, h), by the filter `bilinear` or `bicubic`, as wide as a smaller picture needs."""
     return np.asarray(image if image.size == size else image.resize(size, Image.Resampling[interpolation.upper()]))

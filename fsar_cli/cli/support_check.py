@@ -26,8 +26,8 @@ from fsar_cli.errors import DataError, UsageError
 if TYPE_CHECKING:
     from fsar_cli.config import Config
     from fsar_cli.engine.trained_on import Novelty
-    from fsar_cli.tools.support.check import CheckedClip
-    from fsar_cli.tools.support.pool import Pool
+    from fsar_cli.recognise.checking.check import CheckedClip
+    from fsar_cli.recognise.checking.pool import Pool
 
 app = typer.Typer(help="The quality of support sets.", no_args_is_help=True, rich_markup_mode=None)
 SHOWN = 30
@@ -101,9 +101,9 @@ def check(
     from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.engine.outputs import result_folder
-    from fsar_cli.tools.support.check import DRAWS, sentences
-    from fsar_cli.tools.support.check import check as check_pool
-    from fsar_cli.tools.support.report import document, write_report
+    from fsar_cli.recognise.checking.check import DRAWS, sentences
+    from fsar_cli.recognise.checking.check import check as check_pool
+    from fsar_cli.recognise.checking.report import document, write_report
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
     folder, run = _what(path, run, {"--split": split, "--dataset": dataset})
@@ -168,7 +168,7 @@ def _known(novelty: "Novelty") -> Iterator[str]:
 
 
 def _pool(folder: Path | None, config: "Config", reporter) -> "AbstractContextManager[Pool]":
-    from fsar_cli.tools.support.pool import pool_of_folder, pool_of_split
+    from fsar_cli.recognise.checking.pool import pool_of_folder, pool_of_split
 
     return pool_of_folder(folder, config, reporter) if folder else nullcontext(pool_of_split(config))
 

@@ -16,10 +16,10 @@ from fsar_cli.engine.whitening import whitening_of
 from fsar_cli.errors import DataError
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
-from fsar_cli.tools.support import flags as kinds
-from fsar_cli.tools.support.flags import Flag, clip_distances, duplicate_flags, label_flags, picture_flags
-from fsar_cli.tools.support.margins import SupportDraws, margins, mean_scores
-from fsar_cli.tools.support.pool import Pool
+from fsar_cli.recognise.checking import flags as kinds
+from fsar_cli.recognise.checking.flags import Flag, clip_distances, duplicate_flags, label_flags, picture_flags
+from fsar_cli.recognise.checking.margins import SupportDraws, margins, mean_scores
+from fsar_cli.recognise.checking.pool import Pool
 
 DRAWS = 60
 _PHRASES = {

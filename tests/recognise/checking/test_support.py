@@ -9,8 +9,8 @@ from fsar_cli.core.method import Encoded
 from fsar_cli.core.methods import METHODS
 from fsar_cli.core.methods.prototype import Prototype
 from fsar_cli.engine.bank import Bank, encode_videos
-from fsar_cli.tools.support.check import SupportReport, judge, nearest_by_likeness, sentences, shots_of
-from fsar_cli.tools.support.flags import (
+from fsar_cli.recognise.checking.check import SupportReport, judge, nearest_by_likeness, sentences, shots_of
+from fsar_cli.recognise.checking.flags import (
     AMBIGUOUS,
     BLACK,
     MISLABELLED,
@@ -20,8 +20,8 @@ from fsar_cli.tools.support.flags import (
     label_flags,
     picture_flags,
 )
-from fsar_cli.tools.support.margins import SupportDraws, margins, mean_scores
-from fsar_cli.tools.support.pool import Pool
+from fsar_cli.recognise.checking.margins import SupportDraws, margins, mean_scores
+from fsar_cli.recognise.checking.pool import Pool
 
 CPU = torch.device("cpu")
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -109,7 +109,7 @@ def test_any_method_scores_as_one_query_at_a_time_would(project, name, monkeypat
         videos += [f"{cls}/{cls}_{i}" for i in range(many)]
     labels = np.repeat([0, 1, 2], [4, 3, 1])
     bank = encode_videos(method, reader_of(config), tuple(videos), CPU, config)
-    monkeypatch.setattr("fsar_cli.tools.support.margins.QUERIES_A_CALL", 2)
+    monkeypatch.setattr("fsar_cli.recognise.checking.margins.QUERIES_A_CALL", 2)
     draws = SupportDraws(labels, ("kick", "push", "throw"), 2)
     scores = mean_scores(method, bank, draws, 6)
     totals, times = np.zeros((8, 3)), np.zeros(8)

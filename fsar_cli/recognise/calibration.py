@@ -1,0 +1,179 @@
+"""What `unknown` and an alarm rest on: windows of normal footage that must stay silent, and the examples left out.
+
+    normal windows   -- scores --> rank of a score: (1 + those that score as much) / (n + 1)         conformal
+                     -- events --> the lowest threshold whose false alarms keep to the rate asked for
+    examples         -- each by the others --> how many would be found at that threshold             expected recall
+
+The windows were neither whitened by nor are they the normal windows that scores are taken less. Neighbouring windows
+share footage, so alarms are counted as events, by the rule that a scan uses: a run of windows is one. With k false
+alarms in N hours the next hours are to have (k + 1) / N, as a new event is one among them; with none in N hours, no
+rate below 3 / N can be claimed at 95 %.
+
+    Vovk et al., Algorithmic Learning in a Random World, 2005; Angelopoulos and Bates, 2023
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fsar_cli.errors import counted
+from fsar_cli.recognise.events import EventRule, ScoredWindow, events_of
+
+UNREACHED = 1e-3  # of the spread of scores: how far above all that was seen a threshold lies which nothing reached
+RELEASE = 0.5  # how far a release lies below its threshold, of the way to the middle normal window
+
+
+def rank_of(score: float, normal: np.ndarray) -> float:
+    """Share of windows, this one among them, that score at least as much: (1 + k) / (n + 1)."""
+    return float(1 + np.count_nonzero(normal >= score)) / (len(normal) + 1)
+
+
+@dataclass(frozen=True)
+class AlarmLevel:
+    """A threshold for events, and what it rests on."""
+
+    rule: EventRule
+    rate: float | None
+    """False alarms an hour that were asked for; None: there is no normal footage to keep to one."""
+    alarms: int = 0
+    """False alarms in the normal footage at this threshold."""
+    hours: float = 0.0
+    """Hours of normal footage."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the footage is long enough for the rate that was asked for."""
+        return self.rate is not None and (self.alarms + 1) / self.hours <= self.rate
+
+    def words(self, upper: float) -> str:
+        """In plain words.
+
+        Args:
+            upper: one-sided 95 % limit of the expected number of alarms, of those seen.
+        """
+        if self.rate is None:
+            return "not calibrated: there is no normal footage, so how often it is wrong is not known"
+        seen = f"{counted(self.alarms, 'false alarm')} in {_hours(self.hours)} of normal footage"
+        most = f"at most {upper / self.hours:.2g} an hour (95 %)"
+        if self.kept:
+            return f"asked for {self.rate:g} false alarms an hour; {seen}: {most}"
+        return (
+            f"asked for {self.rate:g} false alarms an hour, which takes {_hours(1 / self.rate)} of normal footage or"
+            f" more; {seen}, above all of which the threshold lies: {most}"
+        )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+def alarm_level(
+    segments: Sequence[Sequence[ScoredWindow]], rate: float, rule: EventRule, classes: Sequence[str], stride: float
+) -> AlarmLevel:
+    """The lowest threshold at which normal footage has few enough false alarms.
+
+    Args:
+        segments: calibration windows, stretch by stretch, in order.
+        rate: false alarms an hour.
+        rule: all of it but the threshold.
+    """
+    best = np.array([window.scores.max() for some in segments for window in some], float)
+    hours = sum(len(some) for some in segments) * stride / 3600
+    middle, spread = float(np.median(best)), float(np.ptp(best))
+
+    def at(level: float) -> AlarmLevel:
+        tried = replace(rule, threshold=level, release=level - RELEASE * max(0.0, level - middle))
+        alarms = sum(len(events_of(some, classes, tried, stride)) for some in segments)
+        return AlarmLevel(tried, rate, alarms, hours)
+
+    found = at(float(best.max()) + UNREACHED * max(spread, 1e-6))
+    for level in np.unique(best)[::-1]:
+        tried = at(float(level))
+        if not tried.kept:
+            break
+        found = tried
+    return found
+
+
+def uncalibrated_level(left_out: np.ndarray, labels: np.ndarray, rule: EventRule) -> AlarmLevel:
+    """A threshold without normal footage: what an example scores at most for a class that it is not.
+
+    Args:
+        left_out: float32 [n,C] scores of examples by the others; NaN: not known.
+        labels: int64 [n].
+    """
+    others = np.where(np.arange(left_out.shape[1]) == labels[:, None], np.nan, left_out)
+    known = others[~np.isnan(others)]
+    level = float(known.max()) if len(known) else 0.0
+    return AlarmLevel(replace(rule, threshold=level, release=level), None)
+
+
+@dataclass(frozen=True)
+class ClipLevel:
+    """A threshold for clips: those below are `unknown`."""
+
+    threshold: float
+    words: str
+    """What it rests on, in plain words."""
+    calibrated: bool
+    """Whether it keeps to what was asked for."""
+
+
+def clip_level(silent: np.ndarray | None, left_out: np.ndarray, labels: np.ndarray, wrong: float) -> ClipLevel:
+    """The score from which on a clip is one of the classes.
+
+    Args:
+        silent: [k] largest scores of normal windows; None: there are none.
+        left_out: float32 [n,C] scores of examples by the others; NaN: it has none.
+        labels: int64 [n].
+        wrong: share of normal clips that may get a class; without normal footage, of examples that may not.
+    """
+    if silent is not None:
+        return _above_normal(np.sort(silent)[::-1], wrong)
+    own = left_out[np.arange(len(labels)), labels]
+    own = np.sort(own[~np.isnan(own)])
+    passed = int(wrong * (len(own) + 1))
+    if not passed:
+        least = f"{len(own)} examples that others of their class recognise allow no less than 1 in {len(own) + 1}"
+        words = "not calibrated: without normal footage `unknown` rests on the examples alone, and " + (
+            least if len(own) else "one example a class says nothing of how much examples differ"
+        )
+        return ClipLevel(float(own[0]) if len(own) else -np.inf, words, False)
+    words = f"at most {100 * wrong:g} % of true clips are called unknown, by {len(own)} examples, each by the others"
+    return ClipLevel(float(own[passed - 1]), words, True)
+
+
+def _above_normal(falling: np.ndarray, wrong: float) -> ClipLevel:
+    """Of scores of normal windows, the largest first."""
+    passed = int(wrong * (len(falling) + 1)) - 1  # so many of them may score as much
+    if passed < 0:
+        least = 100 / (len(falling) + 1)
+        words = (
+            f"{len(falling)} normal windows allow {least:.2g} % of normal clips to get a class, not {100 * wrong:g} %"
+        )
+        return ClipLevel(float(np.nextafter(falling[0], np.inf)), words, False)
+    words = f"at most {100 * wrong:g} % of normal clips get a class, by {len(falling)} normal windows"
+    return ClipLevel(float(np.nextafter(falling[passed], np.inf)), words, True)
+
+
+def recalled(left_out: np.ndarray, labels: np.ndarray, threshold: float) -> tuple[int, int]:
+    """(examples that the others recognise, at the threshold and as their class; examples that have others)."""
+    known = ~np.isnan(left_out).any(1)
+    right = (left_out[known].argmax(1) == labels[known]) & (left_out[known].max(1) >= threshold)
+    return int(right.sum()), int(known.sum())
+
+
+def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Share of pairs in which the positive scores more; ties count half. NaN where one side is empty."""
+    if not (len(positive) and len(negative)):
+        return float("nan")
+    order = np.sort(negative)
+    below, upto = np.searchsorted(order, positive, "left"), np.searchsorted(order, positive, "right")
+    return float((below + upto).mean() / (2 * len(order)))
+
+
+def fpr_at_tpr(positive: np.ndarray, negative: np.ndarray, tpr: float = 0.95) -> float:
+    """Share of negatives at or above the score that the share `tpr` of positives reaches."""
+    level = np.sort(positive)[::-1][int(np.ceil(tpr * len(positive))) - 1]
+    return float((negative >= level).mean())

@@ -1,0 +1,90 @@
+"""Where examples come from: folders CLASS/clip.mp4, or files that name videos, times and classes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsar_cli.data.annotations.labelled import LabelledSegment, labelled_segments
+from fsar_cli.data.store.sources import find_videos
+from fsar_cli.errors import DataError, UsageError
+from fsar_cli.reporting import SILENT, Reporter
+
+NORMAL = "normal"
+"""The class of what shows none of the classes: a rejected event of a review."""
+
+
+@dataclass(frozen=True)
+class ExampleClip:
+    """A clip to enrol."""
+
+    cls: str
+    name: str
+    """CLASS/CLIP, with its times where it is a part of a video."""
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+    group: str = ""
+    """The video, where several examples are parts of it."""
+
+
+def find_examples(places: Sequence[Path], reporter: Reporter = SILENT) -> list[ExampleClip]:
+    """The examples of folders and files, sorted by name; each once.
+
+    Raises:
+        DataError: there are none, or a file cannot be read or names a video that is not there.
+        UsageError: a video without a class.
+    """
+    clips: dict[tuple[str, Path, float, float | None], ExampleClip] = {}
+    for place in places:
+        for clip in _of_folder(place, reporter) if place.is_dir() else _of_file(place):
+            clips.setdefault((clip.cls, clip.path, clip.start, clip.end), clip)
+    if not clips:
+        raise DataError(f"no examples in {', '.join(map(str, places))}", "EXAMPLES/CLASS/clip.mp4, a folder a class")
+    return sorted(_distinct(clips.values()), key=lambda clip: (clip.cls == NORMAL, clip.cls, clip.name))
+
+
+def _of_folder(folder: Path, reporter: Reporter) -> list[ExampleClip]:
+    found = find_videos([folder])
+    if found.left_out():
+        reporter.warn(found.left_out())
+    return [ExampleClip(source.label, source.id, source.path.absolute()) for source in found.sources]
+
+
+def _of_file(file: Path) -> list[ExampleClip]:
+    if file.suffix.lower() not in (".csv", ".tsv", ".json"):
+        raise UsageError(
+            f"{file} is one video, and its class is not known",
+            "examples are EXAMPLES/CLASS/clip.mp4, or a CSV with the columns video,start,end,class",
+        )
+    segments = labelled_segments(file)
+    paths = [_place(file, segment) for segment in segments]
+    return [_of_segment(segment, path, paths.count(path) > 1) for segment, path in zip(segments, paths, strict=True)]
+
+
+def _of_segment(segment: LabelledSegment, path: Path, shared: bool) -> ExampleClip:
+    whole = segment.start == 0 and segment.end is None
+    times = "" if whole else f"@{segment.start:g}" + ("" if segment.end is None else f"-{segment.end:g}")
+    name = f"{segment.cls}/{path.stem}{times}"
+    return ExampleClip(segment.cls, name, path, segment.start, segment.end, str(path) if shared else "")
+
+
+def _place(file: Path, segment: LabelledSegment) -> Path:
+    """Where a video is that a file names: as it stands, or beside the file."""
+    named = Path(segment.video).expanduser()
+    path = named if named.is_absolute() else file.parent / named
+    if not path.exists() and named.exists():
+        path = named
+    if not path.is_file():
+        raise DataError(f"{file} names {segment.video}, which is not there", f"looked for at {path}")
+    return path.absolute()
+
+
+def _distinct(clips: Iterable[ExampleClip]) -> list[ExampleClip]:
+    """With a number behind names that several have."""
+    seen: dict[str, int] = {}
+    result = []
+    for clip in clips:
+        seen[clip.name] = number = seen.get(clip.name, 0) + 1
+        name = clip.name if number == 1 else f"{clip.name} ({number})"
+        result.append(ExampleClip(clip.cls, name, clip.path, clip.start, clip.end, clip.group))
+    return result
