@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -73,9 +73,23 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def write_rows(file: Path, heading: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a whole CSV file, at once or not at all."""
     with atomic(file) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(_PlainEnds(stream), lineterminator="\r\n")
         writer.writerow(heading)
         writer.writerows(rows)
+
+
+class _PlainEnds:
+    """Takes rows that end with both signs of a line end, so that cells with either are quoted, and keeps one of them.
+
+    Before Python 3.13 a CSV writer quotes only the signs that it ends its own lines with.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        """Write one row."""
+        self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def complete_rows(file: Path) -> Iterator[list[str]]:

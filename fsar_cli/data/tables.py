@@ -29,14 +29,24 @@ class Table:
         return set(needed) <= set(self.columns)
 
 
-def read_table(text: str, *needed: tuple[str, ...]) -> Table:
+def read_table(text: str, *needed: tuple[str, ...], strict: bool = False) -> Table:
     """Read a table that has one of several sets of columns; one that has none is read with commas.
+
+    Args:
+        strict: a quoted cell that goes on after its closing quote, or never ends, is an error.
 
     Raises:
         DataError: a column that is needed stands there twice, or the first row is no CSV.
     """
-    tables = [_read(text, mark) for mark in MARKS]
+    tables, errors = [], []
+    for mark in MARKS:
+        try:
+            tables.append(_read(text, mark, strict))
+        except DataError as error:
+            errors.append(error)
     fitting = [table for table in tables if any(map(table.has, needed))]
+    if not fitting and errors:
+        raise errors[0]
     chosen = (fitting or tables)[0]
     twice = [name for names in needed for name in names if chosen.columns.count(name) > 1]
     if twice:
@@ -44,8 +54,8 @@ def read_table(text: str, *needed: tuple[str, ...]) -> Table:
     return chosen
 
 
-def _read(text: str, mark: str) -> Table:
-    rows = _rows(csv.reader(io.StringIO(text, newline=""), delimiter=mark))
+def _read(text: str, mark: str, strict: bool) -> Table:
+    rows = _rows(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=strict))
     _, first = next(rows, (0, []))
     if first and first[0].startswith("sep="):
         _, first = next(rows, (0, []))

@@ -5,107 +5,60 @@
 | .json: `{"Abuse/Abuse001_x264.mp4": [{"start": 8, "end": 10}, ...], ...}`                        | seconds, clock  |
 | UCF Crime v2's table: header `Filepath,1.action start,1.action end,...`, a row a video           | seconds, clock  |
 | one's own table: columns video, start, end and, if wanted, class; a row a segment                | seconds, clock  |
+| .json of ActivityNet, as truth (`database`) or as what was found (`results`); see `json_forms`   | seconds         |
+| .json of Label Studio's timeline labels, its exports JSON and JSON-MIN; see `json_forms`         | its frames      |
 | UCF Crime's .txt: `Abuse028_x264.mp4  Abuse  165  240  -1  -1`, frames; -1: no such segment      | frame / 30      |
 
 Tables are .csv, .tsv or .txt, as editors and spreadsheets write them (`data.tables`), in UTF-8 or UTF-16.
 """
 
 import codecs
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
+from fsar_cli.data.annotations.json_forms import read_json
+from fsar_cli.data.annotations.rows import FORMS, AnnotationRow, NotAnnotations
 from fsar_cli.data.tables import Table, read_table
 from fsar_cli.errors import DataError, unreadable
 
 FRAMES_PER_SECOND = 30
 """Of UCF Crime's videos, by which the .txt form counts."""
 ENDINGS = (".json", ".csv", ".tsv", ".txt")
-FORMS = "JSON {video: [{start, end}]}, a table with the columns video,start,end or UCF Crime's Filepath, or its .txt"
 NONE = "-1"
 _OWN, _UCF_CRIME = ("video", "start", "end"), ("filepath",)
 
 
-class NotAnnotations(DataError):
-    """The file is of none of the forms."""
-
-
-@dataclass(frozen=True)
-class AnnotationRow:
-    """What a file says about one video."""
-
-    at: str
-    """Place in the file, such as `row 12: `; empty where the video's name is enough."""
-    video: str
-    """Name as written: with or without folder and extension."""
-    cls: str = ""
-    """Class, where it has a column of its own."""
-    times: tuple[tuple[object, object], ...] = ()
-    """(start, end) as written."""
-    fault: str = ""
-    """Why the row, or a part of it, says nothing."""
-    rate: int = 1
-    """Units of the times in a second."""
-    own: bool = False
-    """Whether it is a row of one's own table: one of several for its video, and of no known data set."""
-
-
-def read_rows(file: Path) -> list[AnnotationRow]:
+def read_rows(file: Path, exact: bool = False) -> list[AnnotationRow]:
     """Read one file in the form that its ending and its header tell.
+
+    Args:
+        exact: names are what a program wrote, so cells may hold line breaks and bytes that are no UTF-8 (as
+            surrogates); a double quote without a second one is then an error. Else such cells are faults of their row.
 
     Raises:
         DataError: it cannot be read or is damaged. NotAnnotations: none of the forms.
     """
     if file.suffix.lower() not in ENDINGS:
         raise NotAnnotations(f"{file} is no file of annotations ({', '.join(ENDINGS)})", f"read are {FORMS}")
-    reader: Callable[[Path, str], Iterator[AnnotationRow]] = _json if file.suffix.lower() == ".json" else _table
     try:
         content = file.read_bytes()
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return list(reader(file, content.decode("utf-16" if utf16 else "utf-8-sig")))
+        text = content.decode("utf-16" if utf16 else "utf-8-sig", "surrogateescape" if exact else "strict")
     except OSError as error:
         message = f"cannot read the annotations {file}: {error.strerror}"
         raise unreadable(file, message, "check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
+    return list(read_json(file, text) if file.suffix.lower() == ".json" else _table(file, text, exact))
 
 
-def _json(file: Path, text: str) -> Iterator[AnnotationRow]:
+def _table(file: Path, text: str, exact: bool) -> Iterator[AnnotationRow]:
     try:
-        # Pairs, not a dict: a video that is there twice would lose its first entry.
-        content = json.loads(text, object_pairs_hook=lambda pairs: pairs)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON ({error})", "get the file again, or repair it there") from error
-    if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
-        raise NotAnnotations(f"{file} is not a JSON object of videos", f"read are {FORMS}")
-    if "database" in dict(content):
-        raise NotAnnotations(f"{file} is in the form of ActivityNet, which is not read", f"read are {FORMS}")
-    for video, segments in content:
-        yield _of_video(video, segments)
-
-
-def _of_video(video: str, segments: object) -> AnnotationRow:
-    if not isinstance(segments, list) or any(isinstance(segment, tuple) for segment in segments):
-        return AnnotationRow("", video, fault="its value is not a list of segments")
-    times, faults = [], []
-    for segment in segments:
-        pairs = segment if isinstance(segment, list) else []
-        values = dict(pair for pair in pairs if isinstance(pair, tuple))
-        if {"start", "end"} <= values.keys():
-            times.append((values["start"], values["end"]))
-        else:
-            faults.append(f"a segment without start and end: {json.dumps(values or segment)}")
-    return AnnotationRow("", video, times=tuple(times), fault="; ".join(faults))
-
-
-def _table(file: Path, text: str) -> Iterator[AnnotationRow]:
-    try:
-        table = read_table(text, _OWN, _UCF_CRIME)
+        table = read_table(text, _OWN, _UCF_CRIME, strict=exact)
         if table.columns[:1] == _UCF_CRIME:
             yield from _of_ucf_crime(table)
         elif table.has(_OWN):
-            yield from _of_segments(table)
+            yield from _of_segments(table, exact)
         elif file.suffix.lower() == ".txt":
             yield from _txt(file, text)
         else:
@@ -132,11 +85,11 @@ def _without_end(cells: list[str]) -> str:
     return f"the last start, {cells[-1]}, has no end" if len(cells) % 2 and cells[-1] != NONE else ""
 
 
-def _of_segments(table: Table) -> Iterator[AnnotationRow]:
+def _of_segments(table: Table, exact: bool) -> Iterator[AnnotationRow]:
     for line, cells in table.rows:
         row = dict(zip(table.columns, map(str.strip, cells), strict=False))
         video, cls, start, end = (row.get(name, "") for name in ("video", "class", "start", "end"))
-        if fault := _misread(cells, table):
+        if fault := _misread(cells, table, exact):
             yield AnnotationRow(f"row {line}: ", video.partition("\n")[0], cls, fault=fault, own=True)
             continue
         # A video that is named without times is one without a segment.
@@ -144,9 +97,9 @@ def _of_segments(table: Table) -> Iterator[AnnotationRow]:
         yield AnnotationRow(f"row {line}: ", video, cls, times, own=True)
 
 
-def _misread(cells: list[str], table: Table) -> str:
+def _misread(cells: list[str], table: Table, breaks: bool) -> str:
     """Why the cells of a row are not those that its writer meant; empty for a good one."""
-    if any("\n" in cell or "\r" in cell for cell in cells):
+    if not breaks and any("\n" in cell or "\r" in cell for cell in cells):
         return "a line break inside a cell: a double quote has no second one"
     if any(map(str.strip, cells[len(table.columns) :])):
         hint = "a name that holds the sign between two cells needs double quotes"

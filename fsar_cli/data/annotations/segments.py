@@ -30,8 +30,9 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from fsar_cli.data.annotations.annotated import AnnotatedVideo, AnnotationFinding, Annotations, Kind
-from fsar_cli.data.annotations.forms import ENDINGS, FORMS, AnnotationRow, NotAnnotations, read_rows
-from fsar_cli.data.annotations.times import Segment, disjoint, fault, seconds
+from fsar_cli.data.annotations.forms import ENDINGS, read_rows
+from fsar_cli.data.annotations.rows import FORMS, AnnotationRow, NotAnnotations
+from fsar_cli.data.annotations.times import Segment, disjoint, fault
 from fsar_cli.data.naming import bare, fold, slashed
 from fsar_cli.data.splits.protocols import protocol
 from fsar_cli.errors import DataError, counted, did_you_mean
@@ -111,7 +112,10 @@ class _Cleaner:
     def file(self, path: Path) -> None:
         """Read one file; where a video has segments in an earlier one, these of it replace them."""
         file, here, unknown = str(path), {}, 0
-        for row in read_rows(path):
+        rows = read_rows(path)
+        for kind, text in dict.fromkeys(note for row in rows for note in row.notes):
+            self.note(file, "", kind, text)
+        for row in rows:
             if video := self._identify(file, row):
                 self._take(file, video, row, here)
                 unknown += not video.cls
@@ -155,7 +159,7 @@ class _Cleaner:
         """Add a row's segments to those of its video in this file."""
         place, segments = f"{Path(file).name}, {row.at or video}".removesuffix(": "), []
         for start, end in row.times:
-            segment = Segment(seconds(start, row.rate), seconds(end, row.rate), place)
+            segment = row.segment(start, end, place)
             if why := fault(start, end, segment):
                 self.note(file, video, "time", f"{row.at}start {start!r}, end {end!r}: {why}", dropped=True)
             else:

@@ -25,7 +25,7 @@ class Segment:
         return f"{self.start:g}-{self.end:g} s"
 
 
-def seconds(value: object, rate: int) -> float:
+def seconds(value: object, rate: float) -> float:
     """A time as written in seconds, of a number so many to the second; NaN for anything else.
 
     Read are numbers, `90.5` or `90,5`, and clock times, `1:30`, `00:01:30.500` or `00:01:30,500`.

@@ -1,0 +1,70 @@
+"""Segments with their classes, row by row: one's own examples, or what truly happens in a video.
+
+Unlike `segments`, which cleans what others published and goes on, this reading stops at the first row that cannot be
+meant: who wrote it is there to mend it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from fsar_cli.data.annotations.forms import read_rows
+from fsar_cli.data.annotations.rows import AnnotationRow
+from fsar_cli.data.annotations.times import HOW, fault
+from fsar_cli.data.naming import slashed
+from fsar_cli.errors import DataError
+
+
+@dataclass(frozen=True)
+class LabelledSegment:
+    """An action in a video."""
+
+    video: str
+    """As written; of Label Studio's address of a file, the file."""
+    start: float
+    """Seconds since the video's first frame."""
+    end: float | None
+    """The first moment that is no longer of it; None: the whole video is it."""
+    cls: str
+    at: str = field(default="", compare=False)
+    """Where it is written, such as `truth.csv, row 3`."""
+
+
+def labelled_segments(path: Path) -> list[LabelledSegment]:
+    """Read a table `video,start,end,class` (more columns do not matter), or JSON of ActivityNet or Label Studio.
+
+    A row of a table without start and end is the whole video. A video without any annotation in JSON gives nothing.
+    Spaces around a table's cells do not count; segments keep their order, and what is there twice is twice.
+
+    Raises:
+        DataError: the file cannot be read or is in none of the forms; a row has no video, no class, or a time that is
+            missing, none, infinite, below 0 or not after the start.
+    """
+    return [segment for row in read_rows(path, exact=True) for segment in _segments(path, row)]
+
+
+def _segments(path: Path, row: AnnotationRow) -> list[LabelledSegment]:
+    place = f"{path.name}, {row.at or row.video}".removesuffix(": ")
+    if row.fault:
+        raise DataError(f"{_place(path, row)}{row.fault}", "mend the row, or remove it")
+    if not row.video:
+        raise DataError(f"{_place(path, row)}it names no video", "write its file, with or without its folder")
+    # Forms that have no place for a class have it in the folder.
+    cls = row.cls or ("" if row.own else PurePosixPath(slashed(row.video)).parent.name)
+    if not cls and (row.own or row.times):
+        raise DataError(f"{_place(path, row)}it has no class", "write the class in the column class, or as the label")
+    if not row.times:
+        return [LabelledSegment(row.video, 0.0, None, cls, place)] if row.own else []
+    return [_segment(path, row, cls, start, end, place) for start, end in row.times]
+
+
+def _segment(
+    path: Path, row: AnnotationRow, cls: str, start: object, end: object, place: str
+) -> LabelledSegment:
+    segment = row.segment(start, end)
+    if why := fault(start, end, segment):
+        raise DataError(f"{_place(path, row)}start {start!r}, end {end!r}: {why}", f"mend the row; {HOW}")
+    return LabelledSegment(row.video, segment.start, segment.end, cls, place)
+
+
+def _place(path: Path, row: AnnotationRow) -> str:
+    return ": ".join(filter(None, (f"{path}", row.at.removesuffix(": "), f"'{row.video}'" if row.video else ""))) + ": "
