@@ -21,6 +21,7 @@ from fsar_cli.cli.options import (
     Untrained,
     Verbose,
 )
+from fsar_cli.cli.support import app
 from fsar_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -29,14 +30,9 @@ if TYPE_CHECKING:
     from fsar_cli.recognise.checking.check import CheckedClip
     from fsar_cli.recognise.checking.pool import Pool
 
-app = typer.Typer(help="The quality of support sets.", no_args_is_help=True, rich_markup_mode=None)
+
 SHOWN = 30
 """Clips of the table without --all."""
-
-
-@app.callback()
-def support() -> None:
-    """The quality of support sets."""
 
 
 @app.command("check")

@@ -84,7 +84,7 @@ class EventRule:
     """At most the threshold; score at which it still does within an event."""
     agree: int = 2
     """m: windows that must speak for a class, ..."""
-    among: int = 3
+    among: int = 2
     """... of the last n."""
     shortest: float = 0.0
     """Seconds; shorter events are passed over."""

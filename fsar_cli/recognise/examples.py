@@ -1,12 +1,15 @@
 """Where examples come from: folders CLASS/clip.mp4, or files that name videos, times and classes."""
 
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsar_cli.data.annotations.labelled import LabelledSegment, labelled_segments
+from fsar_cli.data.naming import VIDEO_EXTENSIONS
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.errors import DataError, UsageError
+from fsar_cli.recognise.support import SupportSet
 from fsar_cli.reporting import SILENT, Reporter
 
 NORMAL = "normal"
@@ -79,12 +82,39 @@ def _place(file: Path, segment: LabelledSegment) -> Path:
     return path.absolute()
 
 
-def _distinct(clips: Iterable[ExampleClip]) -> list[ExampleClip]:
-    """With a number behind names that several have."""
-    seen: dict[str, int] = {}
-    result = []
+def _distinct(clips: Iterable[ExampleClip], taken: Iterable[str] = ()) -> list[ExampleClip]:
+    """With a number behind names that are taken, or that several have."""
+    known, result = set(taken), []
     for clip in clips:
-        seen[clip.name] = number = seen.get(clip.name, 0) + 1
-        name = clip.name if number == 1 else f"{clip.name} ({number})"
-        result.append(ExampleClip(clip.cls, name, clip.path, clip.start, clip.end, clip.group))
+        names = itertools.chain((clip.name,), (f"{clip.name} ({number})" for number in itertools.count(2)))
+        name = next(name for name in names if name not in known)
+        known.add(name)
+        result.append(replace(clip, name=name))
     return result
+
+
+def not_yet(clips: Sequence[ExampleClip], support: SupportSet) -> list[ExampleClip]:
+    """The clips that are not enrolled yet, under names that are not taken."""
+    known = {(example.cls, example.source, example.start, example.end) for example in support.examples}
+    new = [c for c in clips if (c.cls, str(c.path.resolve()), c.start, c.end) not in known]
+    return _distinct(new, [example.name for example in support.examples])
+
+
+def find_footage(places: Sequence[Path]) -> list[Path]:
+    """Video files, and those of folders, sorted; each once.
+
+    Raises:
+        DataError: one is not there, or a folder has none.
+    """
+    files: dict[Path, None] = {}
+    for place in places:
+        if not place.is_dir():
+            if not place.is_file():
+                raise DataError(f"no video at {place}", "a video file, or a folder of them")
+            files[place.absolute()] = None
+            continue
+        inside = sorted(file for file in place.rglob("*") if file.suffix.lower() in VIDEO_EXTENSIONS and file.is_file())
+        if not inside:
+            raise DataError(f"no videos in {place}", f"read are {', '.join(sorted(VIDEO_EXTENSIONS))}")
+        files |= dict.fromkeys(file.absolute() for file in inside)
+    return list(files)

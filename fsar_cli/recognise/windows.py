@@ -21,7 +21,7 @@ from torch import Tensor
 from fsar_cli.config import ClipConfig
 from fsar_cli.data.sampling import even_indices, rated_indices
 from fsar_cli.data.transforms import Crop, centre_crop
-from fsar_cli.data.video import iter_frames
+from fsar_cli.data.video import iter_frames, probe, scaled_size
 from fsar_cli.errors import UsageError
 
 LONGEST_GAP = 1.0  # seconds between two frames of one shot; the slowest cameras give a frame a second
@@ -166,8 +166,9 @@ class Windower:
     def _begin(self, seconds: float, size: tuple[int, int]) -> None:
         self._breaks = self._index >= 0
         self._ring.clear()
-        self._origin = seconds if self._breaks or self.origin is None else self.origin
-        self._index, self._emitted = -1, False
+        goes_on = self.origin is not None and not self._breaks  # behind a full window of the same stretch
+        self._origin = self.origin if goes_on else seconds
+        self._index, self._emitted = -1, goes_on
         self._size, self._crop = size, centre_crop(*size, self.clip.size)
 
     def _window(self, frames: tuple[WindowFrame, ...], index: int, wall: float | None, short: bool = False) -> Window:
@@ -226,3 +227,10 @@ def window_of_clip(path: Path, clip: ClipConfig, start: float = 0.0, end: float 
     return Window(
         tuple(frames[i] for i in indices.tolist()), times[0], times[-1] + step, input_crop(crop, (width, height))
     )
+
+
+def crop_of(path: Path, clip: ClipConfig) -> tuple[float, float, float, float]:
+    """What the network sees of a file's pictures, xyxy in [0,1] of them. Raises DataError: it cannot be read."""
+    info = probe(path)
+    size = scaled_size(info.width, info.height, clip.short_side)
+    return input_crop(centre_crop(*size, clip.size), size)

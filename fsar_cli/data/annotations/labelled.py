@@ -57,9 +57,7 @@ def _segments(path: Path, row: AnnotationRow) -> list[LabelledSegment]:
     return [_segment(path, row, cls, start, end, place) for start, end in row.times]
 
 
-def _segment(
-    path: Path, row: AnnotationRow, cls: str, start: object, end: object, place: str
-) -> LabelledSegment:
+def _segment(path: Path, row: AnnotationRow, cls: str, start: object, end: object, place: str) -> LabelledSegment:
     segment = row.segment(start, end)
     if why := fault(start, end, segment):
         raise DataError(f"{_place(path, row)}start {start!r}, end {end!r}: {why}", f"mend the row; {HOW}")

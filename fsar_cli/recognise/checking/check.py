@@ -15,11 +15,11 @@ from fsar_cli.engine.bank import describe_clips
 from fsar_cli.engine.whitening import whitening_of
 from fsar_cli.errors import DataError
 from fsar_cli.files import Cache
-from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.recognise.checking import flags as kinds
 from fsar_cli.recognise.checking.flags import Flag, clip_distances, duplicate_flags, label_flags, picture_flags
 from fsar_cli.recognise.checking.margins import SupportDraws, margins, mean_scores
 from fsar_cli.recognise.checking.pool import Pool
+from fsar_cli.reporting import SILENT, Reporter
 
 DRAWS = 60
 _PHRASES = {

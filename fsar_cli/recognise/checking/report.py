@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from fsar_cli.data.sampling import even_indices
 from fsar_cli.files import write_rows, write_whole
-from fsar_cli.render.figures import drawing, save_png, shorten
 from fsar_cli.recognise.checking.check import CheckedClip, SupportReport, sentences
 from fsar_cli.recognise.checking.flags import UNREADABLE
 from fsar_cli.recognise.checking.pool import Pool
+from fsar_cli.render.figures import drawing, save_png, shorten
 
 SHEET = 24
 """Flagged clips on the contact sheet."""

@@ -1,0 +1,113 @@
+"""What a scan of files leaves behind, once it is over.
+
+FOLDER/events.csv, events.json (ActivityNet), NAME.vtt, clips/0001-CLASS.mp4, report.html with media/, scan.json
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from fsar_cli.files import write_whole
+from fsar_cli.recognise.eventclip import write_event_clip
+from fsar_cli.recognise.outputs import event_document, write_activitynet, write_csv, write_vtt
+from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.report.report import Example, ReportData, ReportVideo, write_report
+from fsar_cli.recognise.scan import ScannedVideo, ScanResult
+from fsar_cli.recognise.summary import level_document, sentences
+from fsar_cli.recognise.truth import TruthReport
+from fsar_cli.recognise.windowlog import read_windows
+from fsar_cli.recognise.windows import crop_of
+from fsar_cli.reporting import SILENT, Reporter
+
+
+def document(
+    recognizer: Recognizer, result: ScanResult, support: Path, against: TruthReport | None
+) -> dict[str, object]:
+    """A scan as plain values for JSON; null: not known."""
+    return {
+        "folder": str(result.folder), "support": str(support.absolute()), "classes": list(recognizer.classes),
+        "videos": [
+            {"path": str(video.path), "seconds": video.seconds, "windows": video.windows,
+             "events": len(video.events), "failed": video.failed or None}
+            for video in result.videos
+        ],
+        "calibration": level_document(recognizer, result.level),
+        "rule": vars(result.level.rule),
+        "events": [event_document(event) for event in result.events],
+        "speed": result.speed,
+        "truth": None if against is None else against.document(),
+    }  # fmt: skip
+
+
+def write_scan(
+    recognizer: Recognizer, result: ScanResult, support: Path, against: TruthReport | None, *, page: bool = False,
+    reporter: Reporter = SILENT,
+) -> None:  # fmt: skip
+    """Tables, the report if one is asked for, and scan.json, which is the last to be written."""
+    _write_events(result)
+    target = result.folder / "report.html"
+    target.unlink(missing_ok=True)
+    if page:
+        write_report(_page(recognizer, result, against), result.folder, reporter)
+    plain = {"schema": 1, **source_of(result.videos), **document(recognizer, result, support, against)}
+    write_whole(result.folder / "scan.json", json.dumps(plain, indent=1, allow_nan=False) + "\n")
+
+
+def source_of(videos: Sequence[ScannedVideo]) -> dict[str, object]:
+    """What a scan is made from, as scan.json has it."""
+    return {"sources": [str(video.path) for video in videos]}
+
+
+def _page(recognizer: Recognizer, result: ScanResult, against: TruthReport | None) -> ReportData:
+    support, encoder = recognizer.support, recognizer.encoder
+    normal = "none" if support.document.normal is None else ", ".join(support.document.normal.sources)
+    who = support.document.encoder.run or f"{encoder.config.model.backbone} ({encoder.config.model.weights}), frozen"
+    return ReportData(
+        title=f"Scan of {', '.join(video.path.name for video in result.videos)}",
+        classes=recognizer.classes,
+        threshold=result.level.rule.threshold,
+        examples=[
+            Example(example.name, example.cls, jpeg, example.group)
+            for example, jpeg in zip(support.examples, support.thumbnails, strict=True)
+        ],
+        videos=[
+            ReportVideo(str(video.path), video.path, list(read_windows(video.log)), [e.event for e in video.events],
+                        crop=crop_of(video.path, encoder.config.clip))
+            for video in result.videos if not (video.failed and not video.windows)
+        ],
+        facts=[
+            ("Encoder", f"{encoder.config.model.label} on {who}"),
+            ("Normal footage", normal),
+            *[("Calibration", line) for line in sentences(recognizer, result.level)],
+        ],
+        truth=[("", line) for line in against.lines()] if against else [],
+    )  # fmt: skip
+
+
+def _write_events(result: ScanResult) -> None:
+    events, folder = result.events, result.folder
+    write_csv(folder / "events.csv", events)
+    write_activitynet(folder / "events.json", events, [str(video.path) for video in result.videos])
+    for video, name in zip(result.videos, subtitle_names(result.videos), strict=True):
+        write_vtt(folder / name, [event.event for event in video.events])
+
+
+def subtitle_names(videos: Sequence[ScannedVideo]) -> list[str]:
+    """NAME.vtt of each video; a number before those that others have, too."""
+    stems = [video.path.stem for video in videos]
+    return [f"{stem}.vtt" if stems.count(stem) == 1 else f"{number:04d}-{stem}.vtt"
+            for number, stem in enumerate(stems, 1)]  # fmt: skip
+
+
+def write_clips(result: ScanResult, reporter: Reporter = SILENT) -> list[Path]:
+    """A short video of each event, its region drawn: clips/0001-CLASS.mp4, ..."""
+    events, written = result.events, []
+    (result.folder / "clips").mkdir(exist_ok=True)
+    with reporter.track("clips", len(events), "clips") as task:
+        for number, named in enumerate(events, 1):
+            safe = "".join(sign if sign.isalnum() or sign in "-_ " else "_" for sign in named.event.cls)[:60]
+            out = result.folder / "clips" / f"{number:04d}-{safe}.mp4"
+            write_event_clip(Path(named.video), named.event, out)
+            written.append(out)
+            task.advance()
+    return written

@@ -1,0 +1,174 @@
+"""Video files -> a folder of results. Here what is written as it happens.
+
+FOLDER/windows/0001.jsonl    scored windows of the first video (`windowlog`); --resume goes on from them
+FOLDER/events.jsonl          an event a line, as it opens and as it is over
+FOLDER/events.csv, events.json, NAME.vtt, clips/, report.html, scan.json
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fsar_cli.data.video import probe
+from fsar_cli.errors import DataError
+from fsar_cli.recognise.calibration import AlarmLevel
+from fsar_cli.recognise.events import Event, ScoredWindow
+from fsar_cli.recognise.outputs import EventLog, NamedEvent
+from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.windowlog import WindowLog, read_windows
+from fsar_cli.reporting import SILENT, Reporter
+
+EVENTS = "events.jsonl"
+Say = Callable[[NamedEvent], None]
+
+
+@dataclass
+class ScannedVideo:
+    """What became of one file."""
+
+    path: Path
+    """Absolute."""
+    log: Path
+    """Its windows."""
+    seconds: float = 0.0
+    """Of video that windows cover."""
+    windows: int = 0
+    events: list[NamedEvent] = field(default_factory=list)
+    """Those that are over, by start."""
+    failed: str = ""
+    """Why it was not read to its end; empty: it was."""
+
+
+@dataclass
+class ScanResult:
+    """What became of all files."""
+
+    folder: Path
+    level: AlarmLevel
+    videos: list[ScannedVideo]
+    took: float = 0.0
+    """Seconds that scanning took, without what was there already."""
+    fresh: float = 0.0
+    """Seconds of video that were scanned in that time."""
+
+    @property
+    def events(self) -> list[NamedEvent]:
+        """Of all videos."""
+        return [event for video in self.videos for event in video.events]
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of video a second; None: nothing was scanned."""
+        return self.fresh / self.took if self.took and self.fresh else None
+
+
+def scan_files(
+    recognizer: Recognizer,
+    videos: Sequence[Path],
+    folder: Path,
+    level: AlarmLevel,
+    *,
+    made_with: str = "",
+    resume: bool = False,
+    say: Say = lambda event: None,
+    reporter: Reporter = SILENT,
+) -> ScanResult:
+    """Scan video files, one after the other; one that cannot be read is named and the others finish.
+
+    Args:
+        folder: exists.
+        made_with: digest of the support file: windows of another are not gone on from.
+        resume: go on from the windows that are there.
+        say: is told of each event as it opens and as it is over.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    (folder / "windows").mkdir(exist_ok=True)
+    found = [ScannedVideo(path.absolute(), folder / "windows" / f"{number:04d}.jsonl")
+             for number, path in enumerate(videos, 1)]  # fmt: skip
+    result = ScanResult(folder, level, found)
+    (folder / EVENTS).unlink(missing_ok=True)  # all that is known is said again
+    with EventLog(folder / EVENTS) as log:
+
+        def tell(event: NamedEvent) -> None:
+            log.say(event)
+            say(event)
+
+        for video in found:
+            try:
+                _scan(recognizer, video, result, made_with, resume, tell, reporter)
+            except DataError as error:
+                video.failed = error.message
+                reporter.warn(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
+    return result
+
+
+def _scan(
+    recognizer: Recognizer, video: ScannedVideo, result: ScanResult, made_with: str, resume: bool, tell: Say,
+    reporter: Reporter,
+) -> None:  # fmt: skip
+    info, facts = probe(video.path), video.path.stat()
+    made_of = {"video": str(video.path), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
+               "grid": vars(recognizer.grid)}  # fmt: skip
+    detector, stride = recognizer.detector(result.level), recognizer.grid.stride
+
+    def take(events: list[Event]) -> None:
+        for event in events:
+            named = named_event(recognizer, str(video.path), event)
+            if not event.is_open:
+                video.events.append(named)
+            tell(named)
+
+    total = None if info.duration is None else max(1, round(info.duration / stride))
+    with (
+        WindowLog(video.log, made_of, recognizer.grid.window, resume) as log,
+        reporter.track(video.path.name, total, "windows") as task,
+    ):
+        last = None
+        for last in read_windows(video.log) if resume else ():
+            take(detector.push(last))
+            video.windows += 1
+        task.advance(video.windows)
+        started = time.monotonic()
+        try:
+            for window in () if log.ended else _further(recognizer, video.path, last, stride):
+                log.add(window)
+                take(detector.push(window))
+                video.windows, last = video.windows + 1, window
+                result.fresh += stride
+                task.advance(events=len(video.events))
+            if not log.ended:
+                log.end()
+        finally:
+            result.took += time.monotonic() - started
+            video.seconds = last.end if last else 0.0
+            take(detector.flush())
+
+
+def _further(
+    recognizer: Recognizer, path: Path, last: ScoredWindow | None, stride: float
+) -> Iterator[ScoredWindow]:  # fmt: skip
+    """The windows behind the last one that is known."""
+    if last is None:
+        yield from recognizer.windows(path)
+        return
+    begin = last.start + stride
+    try:
+        yield from recognizer.windows(path, begin, begin)
+    except DataError as error:
+        if "has no frame" not in error.message:  # the last window was the last
+            raise
+
+
+def named_event(recognizer: Recognizer, video: str, event: Event) -> NamedEvent:
+    """An event with its rank among normal windows and the example that speaks for it."""
+    return NamedEvent(video, event, recognizer.rank(event.score), recognizer.examples[event.nearest].name)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

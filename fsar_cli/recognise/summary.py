@@ -1,0 +1,80 @@
+"""What a support set can be expected to do: numbers with their n and source, as plain values and in words."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fsar_cli.errors import counted
+from fsar_cli.recognise.calibration import AlarmLevel, auroc, recalled
+from fsar_cli.recognise.recognizer import Recognizer
+
+
+def document(recognizer: Recognizer) -> dict[str, object]:
+    """As plain values for JSON; null: not known."""
+    support, grid = recognizer.support, recognizer.grid
+    level, normal = recognizer.alarm_level(), support.document.normal
+    found, of = recalled(recognizer.left_out, support.labels, level.rule.threshold)
+    alone, apart = recalled(recognizer.left_out, support.labels, -np.inf)
+    return {
+        "classes": {name: sum(e.cls == name for e in support.examples) for name in support.classes},
+        "normal": None if normal is None else {
+            "sources": list(normal.sources), "whitened": normal.whitened, "silent": normal.silent,
+            "hours": recognizer.hours,
+        },
+        "window": grid.window, "stride": grid.stride,
+        "encoder": {"run": support.document.encoder.run, "method": recognizer.encoder.config.model.label,
+                    "backbone": recognizer.encoder.config.model.backbone,
+                    "weights": recognizer.encoder.config.model.weights},
+        "recognised": {"right": alone, "of": apart},
+        "recall": {"found": found, "of": of},
+        "auroc": _auroc(recognizer),
+        "calibration": level_document(recognizer, level),
+    }  # fmt: skip
+
+
+def level_document(recognizer: Recognizer, level: AlarmLevel) -> dict[str, object]:
+    """A threshold of events as plain values."""
+    return {
+        "threshold": level.rule.threshold, "release": level.rule.release, "asked": level.rate, "kept": level.kept,
+        "alarms": level.alarms, "hours": level.hours,
+        "most": recognizer.most_alarms(level) if level.hours else None,
+    }  # fmt: skip
+
+
+def _auroc(recognizer: Recognizer) -> float | None:
+    """Of examples by the others against normal windows; None: one of the two is missing."""
+    best = recognizer.left_out.max(1)
+    best = best[~np.isnan(best)]
+    return None if recognizer.silent is None or not len(best) else auroc(best, recognizer.silent)
+
+
+def sentences(recognizer: Recognizer, level: AlarmLevel | None = None) -> Iterator[str]:
+    """In plain words.
+
+    Args:
+        level: the threshold to speak of; None: the usual one.
+    """
+    support, grid = recognizer.support, recognizer.grid
+    normal = support.document.normal
+    yield f"windows of {grid.window:.2g} s every {grid.stride:g} s"
+    if normal is None:
+        yield "no normal footage: `unknown` and alarms rest on the examples alone; --normal makes them honest"
+    else:
+        whitened = f"{counted(normal.whitened, 'window')} whiten the features, " if normal.whitened else ""
+        yield f"normal footage: {whitened}{counted(normal.silent, 'other')} calibrate"
+    right, of = recalled(recognizer.left_out, support.labels, -np.inf)
+    if of:
+        yield f"{right} of {of} examples are recognised by the others of {counted(len(support.classes), 'class')}"
+    else:
+        yield "one example a class: nothing can be said of how well they are recognised"
+    if (area := _auroc(recognizer)) is not None:
+        yield f"examples score above normal windows in {100 * area:.0f} % of pairs (AUROC, examples left out)"
+    yield from level_sentences(recognizer, level or recognizer.alarm_level())
+
+
+def level_sentences(recognizer: Recognizer, level: AlarmLevel) -> Iterator[str]:
+    """A threshold of events in plain words."""
+    yield level.words(recognizer.most_alarms(level))
+    found, of = recalled(recognizer.left_out, recognizer.support.labels, level.rule.threshold)
+    if of:
+        yield f"expected recall at that threshold: {found} of {of} examples, each by the others"
