@@ -4,13 +4,15 @@ Unlike `segments`, which cleans what others published and goes on, this reading 
 meant: who wrote it is there to mend it.
 """
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from fsar_cli.data.annotations.forms import read_rows
 from fsar_cli.data.annotations.rows import AnnotationRow
 from fsar_cli.data.annotations.times import HOW, fault
-from fsar_cli.data.naming import slashed
+from fsar_cli.data.naming import bare, fold, slashed
 from fsar_cli.errors import DataError
 
 
@@ -42,6 +44,51 @@ def labelled_segments(path: Path) -> list[LabelledSegment]:
     return [segment for row in read_rows(path, exact=True) for segment in _segments(path, row)]
 
 
+def of_videos(segments: Iterable[LabelledSegment], videos: Sequence[str]) -> tuple[list[LabelledSegment], list[str]]:
+    """(the segments of these videos, under the names given here; names of videos that are none of them).
+
+    A name means the video that is written the same; else the one whose path ends the same, as far as both are written;
+    else that with folded names and without the endings of videos (`naming`).
+
+    Raises:
+        DataError: a name means several videos.
+    """
+    meant: dict[str, str] = {}
+    for segment in (segments := list(segments)):
+        if segment.video not in meant:
+            meant[segment.video] = _meant(segment, videos)
+    kept = [replace(segment, video=meant[segment.video]) for segment in segments if meant[segment.video]]
+    return kept, sorted(name for name, video in meant.items() if not video)
+
+
+def _meant(segment: LabelledSegment, videos: Sequence[str]) -> str:
+    """The video that a segment is of; empty: none of these."""
+    name = segment.video
+    steps = (lambda video: video == name, lambda video: _ends_alike(_parts(video), _parts(name)))
+    for step in (*steps, lambda video: _ends_alike(_folded(video), _folded(name))):
+        found = sorted({video for video in videos if step(video)})
+        if len(found) > 1:
+            text = f"{segment.at}: '{name}' could be {' or '.join(map(repr, found))}"
+            raise DataError(text, "write the folder before the name")
+        if found:
+            return found[0]
+    return ""
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in PurePosixPath(slashed(name)).parts if part not in ("/", "..")]
+
+
+def _folded(name: str) -> list[str]:
+    *folders, last = _parts(name) or [name]
+    return [*map(fold, folders), fold(bare(last))]
+
+
+def _ends_alike(one: list[str], other: list[str]) -> bool:
+    length = min(len(one), len(other))
+    return length > 0 and one[-length:] == other[-length:]
+
+
 def _segments(path: Path, row: AnnotationRow) -> list[LabelledSegment]:
     place = f"{path.name}, {row.at or row.video}".removesuffix(": ")
     if row.fault:
@@ -52,18 +99,27 @@ def _segments(path: Path, row: AnnotationRow) -> list[LabelledSegment]:
     cls = row.cls or ("" if row.own else PurePosixPath(slashed(row.video)).parent.name)
     if not cls and (row.own or row.times):
         raise DataError(f"{_place(path, row)}it has no class", "write the class in the column class, or as the label")
+    for what, name in (("video", row.video), ("class", cls)):
+        if not _is_name(name):
+            raise DataError(f"{_place(path, row)}{name!r} is no name of a {what}", "mend the row")
     if not row.times:
         return [LabelledSegment(row.video, 0.0, None, cls, place)] if row.own else []
     return [_segment(path, row, cls, start, end, place) for start, end in row.times]
 
 
-def _segment(
-    path: Path, row: AnnotationRow, cls: str, start: object, end: object, place: str
-) -> LabelledSegment:
+def _segment(path: Path, row: AnnotationRow, cls: str, start: object, end: object, place: str) -> LabelledSegment:
     segment = row.segment(start, end)
     if why := fault(start, end, segment):
         raise DataError(f"{_place(path, row)}start {start!r}, end {end!r}: {why}", f"mend the row; {HOW}")
     return LabelledSegment(row.video, segment.start, segment.end, cls, place)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a file system could hold it: JSON may escape half a sign, and what is no sign at all."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _place(path: Path, row: AnnotationRow) -> str:

@@ -12,11 +12,12 @@ The rule, each step one of five kinds of finding, by what a user can do about it
   `banner01` and `molotof001.mp4` of UCF Crime v2's CSV get theirs; one that is none of UCF Crime v2's beside some that
   are is kept. A video may have several classes, each with segments of its own; where these share time, both stay.
 - time (mend the times): a segment is dropped whose start or end is missing, no time, infinite or below 0, that ends
-  where it starts or before, or that is shorter than any frame.
+  where it starts or before, or that is shorter than any frame. Frames of Label Studio become seconds by a rate that its
+  export may not hold.
 - repeated (nothing, or choose): what is there twice counts once. Other segments for a video in a second row of a file
   count as well; in a second file they replace those of the first, where the file with `test` in its name is the later
   one, as UCF Crime v2's was made from frames. Segments of a class that share time are merged, as two clips of one
-  moment must not be support and query; touching ones are two.
+  moment must not be support and query; touching ones are two. What several people annotated all counts.
 - missing (annotate it): a video without a usable segment, which can be a clip only as a whole; a video that none of the
   published splits lists, which is kept.
 
