@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from fsar_cli.data.annotations.labelled import LabelledSegment
 from fsar_cli.errors import DataError, UsageError
 from fsar_cli.recognise.outputs import NamedEvent
-from fsar_cli.recognise.truth_report import ClassCount, Nearest, TruthReport, Unpaired, Why
+from fsar_cli.recognise.truth_report import ClassEvents, Nearest, TruthReport, Unpaired, Why
 
 TIOU = 0.5
 
@@ -129,9 +129,9 @@ def _matched(
 
 def _counted(
     cls: str, found: Sequence[FoundEvent], truth: Sequence[LabelledSegment], pairs: Mapping[int, int]
-) -> ClassCount:
+) -> ClassEvents:
     right = sum(found[f].cls == cls for f in pairs)
-    return ClassCount(cls, sum(s.cls == cls for s in truth), sum(e.cls == cls for e in found), right)
+    return ClassEvents(cls, sum(s.cls == cls for s in truth), sum(e.cls == cls for e in found), right)
 
 
 def _unpaired(

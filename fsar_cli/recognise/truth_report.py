@@ -53,7 +53,7 @@ class Unpaired:
 
 
 @dataclass(frozen=True)
-class ClassCount:
+class ClassEvents:
     """The events of one class."""
 
     cls: str
@@ -82,7 +82,7 @@ class TruthReport:
     """Videos with a true or a found event."""
     right_of_any_class: int
     """Matches if classes are left out."""
-    classes: tuple[ClassCount, ...]
+    classes: tuple[ClassEvents, ...]
     missed: tuple[Unpaired, ...]
     """By video and time."""
     unmatched: tuple[Unpaired, ...]

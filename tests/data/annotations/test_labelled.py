@@ -114,5 +114,5 @@ def test_segments_are_given_to_the_videos_that_they_mean() -> None:
 
 def test_a_name_of_several_videos_is_refused() -> None:
     segment = LabelledSegment("day", 1, 2, "kick", "truth.csv, row 2")
-    with pytest.raises(DataError, match="truth.csv, row 2: 'day' could be 'a/day.mp4' or 'b/day.mp4'"):
+    with pytest.raises(DataError, match=r"truth\.csv, row 2: 'day' could be 'a/day\.mp4' or 'b/day\.mp4'"):
         of_videos([segment], ["a/day.mp4", "b/day.mp4"])
