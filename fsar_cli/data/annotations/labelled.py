@@ -4,7 +4,6 @@ Unlike `segments`, which cleans what others published and goes on, this reading 
 meant: who wrote it is there to mend it.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from fsar_cli.data.annotations.forms import read_rows
 from fsar_cli.data.annotations.rows import AnnotationRow
 from fsar_cli.data.annotations.times import HOW, fault
-from fsar_cli.data.naming import bare, fold, slashed
+from fsar_cli.data.naming import bare, fold, is_storable, slashed
 from fsar_cli.errors import DataError
+from fsar_cli.reporting import SILENT, Reporter
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,24 @@ class LabelledSegment:
     """Where it is written, such as `truth.csv, row 3`."""
 
 
-def labelled_segments(path: Path) -> list[LabelledSegment]:
+def labelled_segments(path: Path, reporter: Reporter = SILENT) -> list[LabelledSegment]:
     """Read a table `video,start,end,class` (more columns do not matter), or JSON of ActivityNet or Label Studio.
 
     A row of a table without start and end is the whole video. A video without any annotation in JSON gives nothing.
     Spaces around a table's cells do not count; segments keep their order, and what is there twice is twice.
 
+    Args:
+        reporter: is warned of what had to be assumed, such as how many frames a second Label Studio counted.
+
     Raises:
         DataError: the file cannot be read or is in none of the forms; a row has no video, no class, or a time that is
             missing, none, infinite, below 0 or not after the start.
     """
-    return [segment for row in read_rows(path, exact=True) for segment in _segments(path, row)]
+    rows = read_rows(path, exact=True)
+    segments = [segment for row in rows for segment in _segments(path, row)]
+    for _, text in dict.fromkeys(note for row in rows for note in row.notes):
+        reporter.warn(f"{path}: {text}")
+    return segments
 
 
 def of_videos(segments: Iterable[LabelledSegment], videos: Sequence[str]) -> tuple[list[LabelledSegment], list[str]]:
@@ -100,7 +107,7 @@ def _segments(path: Path, row: AnnotationRow) -> list[LabelledSegment]:
     if not cls and (row.own or row.times):
         raise DataError(f"{_place(path, row)}it has no class", "write the class in the column class, or as the label")
     for what, name in (("video", row.video), ("class", cls)):
-        if not _is_name(name):
+        if not is_storable(name):
             raise DataError(f"{_place(path, row)}{name!r} is no name of a {what}", "mend the row")
     if not row.times:
         return [LabelledSegment(row.video, 0.0, None, cls, place)] if row.own else []
@@ -112,14 +119,6 @@ def _segment(path: Path, row: AnnotationRow, cls: str, start: object, end: objec
     if why := fault(start, end, segment):
         raise DataError(f"{_place(path, row)}start {start!r}, end {end!r}: {why}", f"mend the row; {HOW}")
     return LabelledSegment(row.video, segment.start, segment.end, cls, place)
-
-
-def _is_name(text: str) -> bool:
-    """Whether a file system could hold it: JSON may escape half a sign, and what is no sign at all."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
 
 
 def _place(path: Path, row: AnnotationRow) -> str:

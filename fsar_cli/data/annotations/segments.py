@@ -34,7 +34,7 @@ from fsar_cli.data.annotations.annotated import AnnotatedVideo, AnnotationFindin
 from fsar_cli.data.annotations.forms import ENDINGS, read_rows
 from fsar_cli.data.annotations.rows import FORMS, AnnotationRow, NotAnnotations
 from fsar_cli.data.annotations.times import Segment, disjoint, fault
-from fsar_cli.data.naming import bare, fold, slashed
+from fsar_cli.data.naming import bare, fold, is_storable, slashed
 from fsar_cli.data.splits.protocols import protocol
 from fsar_cli.errors import DataError, counted, did_you_mean
 
@@ -108,7 +108,7 @@ class _Cleaner:
 
     def note(self, file: str, video: object, kind: Kind, text: str, dropped: bool = False) -> None:
         """Add a finding."""
-        self.findings.append(AnnotationFinding(file, str(video), kind, text, dropped))
+        self.findings.append(AnnotationFinding(file, _sayable(str(video)), kind, _sayable(text), dropped))
 
     def file(self, path: Path) -> None:
         """Read one file; where a video has segments in an earlier one, these of it replace them."""
@@ -229,9 +229,18 @@ def _no_name(what: str, text: str) -> str:
     """Why a folder or clip cannot be called so, as an id is a place in the frame store; empty where it can."""
     if not text:
         return f"it names no {what}"
-    if text.startswith(".") or any(mark in text for mark in "/\\\0\n\r"):
+    if text.startswith(".") or any(mark in text for mark in "/\\\n\r") or not is_storable(text):
         return f"'{text}' cannot be the name of a {what}"
     return f"the name of its {what} is too long" if len(os.fsencode(text)) > LONGEST else ""
+
+
+def _sayable(text: str) -> str:
+    """Text that a table can hold: of a name that no file can have, its signs as escapes."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("ascii", "backslashreplace").decode()
+    return text
 
 
 def _all(segments: Sequence[Segment]) -> str:

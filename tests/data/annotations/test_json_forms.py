@@ -191,6 +191,15 @@ def test_lists_that_are_not_of_label_studio_are_refused(tmp_path: Path) -> None:
             read_annotations([_write(tmp_path, content)])
 
 
+def test_names_that_no_file_can_have_are_told_as_escapes(fsar, tmp_path: Path) -> None:
+    for name in ("\ud800", "\0"):
+        file = _write(tmp_path, {"x/a": [], f"x/{name}": []})
+        assert [(f.kind, f.dropped) for f in read_annotations([file]).findings] == [("class", True), ("missing", False)]
+        done = fsar("annotations", file, "--csv", "findings.csv")
+        assert done.code == 0
+        assert "cannot be the name of a video" in (tmp_path / "findings.csv").read_text()
+
+
 def test_the_command_shows_what_was_assumed(fsar, tmp_path: Path) -> None:
     done = fsar("annotations", _write(tmp_path, [_task("a.mp4", [_label("kick", (1, 24))])]))
     assert done.code == 0 and f"time: 1\n  a.json: {ASSUMED}\n" in done.out

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fsar_cli.data.annotations.labelled import LabelledSegment, labelled_segments, of_videos
 from fsar_cli.errors import DataError
+
+ASSUMED = "the export does not say how many frames a second its player counted: taken is 24"
 
 
 def _write(path: Path, content: object) -> Path:
@@ -37,6 +40,15 @@ def test_the_three_forms_of_json(tmp_path: Path) -> None:
     assert _read(tmp_path / "a.json", {"version": "1", "results": {"a": [label], "b": []}}) == one
     assert _read(tmp_path / "a.json", [task]) == [*one, ("a", 1, 2, "loud")]
     assert _read(tmp_path / "a.json", {"kick/a": [{"start": 1, "end": 2}], "b": []}) == [("kick/a", 1, 2, "kick")]
+
+
+def test_what_was_assumed_is_warned_of_once(tmp_path: Path) -> None:
+    value = {"ranges": [{"start": 1, "end": 24}, {"start": 25, "end": 48}], "timelinelabels": ["kick"]}
+    task = {"data": {"video": "a"}, "annotations": [{"result": [{"type": "timelinelabels", "value": value}]}]}
+    warnings: list[str] = []
+    reporter = SimpleNamespace(warn=warnings.append)
+    assert len(labelled_segments(_write(tmp_path / "a.json", [task]), reporter)) == 2
+    assert len(warnings) == 1 and warnings[0].endswith("a.json: " + ASSUMED)
 
 
 def test_no_event_at_all_is_no_error(tmp_path: Path) -> None:
