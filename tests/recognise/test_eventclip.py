@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -37,6 +38,8 @@ def test_a_clip_has_the_frames_around_the_event_at_their_times(video: Path, tmp_
     )
     times, frames = read(tmp_path / "e.mp4")
     assert times == pytest.approx(np.arange(30) / 10, abs=1e-3)
+    with av.open(str(tmp_path / "e.mp4")) as container:
+        assert container.streams.video[0].start_time == 0, "a player would wait"
     quiet = [i for i in range(30) if not 15 <= i < 25]
     assert [read_counter(frames[i]) for i in quiet] == [15 + i for i in quiet]
 

@@ -77,6 +77,10 @@ def test_a_video_may_be_called_as_the_keys_of_activitynet(tmp_path: Path) -> Non
     segments = [{"start": 1, "end": 2}]
     rows = read_rows(_write(tmp_path, {"results": segments, "database": segments}))
     assert [(row.video, row.times) for row in rows] == [("results", ((1, 2),)), ("database", ((1, 2),))]
+    for key in ("results", "database"):
+        assert [row.video for row in read_rows(_write(tmp_path, {key: []}))] == [key]
+        assert read_rows(_write(tmp_path, {"version": "VERSION 1.3", key: {}})) == []
+        assert [row.video for row in read_rows(_write(tmp_path, {key: {"a": []}}))] == ["a"]
 
 
 def test_frames_of_label_studio_count_from_one_and_both_ends_are_in(tmp_path: Path) -> None:

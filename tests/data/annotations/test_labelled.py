@@ -53,7 +53,7 @@ def test_what_was_assumed_is_warned_of_once(tmp_path: Path) -> None:
 
 def test_no_event_at_all_is_no_error(tmp_path: Path) -> None:
     assert _read(tmp_path / "a.csv", "video,start,end,class\n") == []
-    assert _read(tmp_path / "a.json", {"database": {}}) == []
+    assert _read(tmp_path / "a.json", {"version": "VERSION 1.3", "database": {}}) == []
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_the_published_folder_and_any_other(tmp_path: Path) -> None:
         ("a.json", "{", "is not JSON"),
         ("a.json", "[1, 2]", "is not a JSON object of videos"),
         ("a.json", "{}", "no annotated video in .*, as there is no row"),
-        ("a.json", '{"database": {}}', "no annotated video in .*, as there is no row"),
+        ("a.json", '{"version": "1.3", "database": {}}', "no annotated video in .*, as there is no row"),
         ("a.json", '[{"id": 1, "text": "x"}]', "is a JSON list, but not of Label Studio's tasks with timeline labels"),
         ("a.csv", "name,from,to\n", "names neither video, start and end nor Filepath: it reads name,from,to"),
         ("a.csv", "", "names neither video, start and end nor Filepath: it is missing"),
