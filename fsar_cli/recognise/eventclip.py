@@ -31,9 +31,8 @@ def write_event_clip(video: Path, event: Event, out: Path, before: float = 2.0, 
     """
     info = probe(video)
     begin, end = max(0.0, event.start - before), event.end + after
-    rate = info.fps if 0 < info.fps <= FASTEST else FASTEST
     first = None
-    with VideoWriter(out, info.width, info.height, rate) as writer:
+    with VideoWriter(out, info.width, info.height, min(info.fps, FASTEST)) as writer:
         for seconds, frame in iter_frames(video, start=begin, end=end):
             first = seconds if first is None else first
             writer.write(_drawn(frame, event, seconds), seconds - first)
