@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fsar_cli.recognise.outputs import NamedEvent
     from fsar_cli.recognise.recognizer import Recognizer
     from fsar_cli.recognise.scan import ScanResult
-    from fsar_cli.recognise.truth import TruthReport
+    from fsar_cli.recognise.truth_report import TruthReport
 
 
 def scan(
@@ -60,18 +60,18 @@ def scan(
     from fsar_cli.engine.outputs import result_folder
     from fsar_cli.recognise.examples import find_footage
     from fsar_cli.recognise.recognizer import Recognizer
-    from fsar_cli.recognise.scan import file_digest, scan_files, write_clips, write_scan
-    from fsar_cli.recognise.truth import compare_scan
+    from fsar_cli.recognise.results import compare_scan, document, write_clips, write_scan
+    from fsar_cli.recognise.scan import file_digest, scan_files
 
     if lines and as_json:
         raise UsageError("--json and --jsonl exclude each other", "leave one of the two out")
     rate, rule = parse_rate(false_alarms), _rule(agree, shortest, longest, merge)
     reporter = ConsoleReporter(quiet or as_json, verbose)
     videos = find_footage([Path(source) for source in sources])
-    real = None if truth is None else labelled_segments(truth)
+    real = None if truth is None else labelled_segments(truth, reporter)
     recognizer = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
     level = recognizer.alarm_level(rate, rule)
-    source = {"videos": [str(video) for video in videos]}
+    source = {"sources": [str(video) for video in videos]}
     default = Path("scans") / videos[0].stem
     with result_folder(default, out, "scan.json", source, reporter, force=force, prefix=videos[0].parent.name) as place:
         try:
@@ -81,13 +81,11 @@ def scan(
             )  # fmt: skip
         except KeyboardInterrupt:
             raise Interrupted("stopped", "the same command with --resume goes on where it stopped") from None
-        against = None if real is None else compare_scan(result, real, truth.parent, recognizer.classes)
+        against = None if real is None else compare_scan(result, real, recognizer.classes, reporter)
         if clips:
             write_clips(result, reporter)
         write_scan(recognizer, result, support, against, page=report, reporter=reporter)
     if as_json:
-        from fsar_cli.recognise.scan import document
-
         print_json({"command": "scan", **document(recognizer, result, support, against)})
     elif not lines:
         _show(recognizer, result, against)

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from fsar_cli.data.annotations.labelled import LabelledSegment, of_videos
+from fsar_cli.errors import DataError, counted, listed
 from fsar_cli.files import write_whole
 from fsar_cli.recognise.eventclip import write_event_clip
 from fsar_cli.recognise.outputs import event_document, write_activitynet, write_csv, write_vtt
@@ -14,7 +16,8 @@ from fsar_cli.recognise.recognizer import Recognizer
 from fsar_cli.recognise.report.report import Example, ReportData, ReportVideo, write_report
 from fsar_cli.recognise.scan import ScannedVideo, ScanResult
 from fsar_cli.recognise.summary import level_document, sentences
-from fsar_cli.recognise.truth import TruthReport
+from fsar_cli.recognise.truth import compare_events
+from fsar_cli.recognise.truth_report import TruthReport
 from fsar_cli.recognise.windowlog import read_windows
 from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
@@ -56,6 +59,26 @@ def write_scan(
 def source_of(videos: Sequence[ScannedVideo]) -> dict[str, object]:
     """What a scan is made from, as scan.json has it."""
     return {"sources": [str(video.path) for video in videos]}
+
+
+def compare_scan(
+    result: ScanResult, truth: Sequence[LabelledSegment], classes: Sequence[str], reporter: Reporter = SILENT
+) -> TruthReport:
+    """A scan against what truly happens in its videos.
+
+    Raises:
+        DataError: none of the videos that the truth names was scanned, or a name means several.
+    """
+    lengths = {str(video.path): video.seconds for video in result.videos}
+    kept, others = of_videos(truth, list(lengths))
+    if not kept:
+        raise DataError(
+            f"the truth is of {listed(others) or 'no video'}, and scanned were {listed(list(lengths))}",
+            "name videos as they are scanned, or by their file's name",
+        )
+    if others:
+        reporter.warn(f"the truth names {counted(len(others), 'video')} that were not scanned: {listed(others)}")
+    return compare_events(result.events, kept, sum(lengths.values()) / 3600, classes=classes, durations=lengths)
 
 
 def _page(recognizer: Recognizer, result: ScanResult, against: TruthReport | None) -> ReportData:
