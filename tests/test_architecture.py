@@ -25,8 +25,9 @@ MAY_IMPORT = {  # what the modules of a floor may import of the package, besides
     "data": {"errors", "config", "recipes", "reporting", "files"},
     "render": {"errors", "config", "reporting", "files"},
     "engine": {"core", "data", "render"} | BASE,
-    "cli": {"engine", "core", "data", "render"} | BASE,
-    "tools": {"cli", "engine", "core", "data", "render"} | BASE,
+    "recognise": {"engine", "core", "data", "render"} | BASE,
+    "cli": {"recognise", "engine", "core", "data", "render"} | BASE,
+    "tools": {"cli", "recognise", "engine", "core", "data", "render"} | BASE,
     "cli/app.py": {"tools", "cli", "errors"},
 }
 TOOLS_OF = {"reproduce": {"compare", "demo"}}  # the only tool that is made of others
