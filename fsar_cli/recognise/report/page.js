@@ -4,7 +4,6 @@ const report = JSON.parse(document.getElementById("data").textContent);
 const review = new Review(report);
 const by = (id) => document.getElementById(id);
 const SPEEDS = [1, 2, 4, 0.5];
-const STATES = { confirmed: "✓ confirmed", rejected: "✕ rejected", changed: "✓ changed", retimed: "✓ new times" };
 let current = 0;
 let chosen = -1;
 let onlyOpen = false;
@@ -104,74 +103,6 @@ function bars() {
   });
 }
 
-function showVideos() {
-  by("videos").hidden = report.videos.length < 2;
-  by("videos").firstElementChild.replaceChildren(...report.videos.map((video, v) => {
-    const judged = review.countOf(v);
-    const total = video.events.length;
-    const count = total ? `${counted(total, "event")}${judged ? `, ${judged} reviewed` : ""}` : "no event";
-    const button = make("button", { type: "button", onclick: () => openVideo(v) },
-      make("span", { textContent: video.name }), make("small", { textContent: count }));
-    button.setAttribute("aria-current", String(v === current));
-    return make("li", {}, button);
-  }));
-}
-
-/** Positions of the events that the list shows. */
-function listed(v = current) {
-  const all = report.videos[v].events.map((_, e) => e);
-  return onlyOpen ? all.filter((e) => !review.of(v, e).verdict || (v === current && e === chosen)) : all;
-}
-
-function showEvents() {
-  const shown = listed();
-  by("events").replaceChildren(...shown.map((e) => make("li", {}, item(e))));
-  by("none").hidden = shown.length > 0;
-  by("none").textContent = shown.length ? "" : nothing();
-  const judged = review.count;
-  const total = report.videos.reduce((sum, video) => sum + video.events.length, 0);
-  by("progress").textContent = !total ? "" : `${judged} of ${total} reviewed${
-    !judged && !review.unsaved ? "" : review.unsaved ? " · not saved" : " · saved"}${
-    review.keeps ? "" : " · this browser keeps nothing, save before you leave"}`;
-}
-
-function nothing() {
-  if (events().length) return "All events of this video are reviewed.";
-  let [best, cls, when] = [-Infinity, "", 0];
-  report.videos[current].scores.forEach((scores, c) => scores.forEach((score, w) => {
-    if (score !== null && score > best) [best, cls, when] = [score, report.classes[c], report.videos[current].times[w]];
-  }));
-  return best === -Infinity ? "No event." : `No event. The highest score was ${decimals(best)} (${cls}) at ${clock(when)}.`;
-}
-
-function item(e) {
-  const event = events()[e];
-  const now = review.of(current, e);
-  const example = report.examples[event.nearest];
-  const picture = example ? make("img", { src: example.src, alt: "", loading: "lazy" })
-    : make("span", { className: "blank" });
-  const button = make("button", { type: "button", className: `event ${now.verdict}`, onclick: () => choose(e) },
-    picture,
-    make("span", { className: "what" }, make("span", { className: `dot k${colourOf(now.cls)}` }),
-      make("span", { textContent: now.cls })),
-    make("span", { className: "score", textContent: number(event.score) }),
-    make("span", { className: "when", textContent: when(event, now) }),
-    make("span", { className: `state ${now.verdict}`, textContent: STATES[now.verdict] || mark(event) }));
-  button.dataset.event = e;
-  button.setAttribute("aria-current", String(e === chosen));
-  button.title = example ? `Most like ${example.name}` : "";
-  return button;
-}
-
-function when(event, now) {
-  const wall = event.wall === null ? "" : ` · ${new Date(event.wall * 1000).toLocaleTimeString()}`;
-  return `${clock(now.start)} – ${clock(now.end)}${wall}`;
-}
-
-function mark(event) {
-  return event.open ? "goes on" : event.cut ? "cut off" : "";
-}
-
 /** Chooses an event and shows its start; `play`: plays it. */
 function choose(e, play = false) {
   const changed = e !== chosen;
@@ -182,16 +113,6 @@ function choose(e, play = false) {
   timeline.reveal(now.start, now.end);
   if (changed) refresh();
   focusChosen();
-}
-
-function focusChosen() {
-  const button = document.querySelector(`[data-event="${chosen}"]`);
-  button?.focus({ preventScroll: true });
-  const list = by("events");
-  if (!button || list.scrollHeight <= list.clientHeight) return;
-  const [inner, outer] = [button.getBoundingClientRect(), list.getBoundingClientRect()];
-  if (inner.top < outer.top) list.scrollTop -= outer.top - inner.top;
-  if (inner.bottom > outer.bottom) list.scrollTop += inner.bottom - outer.bottom;
 }
 
 /** After a verdict or another choice. */
@@ -205,83 +126,6 @@ function refresh() {
   timeline.draw();
   player.draw();
   if (held) focusChosen();
-}
-
-function showVerdict() {
-  const event = events()[chosen];
-  by("judge").hidden = by("why").hidden = !event;
-  by("state").textContent = "";
-  if (!event) {
-    by("chosen").textContent = events().length ? "No event chosen" : "Nothing to review";
-    by("times").textContent = events().length ? "Choose one below, or press j." : "";
-    return;
-  }
-  const now = review.of(current, chosen);
-  by("chosen").replaceChildren(make("span", { className: `dot k${colourOf(now.cls)}` }), make("span", { textContent: now.cls }));
-  by("state").textContent = STATES[now.verdict] || "to review";
-  by("state").className = `state ${now.verdict}`;
-  by("times").textContent = `Event ${chosen + 1} of ${events().length} · ${when(event, now)} · ${
-    (now.end - now.start).toFixed(1)} s · score ${number(event.score)}`;
-  by("confirm").setAttribute("aria-pressed", String(["confirmed", "changed", "retimed"].includes(now.verdict)));
-  by("reject").setAttribute("aria-pressed", String(now.verdict === "rejected"));
-  by("undo").disabled = !review.past.length;
-  showClasses(now);
-  showWhy(event, now);
-}
-
-function showClasses(now) {
-  by("classes").replaceChildren(...report.classes.slice(0, 9).map((cls, c) => {
-    const button = make("button", { type: "button", onclick: () => judge("class", cls) },
-      make("span", { className: `dot k${c % 8}` }), make("span", { textContent: cls }), make("kbd", { textContent: c + 1 }));
-    button.setAttribute("aria-pressed", String(cls === now.cls && now.verdict !== "rejected"));
-    return button;
-  }));
-  const typed = Object.values(review.said).map((said) => said.cls).filter(Boolean);
-  by("known").replaceChildren(...[...new Set([...report.classes, ...typed])].map((cls) => make("option", { value: cls })));
-}
-
-function showWhy(event, now) {
-  const nearest = report.examples[event.nearest];
-  const shelf = report.examples.filter((example) => example.cls === now.cls && example !== nearest);
-  by("why").hidden = !nearest && !shelf.length;
-  by("why-words").textContent = nearest ? `Of all examples, the scan found it most like ${nearest.name}.` : "";
-  const figures = [...(nearest ? [nearest] : []), ...shelf].map((example) => make("li", {},
-    make("figure", { className: example === nearest ? "nearest" : "" },
-      make("img", { src: example.src, alt: `Example ${example.name}`, loading: "lazy" }),
-      make("figcaption", { textContent: example === nearest ? `${example.name} (most like it)` : example.name }))));
-  by("examples").replaceChildren(make("ul", { className: "shelf" }, ...figures));
-}
-
-/** A verdict on the chosen event. */
-function judge(what, value) {
-  if (chosen < 0) return say("No event is chosen.");
-  let fine = true;
-  if (what === "confirm") review.confirm(current, chosen);
-  else if (what === "reject") review.reject(current, chosen);
-  else if (what === "class") review.rename(current, chosen, value);
-  else fine = review.retime(current, chosen, what, player.time);
-  const now = review.of(current, chosen);
-  refresh();
-  say(fine ? `Event ${chosen + 1}: ${now.cls}, ${clock(now.start)} to ${clock(now.end)}, ${now.verdict}.`
-    : "The start must lie before the end.");
-  if (!fine) by("state").textContent = "start must lie before end";
-}
-
-function undo() {
-  const place = review.undo();
-  if (!place) return say("Nothing to undo.");
-  if (place[0] !== current) openVideo(place[0]);
-  chosen = place[1];
-  refresh();
-  focusChosen();
-  say(`Event ${chosen + 1}: verdict taken back.`);
-}
-
-function save() {
-  if (!review.count) return say("Nothing is reviewed yet.");
-  review.save();
-  refresh();
-  say(`Saved review.csv with ${counted(review.count, "event")}.`);
 }
 
 /** To the next (1) or previous (-1) event, on into the next video. */

@@ -21,7 +21,7 @@ from fsar_cli.reporting import SILENT, Reporter
 
 PAGE, MEDIA = "report.html", "media"
 SOURCES = Path(__file__).parent
-SCRIPTS = ("review.js", "player.js", "timeline.js", "page.js")
+SCRIPTS = ("review.js", "player.js", "chart.js", "timeline.js", "lists.js", "verdict.js", "page.js")
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src {style}; img-src data:; media-src 'self' file:; "
     "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
