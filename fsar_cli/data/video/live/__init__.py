@@ -1,7 +1,7 @@
 """Live sources: cameras and streams, which do not wait for who reads them.
 
-`addresses` says what is one and what may be told of it, `connecting` opens and reads it once, `clocks` makes one time of
-many connections, `board` keeps the newest frames and counts, `source` is the thread that does all that for a reader.
+`addresses` says what is one and what may be told of it, `connecting` opens and reads it once, `clocks` makes one time
+of many connections, `board` keeps the newest frames and counts, `source` is the thread that does all that for a reader.
 """
 
 from fsar_cli.data.video.live.addresses import cameras, is_live, masked

@@ -63,7 +63,7 @@ def dialling(address: str, stall: float, probing: float) -> Dialling:
     if camera:
         return _camera(int(camera[1]))
     scheme, patience = address.partition("://")[0].lower(), str(round(stall * 1e6))
-    options = {"analyzeduration": str(round(probing * 1e6))}
+    options = {"analyzeduration": str(round(probing * 1e6)), "fpsprobesize": "0"}
     if scheme.startswith("rtsp"):  # packets over UDP are lost where many cameras share a line
         options |= {"rtsp_transport": "tcp", "allowed_media_types": "video", "timeout": patience}
     elif scheme == "udp":

@@ -218,7 +218,7 @@ class FrameBoard:
             self._waiting[0] = (frame._replace(gap=frame.gap or stale.gap), at)
 
     def _is_stalled(self, now: float) -> bool:
-        return self._situation == "live" and now - self._newest > self._stall
+        return self._situation == "live" and not self._lossless and now - self._newest > self._stall
 
     def _outage(self) -> float:
         """Seconds that are missing since the last frame of a source that is not live."""

@@ -123,34 +123,46 @@ class Connection:
         return kind.name not in UNTIMED and not kind.flags & av.format.Flags.no_timestamps.value
 
     def frames(self) -> Iterator[av.VideoFrame | None]:
-        """Decoded frames, upright once they are scaled; None for each piece that gave no good one. Ends as it ends."""
+        """Decoded frames, ready to be scaled; None for each piece that gave no good one.
+
+        Ends where the source ends. Raises DataError where it breaks off or stalls, after the last frame.
+        """
         prepared = as_shown(self._container, self._stream)
-        with closing(self._container.demux()) as packets:  # of sound, too, so that patience is looked at
-            while (packet := self._next(packets)) is not None:
-                if packet.stream.index != self._stream.index:
-                    continue
-                try:
-                    decoded = packet.decode()
-                except av.FFmpegError:
-                    yield None
-                    continue
-                for frame in decoded:
-                    yield None if frame.is_corrupt else prepared(frame)
+        for decoded in self._decoded():
+            if decoded is None or decoded.is_corrupt:
+                yield None
+            else:
+                yield prepared(decoded)
 
     def stamp(self, frame: av.VideoFrame) -> float | None:
         """A frame's seconds by the source's clock."""
         return None if frame.pts is None else float(frame.pts * self._stream.time_base)
 
-    def _next(self, packets: Iterator[av.Packet]) -> av.Packet | None:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, OSError) as error:
-            if not self._patience.is_over():
-                raise self._error(f"broke off ({_cause(error)})") from None
-            packet = None
-        if self._patience.is_over() and not self._patience.stopped.is_set():
+    def _decoded(self) -> Iterator[av.VideoFrame | None]:
+        failure = None
+        with closing(self._container.demux()) as packets:  # of sound, too, so that patience is looked at
+            try:
+                for packet in packets:
+                    if self._patience.is_over():
+                        break
+                    if packet.stream.index == self._stream.index:
+                        yield from self._frames_in(packet)
+            except (av.FFmpegError, OSError) as error:
+                failure = f"broke off ({_cause(error)})"
+        if self._patience.stopped.is_set():
+            return
+        if self._patience.is_over():
             raise StalledError(f"{self._name}: no picture in {self._stall:g} s")
-        return packet
+        if failure:
+            yield from self._frames_in(None)
+            raise self._error(failure)
+
+    def _frames_in(self, packet: av.Packet | None) -> list[av.VideoFrame | None]:
+        """None: those that the decoder holds back."""
+        try:
+            return self._stream.codec_context.decode(packet)
+        except av.FFmpegError:
+            return [] if packet is None else [None]
 
     def _picture_stream(self):
         stream = main_stream(self._container)
