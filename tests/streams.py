@@ -3,16 +3,19 @@
 import base64
 import functools
 import io
+import itertools
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
+
+from fsar_cli.data.video.live import LiveFrame, LiveSource
 
 Chunk = tuple[float, bytes]
 """(seconds since the stream's start, bytes)."""
@@ -110,10 +113,8 @@ def http_server(
     finally:
         server.shutdown()
         for connection in connections:
-            try:
+            with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         server.socket.close()
 
 
@@ -191,3 +192,35 @@ def rtsp_server(path: Path, port: int = 0, login: str = "", method: str = "basic
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+class Listening:
+    """A reporter that keeps all that it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+    detail = warn = log
+
+
+def live(address: str, **settings: object) -> LiveSource:
+    """A source with limits that suit tests."""
+    return LiveSource(address, **{"short_side": None, "staleness": 5.0, "connect_timeout": 3.0} | settings)
+
+
+def until(frames: Iterator[LiveFrame], number: int) -> list[LiveFrame]:
+    """The next frames."""
+    return list(itertools.islice(frames, number))
+
+
+def grows(frames: list[LiveFrame]) -> bool:
+    """Whether both clocks of the frames do."""
+    return all(a.seconds < b.seconds and a.wall <= b.wall for a, b in itertools.pairwise(frames))
+
+
+def threads_reading() -> int:
+    """How many sources are being read."""
+    return sum(thread.name == "live source" for thread in threading.enumerate())

@@ -70,8 +70,8 @@ def dialling(address: str, stall: float, probing: float) -> Dialling:
         options |= {"timeout": patience, "overrun_nonfatal": "1", "fifo_size": "50000"}
     else:
         options |= {"rw_timeout": patience}
-    if scheme.startswith("http"):  # a file goes on where it broke off; a playlist starts with its newest part
-        options |= {"reconnect": "1", "reconnect_delay_max": "4", "live_start_index": "-1"}
+    if scheme.startswith("http"):  # a playlist starts with its newest part
+        options |= {"live_start_index": "-1"}
     return Dialling(address, None, options)
 
 
