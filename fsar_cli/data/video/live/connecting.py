@@ -201,7 +201,7 @@ def _in_words(error: Exception, address: str, seconds: float, late: bool) -> tup
         return reason, f"there are {listed(there)}" if there else "this machine has no camera, or none that may be seen"
     if late or isinstance(error, av.error.ExitError | TimeoutError):
         return f"no answer in {seconds:g} s", "check the host, and that nothing between bars the way"
-    if error.errno == errno.EIO:  # FFmpeg says no more of either
+    if getattr(error, "errno", None) == errno.EIO:  # FFmpeg says no more of either
         return "cannot be reached, or sends no video", "check the host and what comes after it"
     known = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), None)
     return known or (f"cannot be reached ({_cause(error)})", "check the address")

@@ -102,7 +102,7 @@ def freeze(chunks: list[Chunk], seconds: float, **settings: object) -> list[str]
         yield from paced(chunks[25:])
 
     with http_server(programme) as address, live(address, **settings) as stream:
-        frames, states = until(iter(stream), 24), []
+        frames, states = until(iter(stream), 15), []
         while len(frames) < 40:
             frames += stream.take(0.05)
             states.append(stream.state().state)
