@@ -122,7 +122,7 @@ class LiveSource:
         self._board.close()
         if self._thread.ident is not None:
             self._thread.join(PARTING)
-            if not told:
+            if not told and self._board.frames:
                 self._reporter.log(f"{self.name}: {self.state()}")
 
     def _run(self) -> None:
