@@ -13,7 +13,7 @@ from fsar_cli.errors import DataError
 
 pytestmark = pytest.mark.skipif(
     not has_rtsp(),
-    reason="no RTSP server: apt-get install gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good",
+    reason="no RTSP server: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good",
 )
 
 
