@@ -60,7 +60,7 @@ def scan(
     from fsar_cli.engine.outputs import result_folder
     from fsar_cli.recognise.examples import find_footage
     from fsar_cli.recognise.recognizer import Recognizer
-    from fsar_cli.recognise.results import compare_scan, document, write_clips, write_scan
+    from fsar_cli.recognise.results import compare_scan, document, truth_of, write_clips, write_scan
     from fsar_cli.recognise.scan import file_digest, scan_files
 
     if lines and as_json:
@@ -68,7 +68,7 @@ def scan(
     rate, rule = parse_rate(false_alarms), _rule(agree, shortest, longest, merge)
     reporter = ConsoleReporter(quiet or as_json, verbose)
     videos = find_footage([Path(source) for source in sources])
-    real = None if truth is None else labelled_segments(truth, reporter)
+    real = None if truth is None else truth_of(labelled_segments(truth, reporter), videos, reporter)
     recognizer = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
     level = recognizer.alarm_level(rate, rule)
     source = {"sources": [str(video) for video in videos]}
@@ -81,7 +81,7 @@ def scan(
             )  # fmt: skip
         except KeyboardInterrupt:
             raise Interrupted("stopped", "the same command with --resume goes on where it stopped") from None
-        against = None if real is None else compare_scan(result, real, recognizer.classes, reporter)
+        against = None if real is None else compare_scan(result, real, recognizer.classes)
         if clips:
             write_clips(result, reporter)
         write_scan(recognizer, result, support, against, page=report, reporter=reporter)

@@ -61,24 +61,30 @@ def source_of(videos: Sequence[ScannedVideo]) -> dict[str, object]:
     return {"sources": [str(video.path) for video in videos]}
 
 
-def compare_scan(
-    result: ScanResult, truth: Sequence[LabelledSegment], classes: Sequence[str], reporter: Reporter = SILENT
-) -> TruthReport:
-    """A scan against what truly happens in its videos.
+def truth_of(
+    segments: Sequence[LabelledSegment], videos: Sequence[Path], reporter: Reporter = SILENT
+) -> list[LabelledSegment]:
+    """What truly happens in the videos of a scan, under their absolute paths.
 
     Raises:
-        DataError: none of the videos that the truth names was scanned, or a name means several.
+        DataError: none of the videos that are named is scanned, or a name means several.
     """
-    lengths = {str(video.path): video.seconds for video in result.videos}
-    kept, others = of_videos(truth, list(lengths))
+    names = [str(video.absolute()) for video in videos]
+    kept, others = of_videos(segments, names)
     if not kept:
         raise DataError(
-            f"the truth is of {listed(others) or 'no video'}, and scanned were {listed(list(lengths))}",
-            "name videos as they are scanned, or by their file's name",
+            f"the truth is of {listed(others) or 'no video'}, and to scan are {listed(names)}",
+            "name videos as they are scanned, or by their file's name alone",
         )
     if others:
-        reporter.warn(f"the truth names {counted(len(others), 'video')} that were not scanned: {listed(others)}")
-    return compare_events(result.events, kept, sum(lengths.values()) / 3600, classes=classes, durations=lengths)
+        reporter.warn(f"the truth names {counted(len(others), 'video')} that are not scanned: {listed(others)}")
+    return kept
+
+
+def compare_scan(result: ScanResult, truth: Sequence[LabelledSegment], classes: Sequence[str]) -> TruthReport:
+    """A scan against what truly happens in its videos (`truth_of`)."""
+    lengths = {str(video.path): video.seconds for video in result.videos}
+    return compare_events(result.events, truth, sum(lengths.values()) / 3600, classes=classes, durations=lengths)
 
 
 def _page(recognizer: Recognizer, result: ScanResult, against: TruthReport | None) -> ReportData:

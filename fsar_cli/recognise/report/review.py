@@ -61,7 +61,9 @@ def _row(place: str, columns: tuple[str, ...], cells: list[str]) -> ReviewRow:
     values = dict(zip(columns, cells, strict=True))
     verdict, cls = values["verdict"].strip(), values["class"].strip()
     if verdict not in VERDICTS:
-        raise DataError(f"{place}: verdict '{verdict}'; allowed are {_any_of(VERDICTS)}", did_you_mean(verdict, VERDICTS))
+        raise DataError(
+            f"{place}: verdict '{verdict}'; allowed are {_any_of(VERDICTS)}", did_you_mean(verdict, VERDICTS)
+        )
     for name in ("video", "class"):
         if not values[name].strip():
             raise DataError(f"{place}: the {name} is empty; it must be named")
