@@ -16,11 +16,12 @@ class Chart {
     this.root = document.getElementById("timeline");
     this.chart = document.getElementById("chart");
     this.overview = document.getElementById("overview");
-    this.rowHeight = classes.length <= 4 ? 64 : classes.length <= 8 ? 50 : 36;
+    this.rowHeight = classes.length <= 4 ? 64 : classes.length <= 8 ? 50 : classes.length <= 16 ? 40 : 32;
     this.height = this.rowHeight * classes.length + AXIS;
   }
 
   paint() {
+    this.width = Math.max(1, this.root.clientWidth);
     const colours = getComputedStyle(this.root);
     this.colour = (name) => colours.getPropertyValue(name).trim();
     const context = this._canvas(this.chart, this.height);
@@ -30,10 +31,6 @@ class Chart {
     this._events(context);
     this._axis(context);
     this._strip();
-  }
-
-  get width() {
-    return Math.max(1, this.root.clientWidth);
   }
 
   _x(seconds) {

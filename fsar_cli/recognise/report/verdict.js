@@ -15,7 +15,7 @@ function showVerdict() {
   by("chosen").replaceChildren(make("span", { className: `dot k${colourOf(now.cls)}` }), make("span", { textContent: now.cls }));
   by("state").textContent = STATES[now.verdict] || "to review";
   by("state").className = `state ${now.verdict}`;
-  by("times").textContent = `Event ${chosen + 1} of ${events().length} · ${when(event, now)} · ${
+  by("times").textContent = `Event ${chosen + 1} of ${events().length} · ${when(event, now)} · ${day(event)}${
     (now.end - now.start).toFixed(1)} s · score ${number(event.score)}`;
   by("confirm").setAttribute("aria-pressed", String(["confirmed", "changed", "retimed"].includes(now.verdict)));
   by("reject").setAttribute("aria-pressed", String(now.verdict === "rejected"));

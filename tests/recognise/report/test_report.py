@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recognise.report.scans import CLASSES, NASTY, scan_of, scored, square_event, square_video
 from videos import make_video, truncate
 
 from fsar_cli.data.video import iter_frames, probe
 from fsar_cli.recognise.events import Event, ScoredWindow
 from fsar_cli.recognise.report import ReportVideo, write_report
 from fsar_cli.reporting import Silent
+from recognise.report.scans import CLASSES, NASTY, scan_of, scored, square_event, square_video
 
 
 class Saying(Silent):
