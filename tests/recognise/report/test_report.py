@@ -85,6 +85,8 @@ def test_what_names_and_facts_hold_is_shown_and_not_obeyed(tmp_path: Path) -> No
     wicked = "</script><script>alert(1)</script><!--"
     video = stream(Event(0, 1, wicked, 1.0, 0), name=wicked, gaps=((1, 2, wicked),))
     page = Reader(write_report(scan_of(video, classes=[wicked, NASTY]), tmp_path))
+    island = next(text for _, given, text in page.inside if given.get("id") == "data")
+    assert not set("<>&") & set(island)
     assert page.data["classes"] == [wicked, NASTY]
     assert page.data["videos"][0]["name"] == page.data["videos"][0]["key"] == wicked
     assert "img" not in [tag for tag, _ in page.elements]
