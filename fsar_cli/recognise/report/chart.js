@@ -4,7 +4,7 @@ const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800,
 const AXIS = 24;
 const BAR = 7;
 
-/** Scores over time on a canvas, a row a class, of the stretch `from` to `to`; and below it the whole, where that is more. */
+/** Scores over time on a canvas, a row a class, of the stretch `from` to `to`; below it the whole, where it is more. */
 class Chart {
   /**
    * @param classes names, in the order of the rows.

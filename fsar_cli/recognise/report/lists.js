@@ -42,7 +42,8 @@ function nothing() {
   report.videos[current].scores.forEach((scores, c) => scores.forEach((score, w) => {
     if (score !== null && score > best) [best, cls, when] = [score, report.classes[c], report.videos[current].times[w]];
   }));
-  return best === -Infinity ? "No event." : `No event. The highest score was ${decimals(best)} (${cls}) at ${clock(when)}.`;
+  return best === -Infinity ? "No event."
+    : `No event. The highest score was ${decimals(best)} (${cls}) at ${clock(when)}.`;
 }
 
 function item(e) {

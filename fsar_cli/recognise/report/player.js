@@ -1,6 +1,6 @@
 "use strict";
 
-/** The video and, over it, the regions of the events of its time. A source without a file has a clock and no picture. */
+/** The video and, over it, the regions of the events of its time. Without a file there is a clock and no picture. */
 class Player {
   /**
    * @param onTime called with the seconds whenever they change.

@@ -49,7 +49,8 @@ class Page:
     def seek(self, seconds: float) -> None:
         """Move the video, and wait until it is there."""
         self.js("player.seek(arguments[0])", seconds)
-        self.until(f"player.pending === null && !player.video.seeking && !(Math.abs(player.frameTime - {seconds}) > 0.06)")
+        old_frame = f"player.frameTime !== null && Math.abs(player.frameTime - {seconds}) > 0.06"
+        self.until(f"player.pending === null && !player.video.seeking && !({old_frame})")
 
     def show(self, width: int, height: int, dark: bool = False) -> None:
         """Size of the window, and the scheme that the user prefers."""
