@@ -99,7 +99,7 @@ def _encode(source: Path, target: Path, short_side: int, reporter: Reporter) -> 
         reporter.track(f"making {source.name} playable", info.frames, "frames") as task,
     ):
         writer.write(picture, seconds)
-        for fault, timed in frames:
+        for fault, timed in frames:  # noqa: B007 - the last one is wanted
             if timed is not None:
                 writer.write(timed[1], timed[0])
                 task.advance()

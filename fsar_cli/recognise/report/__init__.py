@@ -1,7 +1,7 @@
 """The report of a scan: a page to look at, and the review that comes back from it.
 
-`report` writes a folder: report.html, which needs no network, and the videos beside it. What the page shows is data in a
-JSON island. Page.html has page.css and these plain scripts put into it:
+`report` writes a folder: report.html, which needs no network, and the videos beside it. What the page shows is data in
+a JSON island. page.html has page.css and these plain scripts put into it:
 
     review.js     what the viewer says of the events; review.csv, which `review` reads
     player.js     video and region boxes

@@ -4,7 +4,7 @@ const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800,
 const AXIS = 24;
 const BAR = 7;
 
-/** Scores over time on a canvas, a row a class, of the stretch `from` to `to`; and below it the whole, where that is more. */
+/** Scores over time on a canvas, a row a class, of the stretch `from` to `to`; below it the whole, where it is more. */
 class Chart {
   /**
    * @param classes names, in the order of the rows.
@@ -16,11 +16,12 @@ class Chart {
     this.root = document.getElementById("timeline");
     this.chart = document.getElementById("chart");
     this.overview = document.getElementById("overview");
-    this.rowHeight = classes.length <= 4 ? 64 : classes.length <= 8 ? 50 : 36;
+    this.rowHeight = classes.length <= 4 ? 64 : classes.length <= 8 ? 50 : classes.length <= 16 ? 40 : 32;
     this.height = this.rowHeight * classes.length + AXIS;
   }
 
   paint() {
+    this.width = Math.max(1, this.root.clientWidth);
     const colours = getComputedStyle(this.root);
     this.colour = (name) => colours.getPropertyValue(name).trim();
     const context = this._canvas(this.chart, this.height);
@@ -30,10 +31,6 @@ class Chart {
     this._events(context);
     this._axis(context);
     this._strip();
-  }
-
-  get width() {
-    return Math.max(1, this.root.clientWidth);
   }
 
   _x(seconds) {

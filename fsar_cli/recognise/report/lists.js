@@ -11,7 +11,8 @@ function showVideos() {
     const total = video.events.length;
     const count = total ? `${counted(total, "event")}${judged ? `, ${judged} reviewed` : ""}` : "no event";
     const button = make("button", { type: "button", onclick: () => openVideo(v) },
-      make("span", { textContent: video.name }), make("small", { textContent: count }));
+      make("span", {}, make("bdi", { textContent: video.name })), make("small", { textContent: count }));
+    button.title = video.name;
     button.setAttribute("aria-current", String(v === current));
     return make("li", {}, button);
   }));
@@ -41,7 +42,8 @@ function nothing() {
   report.videos[current].scores.forEach((scores, c) => scores.forEach((score, w) => {
     if (score !== null && score > best) [best, cls, when] = [score, report.classes[c], report.videos[current].times[w]];
   }));
-  return best === -Infinity ? "No event." : `No event. The highest score was ${decimals(best)} (${cls}) at ${clock(when)}.`;
+  return best === -Infinity ? "No event."
+    : `No event. The highest score was ${decimals(best)} (${cls}) at ${clock(when)}.`;
 }
 
 function item(e) {
@@ -66,6 +68,11 @@ function item(e) {
 function when(event, now) {
   const wall = event.wall === null ? "" : ` · ${new Date(event.wall * 1000).toLocaleTimeString()}`;
   return `${clock(now.start)} – ${clock(now.end)}${wall}`;
+}
+
+/** The date of an event of a stream, and what follows it. */
+function day(event) {
+  return event.wall === null ? "" : `${new Date(event.wall * 1000).toLocaleDateString()} · `;
 }
 
 function mark(event) {

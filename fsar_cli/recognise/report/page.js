@@ -161,7 +161,7 @@ const KEYS = {
   j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1),
   Enter: () => chosen >= 0 && choose(chosen, true), " ": () => player.toggle(), p: () => player.toggle(),
   ArrowLeft: (event) => shift(event.shiftKey ? -10 : -1), ArrowRight: (event) => shift(event.shiftKey ? 10 : 1),
-  ",": () => shift(-0.04), ".": () => shift(0.04),
+  Home: () => player.seek(0), End: () => player.seek(timeline.length), ",": () => shift(-0.04), ".": () => shift(0.04),
   c: () => judge("confirm"), r: () => judge("reject"), "[": () => judge("start"), "]": () => judge("end"),
   u: undo, s: save, b: toggleRegions, "?": () => by("help").showModal(),
   "+": () => timeline.zoom(2), "=": () => timeline.zoom(2), "-": () => timeline.zoom(0.5),
@@ -174,7 +174,7 @@ for (const digit of "123456789") {
 document.addEventListener("keydown", (event) => {
   const { target, key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || by("help").open || !(key in KEYS)) return;
-  if (target.matches("input")) return;
+  if (target.matches("input") || !report.videos.length) return;
   const ofEvent = target.closest(".event");
   if ((key === "Enter" || key === " ") && target.matches("button, a") && !ofEvent) return;
   event.preventDefault();
@@ -231,3 +231,4 @@ const total = report.videos.reduce((sum, video) => sum + video.events.length, 0)
 by("summary").textContent = [counted(report.videos.length, "video"), counted(total, "event"),
   report.classes.length === 1 ? "1 class" : `${report.classes.length} classes`].join(" · ");
 if (report.videos.length) openVideo(0);
+else by("note").textContent = "No video was scanned.";

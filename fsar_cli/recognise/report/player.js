@@ -1,6 +1,6 @@
 "use strict";
 
-/** The video and, over it, the regions of the events of its time. A source without a file has a clock and no picture. */
+/** The video and, over it, the regions of the events of its time. Without a file there is a clock and no picture. */
 class Player {
   /**
    * @param onTime called with the seconds whenever they change.
@@ -20,16 +20,19 @@ class Player {
     this._listen();
   }
 
-  load(source, fraction) {
+  load(source) {
     this.source = source;
     this.until = null;
     this.still = 0;
     this.frameTime = null;
     this.failed = false;
-    this.pending = fraction || 0;
+    this.pending = 0; // a place to go to once the video is open; null: it is
     this.stage.classList.toggle("still", !source.src);
     if (source.src) this.video.src = source.src;
-    else this.video.removeAttribute("src");
+    else {
+      this.video.removeAttribute("src");
+      this.video.load();
+    }
     this.video.hidden = !source.src;
     const [left, top, right, bottom] = source.crop;
     place(this.seen, left, top, right, bottom);
@@ -53,8 +56,9 @@ class Player {
     this.until = null;
     this.still = seconds;
     if (this.source.src && !this.failed) {
-      if (this.video.readyState > 0) this.video.currentTime = seconds;
+      if (this.pending === null) this.video.currentTime = seconds;
       else this.pending = seconds;
+      this.frameTime = null;
     }
     this.onTime(this.time);
     this.draw();
@@ -75,14 +79,14 @@ class Player {
   /** Puts the overlay where the picture is: the video keeps its aspect within the stage. */
   lay() {
     const { videoWidth, videoHeight } = this.video;
-    const { clientWidth, clientHeight } = this.stage;
+    const { width, height } = this.stage.getBoundingClientRect();
     this.picture.hidden = !videoWidth || !this.source.src;
     if (this.picture.hidden) return;
-    const scale = Math.min(clientWidth / videoWidth, clientHeight / videoHeight);
+    const scale = Math.min(width / videoWidth, height / videoHeight);
     const [across, down] = this.source.shown;
     Object.assign(this.picture.style, {
-      left: `${(clientWidth - videoWidth * scale) / 2}px`,
-      top: `${(clientHeight - videoHeight * scale) / 2}px`,
+      left: `${(width - videoWidth * scale) / 2}px`,
+      top: `${(height - videoHeight * scale) / 2}px`,
       width: `${videoWidth * scale * across}px`,
       height: `${videoHeight * scale * down}px`,
     });

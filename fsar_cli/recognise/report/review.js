@@ -99,7 +99,8 @@ class Review {
 
   _csv(rows) {
     const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    return [["video", "start", "end", "class", "verdict"], ...rows].map((row) => row.map(cell).join(",") + "\r\n").join("");
+    const heading = ["video", "start", "end", "class", "verdict"];
+    return [heading, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
   }
 
   _say(v, e, change) {

@@ -61,9 +61,8 @@ def _row(place: str, columns: tuple[str, ...], cells: list[str]) -> ReviewRow:
     values = dict(zip(columns, cells, strict=True))
     verdict, cls = values["verdict"].strip(), values["class"].strip()
     if verdict not in VERDICTS:
-        raise DataError(
-            f"{place}: verdict '{verdict}'; allowed are {_any_of(VERDICTS)}", did_you_mean(verdict, VERDICTS)
-        )
+        allowed = f"{', '.join(VERDICTS[:-1])} and {VERDICTS[-1]}"
+        raise DataError(f"{place}: verdict '{verdict}'; allowed are {allowed}", did_you_mean(verdict, VERDICTS))
     for name in ("video", "class"):
         if not values[name].strip():
             raise DataError(f"{place}: the {name} is empty; it must be named")
@@ -84,7 +83,3 @@ def _seconds(place: str, name: str, text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise DataError(f"{place}: {name} '{text.strip()}'; it must be a number of seconds, 0 or more")
     return seconds
-
-
-def _any_of(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -20,7 +20,8 @@ class Timeline extends Chart {
   load(source, bars) {
     this.source = source;
     this.bars = bars;
-    this.length = Math.max(source.end, 1, ...source.events.map((e) => e.end), ...source.gaps.map((gap) => gap[1] || 0));
+    const ends = [...source.events.map((event) => event.end), ...source.gaps.map((gap) => gap[1])];
+    this.length = ends.reduce((last, end) => Math.max(last, end), Math.max(source.end, 1));
     this.now = 0;
     this._scale();
     this.view(0, this.length);

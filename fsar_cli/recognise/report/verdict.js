@@ -12,10 +12,11 @@ function showVerdict() {
     return;
   }
   const now = review.of(current, chosen);
-  by("chosen").replaceChildren(make("span", { className: `dot k${colourOf(now.cls)}` }), make("span", { textContent: now.cls }));
+  const dot = make("span", { className: `dot k${colourOf(now.cls)}` });
+  by("chosen").replaceChildren(dot, make("span", { textContent: now.cls }));
   by("state").textContent = STATES[now.verdict] || "to review";
   by("state").className = `state ${now.verdict}`;
-  by("times").textContent = `Event ${chosen + 1} of ${events().length} · ${when(event, now)} · ${
+  by("times").textContent = `Event ${chosen + 1} of ${events().length} · ${when(event, now)} · ${day(event)}${
     (now.end - now.start).toFixed(1)} s · score ${number(event.score)}`;
   by("confirm").setAttribute("aria-pressed", String(["confirmed", "changed", "retimed"].includes(now.verdict)));
   by("reject").setAttribute("aria-pressed", String(now.verdict === "rejected"));
@@ -27,12 +28,14 @@ function showVerdict() {
 function showClasses(now) {
   by("classes").replaceChildren(...report.classes.slice(0, 9).map((cls, c) => {
     const button = make("button", { type: "button", onclick: () => judge("class", cls) },
-      make("span", { className: `dot k${c % 8}` }), make("span", { textContent: cls }), make("kbd", { textContent: c + 1 }));
+      make("span", { className: `dot k${c % 8}` }), make("span", { textContent: cls }),
+      make("kbd", { textContent: c + 1 }));
     button.setAttribute("aria-pressed", String(cls === now.cls && now.verdict !== "rejected"));
     return button;
   }));
   const typed = Object.values(review.said).map((said) => said.cls).filter(Boolean);
-  by("known").replaceChildren(...[...new Set([...report.classes, ...typed])].map((cls) => make("option", { value: cls })));
+  const known = new Set([...report.classes, ...typed]);
+  by("known").replaceChildren(...[...known].map((value) => make("option", { value })));
 }
 
 function showWhy(event, now) {

@@ -43,6 +43,7 @@ def test_where_there_are_no_links_it_is_copied(tmp_path: Path, monkeypatch: pyte
         ("hevc.mp4", {"codec": "libx265"}),
         ("yuv444.mp4", {"pix_fmt": "yuv444p"}),
         ("late.mp4", {"pts": [400, 433, 500, 533, 700, 733, 800]}),
+        ("later than its sound.mp4", {"pts": [400, 433, 500, 533, 700, 733, 800], "audio": True}),
         ("varying.mkv", {"pts": [0, 40, 41, 300, 1300, 1333, 2000]}),
         ("turned.mp4", {"rotation": 90}),
         ("odd [1] #%20 'a'.mp4", {"pix_fmt": "yuv444p", "width": 65, "height": 49}),

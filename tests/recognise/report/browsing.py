@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --force-device-scale-factor=1"
-).split()
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+)  # fmt: skip
 OPEN = "--allow-file-access-from-files"
 """Or a test could not look at a video's pixels; users have it off."""
 
@@ -46,9 +47,10 @@ class Page:
         self.driver.find_element("css selector", selector).click()
 
     def seek(self, seconds: float) -> None:
-        """Move the video, and wait until the frame is on the screen."""
+        """Move the video, and wait until it is there."""
         self.js("player.seek(arguments[0])", seconds)
-        self.until(f"!player.video.seeking && Math.abs(player.frameTime - {seconds}) < 0.06")
+        old_frame = f"player.frameTime !== null && Math.abs(player.frameTime - {seconds}) > 0.06"
+        self.until(f"player.pending === null && !player.video.seeking && !({old_frame})")
 
     def show(self, width: int, height: int, dark: bool = False) -> None:
         """Size of the window, and the scheme that the user prefers."""

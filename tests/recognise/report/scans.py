@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 
-from fsar_cli.data.video import VideoWriter
 from fsar_cli.data.video.picture import to_jpeg
 from fsar_cli.recognise.events import Box, Event, ScoredWindow
 from fsar_cli.recognise.report import Example, ReportData, ReportVideo
@@ -24,13 +24,17 @@ def square(seconds: float, aspect: float) -> Box:
 
 
 def square_video(path: Path, width: int = 320, height: int = 180, seconds: float = 8.0, fps: int = 25) -> Path:
-    """A bright square on dark ground."""
-    with VideoWriter(path, width, height, fps, crf=12) as writer:
+    """A bright square on dark ground; with an odd size in colours that allow one, which browsers cannot play."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "veryfast"})
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         for index in range(round(seconds * fps)):
             picture = np.full((height, width, 3), 24, np.uint8)
             x0, y0, x1, y1 = square(index / fps, width / height)
             picture[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)] = (255, 240, 80)
-            writer.write(picture, index / fps)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
     return path
 
 

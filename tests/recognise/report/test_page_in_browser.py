@@ -1,4 +1,4 @@
-"""The page does in a real browser what it promises: plays, draws regions where they are, takes a review, stays quiet."""
+"""The page in a real browser: it plays, draws regions where they are, takes a review, and asks nobody for anything."""
 
 import io
 import time
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from recognise.report.browsing import OPEN, Page, chromium, wait
-from recognise.report.scans import CLASSES, NASTY, SIDE, scan_of, scored, square, square_event, square_video
 
 from fsar_cli.recognise.events import Event
 from fsar_cli.recognise.report import ReportVideo, ReviewRow, read_review, write_report
+from recognise.report.browsing import OPEN, Page, chromium, wait
+from recognise.report.scans import NASTY, SIDE, scan_of, scored, square, square_event, square_video
 
 WIDE, TALL, STREAM = range(3)
 SIZES = {WIDE: (320, 180), TALL: (181, 321)}
@@ -115,6 +115,8 @@ def test_the_region_is_where_the_pixels_are(page: Page, video: int, width: int) 
         assert np.abs(np.subtract(pixels, overlay)).max() < 1.5, f"pixels of the video, at {seconds} s"
         true = np.multiply(square(seconds, across / down), (across, down, across, down))
         assert np.abs(true - overlay).max() < 1.5
+    aspect = page.js("const r = player.picture.getBoundingClientRect(); return r.width / r.height")
+    assert aspect == pytest.approx(across / down, rel=5e-4), "without the column and row that odd sizes are padded by"
     page.js("player.picture.style.visibility = 'hidden'; window.scrollTo(0, 0)")
     drawn = page.js("const b = document.querySelector('.box:not([hidden])').getBoundingClientRect();"
                     "return [b.left, b.top, b.right, b.bottom]")  # fmt: skip

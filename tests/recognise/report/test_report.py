@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recognise.report.scans import CLASSES, NASTY, scan_of, scored, square_event, square_video
 from videos import make_video, truncate
 
 from fsar_cli.data.video import iter_frames, probe
 from fsar_cli.recognise.events import Event, ScoredWindow
 from fsar_cli.recognise.report import ReportVideo, write_report
 from fsar_cli.reporting import Silent
+from recognise.report.scans import CLASSES, NASTY, scan_of, scored, square_event, square_video
 
 
 class Saying(Silent):
@@ -85,6 +85,8 @@ def test_what_names_and_facts_hold_is_shown_and_not_obeyed(tmp_path: Path) -> No
     wicked = "</script><script>alert(1)</script><!--"
     video = stream(Event(0, 1, wicked, 1.0, 0), name=wicked, gaps=((1, 2, wicked),))
     page = Reader(write_report(scan_of(video, classes=[wicked, NASTY]), tmp_path))
+    island = next(text for _, given, text in page.inside if given.get("id") == "data")
+    assert not set("<>&") & set(island)
     assert page.data["classes"] == [wicked, NASTY]
     assert page.data["videos"][0]["name"] == page.data["videos"][0]["key"] == wicked
     assert "img" not in [tag for tag, _ in page.elements]
