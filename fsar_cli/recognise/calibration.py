@@ -46,21 +46,21 @@ class AlarmLevel:
         """Whether the footage is long enough for the rate that was asked for."""
         return self.rate is not None and (self.alarms + 1) / self.hours <= self.rate
 
-    def words(self, upper: float) -> str:
+    def words(self, most: float) -> str:
         """In plain words.
 
         Args:
-            upper: one-sided 95 % limit of the expected number of alarms, of those seen.
+            most: one-sided 95 % limit of false alarms an hour, by those seen.
         """
         if self.rate is None:
             return "not calibrated: there is no normal footage, so how often it is wrong is not known"
         seen = f"{counted(self.alarms, 'false alarm')} in {_hours(self.hours)} of normal footage"
-        most = f"at most {upper / self.hours:.2g} an hour (95 %)"
+        limit = f"at most {most:.3g} an hour (95 %)"
         if self.kept:
-            return f"asked for {self.rate:g} false alarms an hour; {seen}: {most}"
+            return f"asked for {self.rate:.3g} false alarms an hour; {seen}: {limit}"
         return (
-            f"asked for {self.rate:g} false alarms an hour, which takes {_hours(1 / self.rate)} of normal footage or"
-            f" more; {seen}, above all of which the threshold lies: {most}"
+            f"asked for {self.rate:.3g} false alarms an hour, which takes {_hours(1 / self.rate)} of normal footage or"
+            f" more; {seen}, above all of which the threshold lies: {limit}"
         )
 
 

@@ -90,6 +90,11 @@ def one_line(text: str) -> str:
     return " ".join(_NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text).split())
 
 
+def file_word(name: str) -> str:
+    """A name of a class as a part of a file's name."""
+    return "".join(sign if sign.isalnum() or sign in "-_ " else "_" for sign in one_line(name))[:60]
+
+
 def _cue_text(text: str) -> str:
     """Text inside a cue: WebVTT gives a meaning to <, & and -->, and an empty line ends the cue."""
     return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
