@@ -116,9 +116,7 @@ def _scan_files(
     source, default = {"sources": [str(video) for video in videos]}, Path("scans") / videos[0].stem
     folder, parent = output.folder, videos[0].parent.name
     with (
-        result_folder(
-            default, output.folder, "scan.json", source, reporter, force=output.force, prefix=parent
-        ) as place,
+        result_folder(default, folder, "scan.json", source, reporter, force=output.force, prefix=parent) as place,
         terminated(),
     ):
         try:
