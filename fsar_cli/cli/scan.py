@@ -163,7 +163,7 @@ def _rule(agree: str, shortest: float, longest: float, merge: float) -> "EventRu
 
 def _show(recognizer: "Recognizer", result: "ScanResult", against: "TruthReport | None") -> None:
     from fsar_cli.cli.output import stdout, table
-    from fsar_cli.recognise.summary import level_sentences
+    from fsar_cli.recognise.summary import level_facts
 
     many = len(result.videos) > 1
     rows = [
@@ -177,7 +177,7 @@ def _show(recognizer: "Recognizer", result: "ScanResult", against: "TruthReport 
     seconds = sum(video.seconds for video in result.videos)
     speed = f", {result.speed:.1f} times real time" if result.speed else ""
     stdout.print(f"{len(rows)} events in {clock(seconds)} of video{speed}: {result.folder}")
-    for line in [*level_sentences(recognizer, result.level), *(against.lines() if against else [])]:
+    for line in [*(words for _, words in level_facts(recognizer, result.level)), *(against.lines() if against else [])]:
         stdout.print(line)
     if (page := result.folder / "report.html").exists():
         stdout.print(f"page: {page}")

@@ -198,13 +198,13 @@ def remove(
 def _tell(recognizer: "Recognizer", file: Path, failed: dict[str, str], as_json: bool) -> None:
     """What a support file holds now, and what it can be expected to do."""
     from fsar_cli.cli.output import print_json, stdout
-    from fsar_cli.recognise.summary import document, sentences
+    from fsar_cli.recognise.summary import document, facts
 
     if as_json:
         print_json({"command": "support", "file": str(file), **document(recognizer), "failed": failed})
         return
     stdout.print(f"{file}: {_counts(recognizer.support)}")
-    for line in sentences(recognizer):
+    for _, line in facts(recognizer):
         stdout.print(line)
 
 

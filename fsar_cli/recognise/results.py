@@ -16,7 +16,7 @@ from fsar_cli.recognise.outputs import event_document, file_word, write_activity
 from fsar_cli.recognise.recognizer import Recognizer
 from fsar_cli.recognise.report.report import Example, ReportData, ReportVideo, write_report
 from fsar_cli.recognise.scan import ScannedVideo, ScanResult
-from fsar_cli.recognise.summary import level_document, sentences
+from fsar_cli.recognise.summary import facts, level_document
 from fsar_cli.recognise.truth import compare_events
 from fsar_cli.recognise.truth_report import TruthReport
 from fsar_cli.recognise.watch import WatchedSource, window_log
@@ -107,10 +107,10 @@ def _page(recognizer: Recognizer, level: AlarmLevel, title: str, videos: Sequenc
         videos=videos,
         facts=[
             ("Encoder", f"{encoder.config.model.label} on {who}"),
-            ("Normal footage", normal),
-            *[("Calibration", line) for line in sentences(recognizer, level)],
+            ("Normal videos", normal),
+            *facts(recognizer, level),
         ],
-        truth=[("", line) for line in against.lines()] if against else [],
+        truth=against.figures() if against else [],
     )
 
 

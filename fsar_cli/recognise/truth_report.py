@@ -14,7 +14,7 @@ import numpy as np
 
 from fsar_cli.engine.statistics.poisson import poisson_interval
 from fsar_cli.engine.statistics.wilson import wilson_interval
-from fsar_cli.errors import counted
+from fsar_cli.errors import counted, listed
 
 Why = Literal["alone", "time", "class", "repeated"]
 """Of an event without a partner: it shares time with none of the others; with some, but too little; enough, but of
@@ -153,9 +153,20 @@ class TruthReport:
         if self.right:
             told.append(_off("starts", whole["start_error"]) + "; " + _off("ends", whole["end_error"]) + " (medians)")
         if self.passed_over:
-            names = ", ".join(f"{cls} ({number})" for cls, number in self.passed_over.items())
+            names = listed([f"{cls} ({number})" for cls, number in self.passed_over.items()])
             told.append(f"passed over are true events of classes that are not enrolled: {names}")
         return [*told, NOTE]
+
+    def figures(self) -> list[tuple[str, str]]:
+        """The most important of it: (what, figure with its 95 % interval)."""
+        whole = self.document()
+        shares = [(f"{name} at tIoU {self.tiou:g}", whole[name.lower()]) for name in ("Recall", "Precision")]
+        rates = [("Missed an hour", whole["missed"]), ("False alarms an hour", whole["false_alarms"])]
+        return [
+            *((what, f"{100 * f['share']:.0f} % ({100 * f['low']:.0f} to {100 * f['high']:.0f})" if f["of"] else "-")
+              for what, f in shares),
+            *((what, f"{f['an_hour']:.3g} ({f['low']:.3g} to {f['high']:.3g})") for what, f in rates),
+        ]  # fmt: skip
 
     def _others(self) -> str:
         """The unmatched that are no false alarms, to follow a sentence."""

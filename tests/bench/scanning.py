@@ -70,11 +70,8 @@ def _seconds(video: Path) -> float:
 def _anew(video: Path, window: Window, clip) -> Window:
     """The window with frames of its own, decoded for it alone."""
     wanted = {frame.seconds for frame in window.frames}
-    pictures = {
-        seconds: picture
-        for seconds, picture in iter_frames(video, clip.short_side, lambda _, s: s in wanted, start=max(0.0, min(wanted) - 1e-6),
-                                            end=max(wanted) + 1e-6)
-    }  # fmt: skip
+    stretch = {"start": max(0.0, min(wanted) - 1e-6), "end": max(wanted) + 1e-6}
+    pictures = dict(iter_frames(video, clip.short_side, lambda _, seconds: seconds in wanted, **stretch))
     assert pictures.keys() == wanted
     frames = {seconds: WindowFrame(seconds, window.frames[0].picture) for seconds in pictures}
     return Window(tuple(frames[frame.seconds] for frame in window.frames), window.start, window.end, window.input_crop)
