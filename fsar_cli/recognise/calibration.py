@@ -21,6 +21,7 @@ from fsar_cli.errors import counted
 from fsar_cli.recognise.events import EventRule, ScoredWindow, events_of
 
 UNREACHED = 1e-3  # of the spread of scores: how far above all that was seen a threshold lies which nothing reached
+ROUNDING = 1e-9
 RELEASE = 0.5  # how far a release lies below its threshold, of the way to the middle normal window
 
 
@@ -50,12 +51,12 @@ class AlarmLevel:
         """In plain words.
 
         Args:
-            upper: one-sided 95 % limit of the expected number of alarms, of those seen.
+            upper: one-sided 95 % limit of the expected number of alarms an hour, of those seen.
         """
         if self.rate is None:
             return "not calibrated: there is no normal footage, so how often it is wrong is not known"
         seen = f"{counted(self.alarms, 'false alarm')} in {_hours(self.hours)} of normal footage"
-        most = f"at most {upper / self.hours:.2g} an hour (95 %)"
+        most = f"at most {upper:.2g} an hour (95 %)"
         if self.kept:
             return f"asked for {self.rate:g} false alarms an hour; {seen}: {most}"
         return (
@@ -71,7 +72,9 @@ def _hours(hours: float) -> str:
 def alarm_level(
     segments: Sequence[Sequence[ScoredWindow]], rate: float, rule: EventRule, classes: Sequence[str], stride: float
 ) -> AlarmLevel:
-    """The lowest threshold at which normal footage has few enough false alarms.
+    """The lowest threshold at which, and above which, normal footage has few enough false alarms.
+
+    Far below there may be few again, as alarms that never end are one: such thresholds are of no use.
 
     Args:
         segments: calibration windows, stretch by stretch, in order.
@@ -133,7 +136,7 @@ def clip_level(silent: np.ndarray | None, left_out: np.ndarray, labels: np.ndarr
         return _above_normal(np.sort(silent)[::-1], wrong)
     own = left_out[np.arange(len(labels)), labels]
     own = np.sort(own[~np.isnan(own)])
-    passed = int(wrong * (len(own) + 1))
+    passed = _allowed(wrong, len(own))
     if not passed:
         least = f"{len(own)} examples that others of their class recognise allow no less than 1 in {len(own) + 1}"
         words = "not calibrated: without normal footage `unknown` rests on the examples alone, and " + (
@@ -144,9 +147,14 @@ def clip_level(silent: np.ndarray | None, left_out: np.ndarray, labels: np.ndarr
     return ClipLevel(float(own[passed - 1]), words, True)
 
 
+def _allowed(share: float, known: int) -> int:
+    """How many of n + 1 are at most a share of them; 0.29 of 100 are 29, whatever floats make of it."""
+    return min(known, int(share * (known + 1) + ROUNDING))
+
+
 def _above_normal(falling: np.ndarray, wrong: float) -> ClipLevel:
     """Of scores of normal windows, the largest first."""
-    passed = int(wrong * (len(falling) + 1)) - 1  # so many of them may score as much
+    passed = _allowed(wrong, len(falling)) - 1  # so many of them may score as much
     if passed < 0:
         least = 100 / (len(falling) + 1)
         words = (
@@ -174,6 +182,8 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
 
 
 def fpr_at_tpr(positive: np.ndarray, negative: np.ndarray, tpr: float = 0.95) -> float:
-    """Share of negatives at or above the score that the share `tpr` of positives reaches."""
-    level = np.sort(positive)[::-1][int(np.ceil(tpr * len(positive))) - 1]
+    """Share of negatives at or above the score that the share `tpr` of positives reaches; NaN where a side is empty."""
+    if not (len(positive) and len(negative)):
+        return float("nan")
+    level = np.sort(positive)[::-1][int(np.ceil(tpr * len(positive) - ROUNDING)) - 1]
     return float((negative >= level).mean())

@@ -19,7 +19,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.torch import save
 from torch import Tensor
 
@@ -28,11 +28,15 @@ from fsar_cli.files import write_whole
 
 FORMAT = 1
 SUPPORT_FILE = Path("support.fsar")
+UNKNOWN = "unknown"
+"""What clips of none of the classes are called; no class may have this name."""
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Length = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Length = Annotated[float, Field(ge=1e-4, le=1e4, allow_inf_nan=False)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
+MOST_STEPS = 10**6
+"""Of a grid from the first frame of a window to its last: memory holds a frame for each."""
 
 
 class Part(BaseModel):
@@ -48,7 +52,7 @@ class EnrolledExample(Part):
     name: Name
     """CLASS/CLIP, as people are told of it."""
     source: str
-    """Absolute path of the video."""
+    """Absolute path of the video, as `printable` has it."""
     start: Seconds = 0.0
     end: Seconds | None = None
     """None: to the end of the video."""
@@ -80,6 +84,12 @@ class GridShape(Part):
     step: Length
     apart: Steps
     every: Steps
+
+    @model_validator(mode="after")
+    def _fits(self) -> "GridShape":
+        if self.frames * self.apart > MOST_STEPS:
+            raise ValueError(f"{self.frames} frames, {self.apart} steps apart, are no window")
+        return self
 
 
 class NormalFootage(Part):
@@ -157,7 +167,7 @@ class SupportSet:
         return tuple(example.group for example in self.examples)
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, whole or not at all; the set is calibrated.
 
         Raises:
             OSError: it cannot be written.
