@@ -50,7 +50,7 @@ SHORTEST_WINDOW, LONGEST_WINDOW = 1.0, 10.0  # seconds
 
 
 @dataclass
-class Described:
+class DescribedExamples:
     """Examples that could be read, and those that could not."""
 
     examples: list[EnrolledExample] = field(default_factory=list)
@@ -61,9 +61,9 @@ class Described:
     """{name: reason}"""
 
 
-def describe_examples(encoder: Encoder, clips: Sequence[ExampleClip], reporter: Reporter = SILENT) -> Described:
+def describe_examples(encoder: Encoder, clips: Sequence[ExampleClip], reporter: Reporter = SILENT) -> DescribedExamples:
     """Encode examples, one window each; what cannot be read is named and left out."""
-    found = Described()
+    found = DescribedExamples()
     with reporter.track("examples", len(clips), "clips") as task:
         for clip in clips:
             try:
@@ -295,7 +295,7 @@ def extended(
     return calibrated(encoder, grown), found.failed | calm.failed
 
 
-def _first(*described: Described | NormalWindows) -> str:
+def _first(*described: DescribedExamples | NormalWindows) -> str:
     return next((f"{name}: {reason}" for some in described for name, reason in some.failed.items()), "")
 
 

@@ -39,13 +39,13 @@ MOST_STEPS = 10**6
 """Of a grid from the first frame of a window to its last: memory holds a frame for each."""
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """A frozen group of facts that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class EnrolledExample(Part):
+class EnrolledExample(DocumentPart):
     """Where an example came from."""
 
     cls: Name
@@ -60,7 +60,7 @@ class EnrolledExample(Part):
     """What is not independent of one another: scene, actors, source video. Empty: not known."""
 
 
-class EncoderIdentity(Part):
+class EncoderIdentity(DocumentPart):
     """What examples were encoded by, and how to have it again."""
 
     config: str
@@ -77,7 +77,7 @@ class EncoderIdentity(Part):
     """Version that made the file."""
 
 
-class GridShape(Part):
+class GridShape(DocumentPart):
     """The grid of windows (`WindowGrid`)."""
 
     frames: Steps
@@ -92,7 +92,7 @@ class GridShape(Part):
         return self
 
 
-class NormalFootage(Part):
+class NormalFootage(DocumentPart):
     """What whitens and calibrates."""
 
     sources: tuple[str, ...]
@@ -102,7 +102,7 @@ class NormalFootage(Part):
     """Windows that calibrate."""
 
 
-class SupportDocument(Part):
+class SupportDocument(DocumentPart):
     """The header's JSON."""
 
     format: int
