@@ -81,7 +81,7 @@ def test_words_say_the_limit_an_hour_once() -> None:
 @pytest.mark.parametrize("rate", [100.0, 300.0])
 def test_new_footage_has_no_more_false_alarms_than_were_asked_for(rate: float) -> None:
     rule, found = EventRule(0, 0, 1, 1, merge=0.0), []
-    for seed in range(150):
+    for seed in range(60):
         scores = np.random.default_rng(seed).normal(size=(2, 300, 2)).astype(np.float32)
         known, new = ([ScoredWindow(3.0 * i, 3.0 * i + 2, row) for i, row in enumerate(part)] for part in scores)
         level = alarm_level([known], rate, rule, CLASSES, 1.0)

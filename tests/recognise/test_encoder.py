@@ -56,7 +56,8 @@ def test_windows_that_share_frames_say_what_whole_clips_say(encoder: Encoder) ->
     expected = encoder.method.pooled(Encoded({n: t for n, t in whole.tensors.items() if n not in (BOXES, SATURATED)}))
     assert set(found.encoded.tensors) <= set(expected.tensors)
     close(found.encoded, expected, found.encoded.tensors)
-    embedded, direct = encoder.embed(found.encoded), encoder.method.embed(encoder.method.prepare(expected))
+    with torch.inference_mode():
+        embedded, direct = encoder.embed(found.encoded), encoder.method.embed(encoder.method.prepare(expected))
     close(embedded, direct, embedded.tensors)
 
 
