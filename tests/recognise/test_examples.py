@@ -107,5 +107,5 @@ def test_footage_is_files_and_all_videos_of_folders_each_once(tmp_path: Path) ->
 
 
 def test_a_video_is_no_list_even_where_it_could_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="columns video,start,end,class"):
+    with pytest.raises(UsageError, match="its class is not known"):
         find_examples([make_video(tmp_path / "a.mp4", frames=2)])
