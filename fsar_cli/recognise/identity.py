@@ -76,7 +76,7 @@ def open_encoder(
     if place is not None and not (place / "config.yaml").is_file():
         text = f"{path} was made with the run {place}, which is not there"
         raise DataError(text, "--run names where it is now, or `fsar support make` makes the file anew")
-    method = Model(config, None if place is None else Run(place)).load()
+    method = _loaded(Model(config, None if place is None else Run(place)), path)
     _compare(identity, config, method, path)
     if identity.code != code_digest():
         reporter.detail(f"{path} was made with other code (fsar {identity.fsar}): scores may differ a little")
@@ -91,6 +91,17 @@ def open_encoder(
             f"{path}: its windows have {support.document.grid.frames} frames, not {config.clip.frames}", ANEW
         )
     return Encoder(method, config, device)
+
+
+def _loaded(model: Model, path: Path) -> FewShotMethod:
+    """The method, or in words why it cannot be had. Raises DataError."""
+    try:
+        return model.load()
+    except (DataError, UsageError) as error:
+        file = Path(model.config.model.weights)
+        moved = model.run is None and file.suffix and not file.exists()
+        hint = "--weights names where they are now, or `fsar support make` makes the file anew" if moved else error.hint
+        raise DataError(f"{path}: its encoder cannot be had: {error.message}", hint) from error
 
 
 def _check_features(support: SupportSet, method: FewShotMethod, path: Path) -> None:

@@ -28,11 +28,10 @@ def example_sheet(support: SupportSet, title: str) -> np.ndarray:
         figure.suptitle(shorten(title, 90), x=0.01, ha="left", size=12, weight="bold")
         for part, (heading, members) in zip(figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
             part.suptitle(shorten(heading, 90), x=0.01, ha="left", size=10, weight="bold")
-            for place, axes in enumerate(part.subplots(1, ACROSS, squeeze=False)[0]):
+            for place, member in enumerate(members, 1):
+                axes, name = part.add_subplot(1, ACROSS, place), support.examples[member].name
                 axes.axis("off")
-                if place < len(members):
-                    example = support.examples[members[place]]
-                    axes.imshow(jpeg_picture(support.thumbnails[members[place]], LARGEST_THUMBNAIL))
-                    axes.set_title(shorten(example.name.partition("/")[2] or example.name, 24), size=8, color=MUTED)
+                axes.imshow(jpeg_picture(support.thumbnails[member], LARGEST_THUMBNAIL))
+                axes.set_title(shorten(name.partition("/")[2] or name, 24), size=8, color=MUTED)
 
     return drawing(draw, (ACROSS * INCHES, 0.5 + (INCHES + 0.35) * len(rows)))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from own_videos import CPU, clips_of, encoder_of, example_tree, features, small_support, tiny
-from safetensors.torch import save_file
-from small_project import lively
+from safetensors.torch import load_file, save_file
+from small_project import Listener, lively
 from videos import make_video
 
 from fsar_cli.config import Config, dump
@@ -59,7 +59,9 @@ def test_its_whitening_comes_from_the_file(tmp_path) -> None:
     support, _ = enrol(Model(config), encoder, clips_of(example_tree(tmp_path / "ex")), [quiet], window=1.0)
     again = open_encoder(support, FILE, CPU)
     described = features(3, encoder.method.features.dim)
-    assert all(torch.equal(a, b) for a, b in zip(*(e.embed(described).tensors.values() for e in (encoder, again))))
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(e.embed(described).tensors.values() for e in (encoder, again)), strict=True)
+    )
     bare = type(support)(**vars(support) | {"prepared": {}})
     with pytest.raises(DataError, match="its whitening is missing"):
         open_encoder(bare, FILE, CPU)
@@ -82,7 +84,7 @@ def test_other_weights_are_refused() -> None:
 )
 def test_another_backbone_or_preprocessing_is_refused(changes: dict) -> None:
     support = small_support(opened(tiny()))
-    with pytest.raises(DataError, match="was made with (other weights|another preprocessing) than"):
+    with pytest.raises(DataError, match=r"was made with (other weights|another preprocessing) than"):
         open_encoder(with_encoder(support, config=dump(tiny(**changes))), FILE, CPU)
 
 
@@ -124,27 +126,19 @@ def test_weights_that_were_moved_are_named(weights: Path, tmp_path: Path) -> Non
         open_encoder(support, FILE, CPU)
     assert str(here) in error.value.message and "--weights" in error.value.hint
     open_encoder(support, FILE, CPU, weights=there)
-    save_file({n: t + 1 for n, t in _tensors(there).items()}, there)
+    save_file({n: t + 1 for n, t in load_file(there).items()}, there)
     with pytest.raises(DataError, match="other weights"):
         open_encoder(support, FILE, CPU, weights=there)
 
 
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     support = with_encoder(small_support(encoder_of(tiny())), run=str(tmp_path / "runs/gone"))
-    with pytest.raises(DataError, match="made with the run .*gone, which is not there") as error:
+    with pytest.raises(DataError, match=r"made with the run .*gone, which is not there") as error:
         open_encoder(support, FILE, CPU)
     assert "--run" in error.value.hint
 
 
 def test_a_code_that_changed_is_told_to_who_wants_to_know() -> None:
-    from small_project import Listener
-
     class Detailed(Listener):
         def detail(self, text: str) -> None:
             self.said.append(text)
