@@ -12,7 +12,8 @@ rate below 3 / N can be claimed at 95 %.
     Vovk et al., Algorithmic Learning in a Random World, 2005; Angelopoulos and Bates, 2023
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,13 +82,15 @@ def alarm_level(
         rate: false alarms an hour.
         rule: all of it but the threshold.
     """
-    best = np.array([window.scores.max() for some in segments for window in some], float)
+    bests = [np.array([window.scores.max() for window in some], float) for some in segments]
+    best = np.concatenate(bests)
     hours = sum(len(some) for some in segments) * stride / 3600
     middle, spread = float(np.median(best)), float(np.ptp(best))
 
     def at(level: float) -> AlarmLevel:
         tried = replace(rule, threshold=level, release=level - RELEASE * max(0.0, level - middle))
-        alarms = sum(len(events_of(some, classes, tried, stride)) for some in segments)
+        loud = (part for pair in zip(segments, bests, strict=True) for part in _loud(*pair, tried, stride))
+        alarms = sum(len(events_of(part, classes, tried, stride)) for part in loud)
         return AlarmLevel(tried, rate, alarms, hours)
 
     found = at(float(best.max()) + UNREACHED * max(spread, 1e-6))
@@ -97,6 +100,21 @@ def alarm_level(
             break
         found = tried
     return found
+
+
+def _loud(
+    windows: Sequence[ScoredWindow], best: np.ndarray, rule: EventRule, stride: float
+) -> Iterator[Sequence[ScoredWindow]]:
+    """The parts of a stretch that hold its events: between them so many windows are quiet that none reaches across.
+
+    Args:
+        best: the largest score of each window.
+    """
+    quiet = rule.among + math.ceil(rule.merge / stride) + 1
+    places = np.flatnonzero(best >= rule.release)
+    for part in np.split(places, np.flatnonzero(np.diff(places) > quiet) + 1):
+        if len(part) and best[part].max() >= rule.threshold:
+            yield windows[part[0] : part[-1] + 1]
 
 
 def uncalibrated_level(left_out: np.ndarray, labels: np.ndarray, rule: EventRule) -> AlarmLevel:

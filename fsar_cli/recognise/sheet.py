@@ -11,14 +11,16 @@ from fsar_cli.render.figures import MUTED, drawing, shorten
 ACROSS, INCHES = 6, 1.7
 """Thumbnails a line, and inches of one."""
 MOST = 60
-"""Thumbnails; of more examples the first of each class are shown, of more classes the first."""
+"""Thumbnails; of more examples the first of each class are shown."""
+MOST_CLASSES = 30
+"""Of more the first are shown."""
 
 
 def example_sheet(support: SupportSet, title: str) -> np.ndarray:
     """Thumbnails by class, with names: uint8 RGB [H,W,3]."""
-    most = max(1, MOST // len(support.classes))
+    most = max(1, MOST // len(support.classes))  # of a class
     rows: list[tuple[str, list[int]]] = []
-    for name in support.classes[:MOST]:
+    for name in support.classes[:MOST_CLASSES]:
         members = [i for i, example in enumerate(support.examples) if example.cls == name]
         shown = members[:most]
         heading = f"{name}: {len(members)}" + (f", {len(shown)} shown" if len(shown) < len(members) else "")
