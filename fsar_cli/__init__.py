@@ -13,6 +13,22 @@ The shelf is tools/: one folder is one further command, and could be deleted by 
 
 Imports go down only: app > tools > cli > engine > {core, data, render} > {errors, reporting, files, config, settings,
 recipes, extras, yamltext}; core, data and render know nothing of one another (`tests/test_architecture.py`).
+
+The Python API is `from fsar_cli import Recognizer`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fsar_cli.recognise.recognizer import Recognizer
+
+__all__ = ["Recognizer", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """`Recognizer`, when it is first asked for: `fsar --help` needs no torch."""
+    if name == "Recognizer":
+        return import_module("fsar_cli.recognise.recognizer").Recognizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

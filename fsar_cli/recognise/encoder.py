@@ -32,6 +32,7 @@ from fsar_cli.recognise.windows import Window, WindowFrame
 
 FRAMES_A_CALL = {"cpu": 32, "cuda": 512}
 GAIN = 3.0  # of regions for the eye: with `l1` weights eq. 6 gives a mean, which hardly leaves the middle
+LARGEST_SHARE = 4 / 7  # of the input's side, of the side of such a region: 128 of 224 pixels
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Encoder:
         place(method, device, config.train.channels_last)
         fold(method)
         self.shares_frames = isinstance(method.features.global_backbone, FrameBackbone)
-        region = config.model.region
-        self._eye = KeyRegionSelector(config.clip.size, region.sides, weights="l1", gain=GAIN)
+        size, side = config.clip.size, config.model.region.sides[0]  # which need not fit where no regions are selected
+        self._eye = KeyRegionSelector(size, min(side, round(LARGEST_SHARE * size)), weights="l1", gain=GAIN)
         self._normalization = normalization(config.model)
 
     @property
