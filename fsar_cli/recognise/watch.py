@@ -65,6 +65,7 @@ class WatchedSource:
     _before: ScoredWindow | None = None
     _pictures: deque[tuple[float, bytes]] = field(default_factory=deque)
     _over: bool = False
+    _stopped: bool = False
 
     @property
     def name(self) -> str:
@@ -92,25 +93,34 @@ class WatchedSource:
         finally:
             with there:
                 self._over = True
-                there.notify()
+                there.notify_all()
 
     def _offer(self, window: Window, there: Condition) -> None:
         with there:
+            if self.source.finite:  # it waits, so nothing need be passed over
+                there.wait_for(lambda: self._slot is None or self._stopped)
             if self._slot is not None:
                 self.passed_over += 1
                 window = replace(window, breaks=window.breaks or self._slot.breaks)
             self._slot = window
-            there.notify()
+            there.notify_all()
 
     def _keep(self, seconds: float, picture: np.ndarray) -> None:
         self._pictures.append((seconds, to_jpeg(picture, CLIP_QUALITY)))
         while self._pictures[0][0] < seconds - self.keep:
             self._pictures.popleft()
 
-    def take(self) -> Window | None:
+    def take(self, there: Condition) -> Window | None:
         """The newest window, which waits no more; with the condition's lock."""
         window, self._slot = self._slot, None
+        there.notify_all()
         return window
+
+    def stop(self, there: Condition) -> None:
+        """Take no more windows."""
+        with there:
+            self._stopped = True
+            there.notify_all()
 
     @property
     def is_over(self) -> bool:
@@ -196,6 +206,7 @@ def watch(
                 writer.write_ready()
             show(watched)
         for each in watched:
+            each.stop(there)
             tell(each, each.detector.flush())
         if writer:
             writer.write_ready(last=True)
@@ -234,7 +245,7 @@ def _due(watched: Sequence[WatchedSource], there: Condition) -> list[tuple[Watch
     """The windows that wait, one a source; after `LOOK_EVERY` none, too."""
     with there:
         there.wait_for(lambda: any(each._slot is not None or each._over for each in watched), LOOK_EVERY)
-        found = [(each, each.take()) for each in watched]
+        found = [(each, each.take(there)) for each in watched]
     due = [(each, window) for each, window in found if window is not None]
     if not due and any(each.is_over for each in watched):
         time.sleep(LOOK_EVERY / 10)  # of those that are over nothing comes: no wait would last

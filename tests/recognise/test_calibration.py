@@ -70,7 +70,7 @@ def test_footage_too_short_for_the_rate_gives_a_threshold_above_all_of_it_and_sa
     assert not level.kept and level.alarms == 0
     words = level.words(poisson_upper(0) / level.hours)
     assert "takes 1.0 h of normal footage or more" in words and "0 false alarms in 2.5 min" in words
-    assert f"at most {poisson_upper(0) / level.hours:.2g} an hour (95 %)" in words
+    assert f"at most {poisson_upper(0) / level.hours:.3g} an hour (95 %)" in words
 
 
 def test_words_say_the_limit_an_hour_once() -> None:

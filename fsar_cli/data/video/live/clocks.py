@@ -91,14 +91,22 @@ class TimeGrid:
     """
 
     def __init__(self, every: float) -> None:
-        self._every, self._due = every, 0.0
+        self._every, self._origin, self._next = every, 0.0, 0
 
-    def takes(self, seconds: float) -> bool:
-        """Whether it takes a frame; seconds of one source, growing."""
+    def takes(self, seconds: float, anew: bool = False) -> bool:
+        """Whether it takes a frame.
+
+        Args:
+            seconds: of one source, growing.
+            anew: whether the grid begins anew with this frame, as behind a gap.
+        """
         if not self._every:
             return True
+        if anew:
+            self._origin, self._next = seconds, 0
         spare = 1e-6 * self._every  # times are sums of many steps
-        if seconds < self._due - spare:
+        number = math.floor((seconds - self._origin + spare) / self._every)
+        if number < self._next:
             return False
-        self._due = (math.floor((seconds + spare) / self._every) + 1) * self._every
+        self._next = number + 1
         return True

@@ -111,6 +111,11 @@ class LiveSource:
         self.start()
         return self._board.take(timeout)
 
+    @property
+    def finite(self) -> bool:
+        """Whether it is a server's file, which waits for its reader; known once a picture is there."""
+        return self._finite
+
     def state(self) -> StreamState:
         """How the source does now."""
         return self._board.state()
@@ -184,12 +189,13 @@ class LiveSource:
     def _show(self, frame: av.VideoFrame, connection: Connection) -> None:
         now, size = self._clock.monotonic(), (frame.width, frame.height)
         tick = self._ticks.tick(connection.stamp(frame) if connection.timed else now, now, trusted=self._finite)
-        self._gap |= tick.gap or self._size not in (None, size)
+        gap = tick.gap or self._size not in (None, size)
+        self._gap |= gap
         if self._size != size:
             self._size, self._scaler = size, FrameScaler(self.name, self._short_side)
         if self._board.count(tick, self._ticks.step, now):
             self._reporter.log(f"{self.name}: there again, {tick.missed:.1f} s are missing")
-        if self._grid.takes(tick.seconds):
+        if self._grid.takes(tick.seconds, anew=gap):
             shown = LiveFrame(tick.seconds, self._scaler(frame), self._clock.time(), self._gap)
             self._gap = False
             self._board.put(shown, now, lossless=self._finite)
