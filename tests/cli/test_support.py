@@ -11,7 +11,7 @@ from small_project import small
 from videos import make_video
 
 from fsar_cli.config import dump
-from fsar_cli.recognise.sheet import example_sheet
+from fsar_cli.recognise import sheet
 from fsar_cli.recognise.supportfile import read_support
 
 SETTINGS = (*PLACES, *(part for value in SMALL for part in ("--set", value)))
@@ -180,16 +180,17 @@ def test_the_header_is_plain_json_that_others_can_read(made: Path) -> None:
     assert document["encoder"]["run"] is None and "mobilenet_v3_small" in document["encoder"]["config"]
 
 
-def test_a_sheet_of_many_classes_stays_a_picture() -> None:
+def test_a_sheet_of_many_classes_stays_a_picture(monkeypatch) -> None:
+    monkeypatch.setattr(sheet, "MOST_CLASSES", 6)
     encoder = encoder_of(tiny())
     held = small_support(encoder, (3, 2))
     many = [held.examples[0].model_copy(update={"cls": f"${i}_{{", "name": f"${i}_{{/a"}) for i in range(300)]
     document = held.document.model_copy(update={"examples": tuple(many)})
-    picture = example_sheet(type(held)(document, held.described, held.thumbnails * 60), "a $title_")
-    assert picture.shape[0] < 20_000 and picture.shape[2] == 3
+    picture = sheet.example_sheet(type(held)(document, held.described, held.thumbnails * 60), "a $title_")
+    assert 100 < picture.shape[0] < 3000 and picture.shape[2] == 3
 
 
-def test_a_run_encodes_and_may_be_moved_but_not_be_another(fsar, project: Path, videos: Path, tmp_path: Path) -> None:
+def test_a_run_encodes_and_may_be_moved(fsar, project: Path, videos: Path, tmp_path: Path) -> None:
     (tmp_path / "fsar.yaml").write_text(dump(small(project, **{"train.iterations": 2, "train.val_every": 0})))
     run = Path(fsar("train", "--json").json["run"])
     document = fsar("support", "make", videos / "ex", "--normal", videos / "quiet.mp4", "--json").json
@@ -203,9 +204,6 @@ def test_a_run_encodes_and_may_be_moved_but_not_be_another(fsar, project: Path, 
     assert lost.code == 3 and "which is not there" in lost.err and "--run names where it is now" in lost.err
     after = fsar("classify", clip, "--device", "cpu", "--run", moved, "--json")
     assert after.json == before.json
-    other = Path(fsar("train", "--json", "--set", "train.seed=7").json["run"])
-    refused = fsar("classify", clip, "--device", "cpu", "--run", other)
-    assert refused.code == 3 and "was made with other weights than" in refused.err and refused.out == ""
 
 
 def test_names_that_are_no_text_are_enrolled_too(fsar, videos: Path, tmp_path: Path) -> None:

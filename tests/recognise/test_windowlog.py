@@ -19,7 +19,7 @@ def windows() -> list[ScoredWindow]:
     dice, found = np.random.default_rng(0), []
     for start, end, breaks in ((0, 2, 0), (0.7, 2.7, 0), (8.1, 8.9, 1), (20, 22, 1), (20.7, 22.7, 0), (40, 40.5, 1)):
         scores = dice.normal(size=3).astype(np.float32)
-        track = ((start + 0.1, (0.1, 0.2, 1 / 3, 0.4)), (start + 0.2, (0.0, 0.0, 1.0, 1.0)))
+        track = ((start + 0.1, (0.1, 0.2, 1 / 3, 0.4)),)
         found.append(ScoredWindow(start + 0.0, end + 0.0, scores, len(found), track, None, bool(breaks)))
     return found
 
