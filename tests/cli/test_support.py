@@ -1,14 +1,17 @@
 """`fsar support make | show | add | remove`: from clips to a support file, in all the forms that clips have."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from own_videos import PLACES, SMALL, encoder_of, example_tree, small_support, tiny
 from safetensors import safe_open
+from small_project import small
 from videos import make_video
 
-from fsar_cli.recognise.sheet import example_sheet
+from fsar_cli.config import dump
+from fsar_cli.recognise import sheet
 from fsar_cli.recognise.supportfile import read_support
 
 SETTINGS = (*PLACES, *(part for value in SMALL for part in ("--set", value)))
@@ -177,10 +180,44 @@ def test_the_header_is_plain_json_that_others_can_read(made: Path) -> None:
     assert document["encoder"]["run"] is None and "mobilenet_v3_small" in document["encoder"]["config"]
 
 
-def test_a_sheet_of_many_classes_stays_a_picture() -> None:
+def test_a_sheet_of_many_classes_stays_a_picture(monkeypatch) -> None:
+    monkeypatch.setattr(sheet, "MOST_CLASSES", 6)
     encoder = encoder_of(tiny())
     held = small_support(encoder, (3, 2))
     many = [held.examples[0].model_copy(update={"cls": f"${i}_{{", "name": f"${i}_{{/a"}) for i in range(300)]
     document = held.document.model_copy(update={"examples": tuple(many)})
-    picture = example_sheet(type(held)(document, held.described, held.thumbnails * 60), "a $title_")
-    assert picture.shape[0] < 20_000 and picture.shape[2] == 3
+    picture = sheet.example_sheet(type(held)(document, held.described, held.thumbnails * 60), "a $title_")
+    assert 100 < picture.shape[0] < 3000 and picture.shape[2] == 3
+
+
+def test_a_run_encodes_and_may_be_moved(fsar, project: Path, videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "fsar.yaml").write_text(dump(small(project, **{"train.iterations": 2, "train.val_every": 0})))
+    run = Path(fsar("train", "--json").json["run"])
+    document = fsar("support", "make", videos / "ex", "--normal", videos / "quiet.mp4", "--json").json
+    assert document["encoder"]["run"] == str(run.resolve()) and document["encoder"]["method"] == "keyregion"
+    assert document["normal"]["whitened"] == 0 and not read_support(tmp_path / "support.fsar").prepared
+    clip = videos / "ex" / ODD[0] / "0.mp4"
+    before = fsar("classify", clip, "--device", "cpu", "--json")
+    assert before.code == 0, before.err
+    moved = run.rename(tmp_path / "moved run")
+    lost = fsar("classify", clip, "--device", "cpu")
+    assert lost.code == 3 and "which is not there" in lost.err and "--run names where it is now" in lost.err
+    after = fsar("classify", clip, "--device", "cpu", "--run", moved, "--json")
+    assert after.json == before.json
+
+
+def test_names_that_are_no_text_are_enrolled_too(fsar, videos: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "ex/kick" / os.fsdecode(b"caf\xe9.mp4")
+    odd.parent.mkdir(parents=True)
+    try:
+        odd.write_bytes((videos / "ex" / ODD[0] / "0.mp4").read_bytes())
+    except OSError:
+        pytest.skip("names here are text")
+    assert make(fsar, "ex", "--normal", "ex", "--json", "--set", "model.match.whiten=none").json["classes"] == {
+        "kick": 1
+    }
+    assert fsar("support", "show").code == 0 and fsar("support", "show", "--json").code == 0
+    assert fsar("support", "add", "ex", "--device", "cpu").code == 3  # it is there already
+    answers = fsar("classify", "ex", "--device", "cpu", "--csv", "a.csv", "--json")
+    assert answers.code == 0 and answers.json["clips"][0]["because"] == "kick/caf\ufffd"
+    assert fsar("classify", "ex", "--device", "cpu").code == 0

@@ -104,14 +104,14 @@ def everything(windows: list[ScoredWindow], rule: EventRule) -> list[Event]:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("block", range(4))
 def test_events_are_those_of_the_plain_reading(rule: EventRule, block: int) -> None:
-    for seed in range(40 * block, 40 * block + 40):
+    for seed in range(25 * block, 25 * block + 25):
         windows = windows_of(seed)
         assert events_of(windows, CLASSES, rule, STRIDE) == slow(windows, rule), seed
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_what_holds_of_any_events(rule: EventRule) -> None:
-    for seed in range(60):
+    for seed in range(30):
         windows = windows_of(seed)
         events = events_of(windows, CLASSES, rule, STRIDE)
         ends = [0, *(i for i, w in enumerate(windows) if w.breaks), len(windows)]
@@ -134,7 +134,7 @@ def test_what_holds_of_any_events(rule: EventRule) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_an_event_is_said_as_it_opens_and_again_as_it_is_over(rule: EventRule) -> None:
-    for seed in range(60):
+    for seed in range(30):
         going_on: dict[str, float] = {}
         for event in everything(windows_of(seed), rule):
             if event.is_open:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_videos import encoder_of, recognizer_of, small_support, tiny
+from videos import make_video
 
 from fsar_cli.recognise.events import ScoredWindow
 from fsar_cli.recognise.windowlog import WindowLog, read_windows
@@ -17,7 +19,7 @@ def windows() -> list[ScoredWindow]:
     dice, found = np.random.default_rng(0), []
     for start, end, breaks in ((0, 2, 0), (0.7, 2.7, 0), (8.1, 8.9, 1), (20, 22, 1), (20.7, 22.7, 0), (40, 40.5, 1)):
         scores = dice.normal(size=3).astype(np.float32)
-        track = ((start + 0.1, (0.1, 0.2, 1 / 3, 0.4)), (start + 0.2, (0.0, 0.0, 1.0, 1.0)))
+        track = ((start + 0.1, (0.1, 0.2, 1 / 3, 0.4)),)
         found.append(ScoredWindow(start + 0.0, end + 0.0, scores, len(found), track, None, bool(breaks)))
     return found
 
@@ -92,3 +94,24 @@ def test_a_log_that_cannot_be_written_names_itself(tmp_path: Path) -> None:
     path = tmp_path / "none" / "a.jsonl"
     with pytest.raises(OSError, match=r"none/a\.jsonl"), WindowLog(path, MADE_OF, FULL, resume=True):
         pass
+
+
+def test_a_scan_goes_on_from_its_log_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    config = tiny(**{"model.match.metric": "cosine"})
+    recognizer = recognizer_of(small_support(encoder := encoder_of(config)), encoder)
+    video = make_video(
+        tmp_path / "a.mkv", pts=[*range(0, 5000, 100), *range(8000, 8500, 100), *range(9900, 14_000, 100)]
+    )
+    everything = list(recognizer.windows(video))
+    assert sum(w.breaks for w in everything) == 2
+    for count in range(1, len(everything)):
+        path = tmp_path / f"{count}.jsonl"
+        written(path, everything[:count], ended=False)
+        with WindowLog(path, MADE_OF, recognizer.grid.window, resume=True):
+            known = list(read_windows(path))
+        begin = known[-1].start + recognizer.grid.stride
+        whole = [*known, *recognizer.windows(video, begin, begin)]
+        assert [w.breaks for w in whole] == [w.breaks for w in everything]
+        for name in ("start", "end", "scores"):
+            found, expected = ([getattr(w, name) for w in some] for some in (whole, everything))
+            np.testing.assert_allclose(found, expected, atol=1e-4)

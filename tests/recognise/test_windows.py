@@ -107,7 +107,7 @@ def test_windows_that_make_no_sense_are_refused(window: float, stride: float) ->
         WindowGrid.laid(window, stride, 8)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("grid", GRIDS)
 def test_windows_hold_the_first_frame_at_or_after_each_grid_time(grid: WindowGrid, seed: int) -> None:
     times = random_times(seed)
@@ -122,8 +122,8 @@ def test_frames_that_are_not_wanted_change_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_windows_go_on_behind_every_full_window_as_if_nothing_had_been(grid: WindowGrid) -> None:
-    for seed in range(12):
-        times = random_times(seed)[:70]
+    for seed in range(9):
+        times = random_times(seed)[:50]
         whole = plain(pushed(times, grid))
         for at, (start, end, _, _) in enumerate(whole):
             if end - start < grid.window - 1e-6:
