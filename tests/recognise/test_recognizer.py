@@ -16,7 +16,7 @@ from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.enrolment import enrol
 from fsar_cli.recognise.events import EventRule, events_of
 from fsar_cli.recognise.recognizer import UNKNOWN, Recognizer
-from fsar_cli.recognise.summary import document, sentences
+from fsar_cli.recognise.summary import document
 
 CONFIG = tiny(**{"model.match.metric": "cosine"})
 
@@ -102,7 +102,7 @@ def test_what_a_file_shows_before_its_damage_is_said(recognizer: Recognizer, fol
 
 
 def test_numbers_come_with_what_they_rest_on(recognizer: Recognizer) -> None:
-    plain, words = document(recognizer), "\n".join(sentences(recognizer))
+    plain, words = document(recognizer), "\n".join(line for _, line in facts(recognizer))
     silent = len(recognizer.silent)
     assert plain["classes"] == {"kick": 3, "push it": 3} and plain["normal"]["silent"] == silent
     assert plain["normal"]["hours"] == pytest.approx(silent * 0.5 / 3600) == recognizer.hours
@@ -118,7 +118,7 @@ def test_numbers_come_with_what_they_rest_on(recognizer: Recognizer) -> None:
 def test_without_normal_footage_nothing_is_claimed() -> None:
     encoder = Encoder(Model(CONFIG).load(), CONFIG, CPU)
     bare = Recognizer(small_support(encoder, (1, 1), 0, 0), encoder)
-    plain, words = document(bare), "\n".join(sentences(bare))
+    plain, words = document(bare), "\n".join(line for _, line in facts(bare))
     assert plain["normal"] is plain["auroc"] is plain["calibration"]["most"] is plain["calibration"]["asked"] is None
     assert plain["recall"] == {"found": 0, "of": 0} and bare.rank(3.0) is None and bare.hours == 0
     assert "one example a class" in words and "not calibrated" in words and "no normal footage" in words
