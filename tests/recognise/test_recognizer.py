@@ -16,7 +16,7 @@ from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.enrolment import enrol
 from fsar_cli.recognise.events import EventRule, events_of
 from fsar_cli.recognise.recognizer import UNKNOWN, Recognizer
-from fsar_cli.recognise.summary import document
+from fsar_cli.recognise.summary import document, facts
 
 CONFIG = tiny(**{"model.match.metric": "cosine"})
 
