@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fsar_cli.cli.options import Device, Force, Json, Quiet, Verbose
-from fsar_cli.cli.support import RunNow, SupportPath, WeightsNow
+from fsar_cli.cli.support import OnnxFile, RunNow, Runtime, SupportPath, WeightsNow
 from fsar_cli.errors import DataError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def scan(
     lines: Annotated[bool, typer.Option("--jsonl", help="A line of JSON on stdout for each event.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: scans/NAME).")] = None,
     force: Force = False,
+    runtime: Runtime = "torch",
+    onnx: OnnxFile = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +71,9 @@ def scan(
     reporter = ConsoleReporter(quiet or as_json, verbose)
     videos = find_footage([Path(source) for source in sources])
     real = None if truth is None else labelled_segments(truth)
-    recognizer = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
+    recognizer = Recognizer.load(
+        support, device, run=run, weights=weights, runtime=runtime, onnx=onnx, reporter=reporter
+    )
     level = recognizer.alarm_level(rate, rule)
     source = {"videos": [str(video) for video in videos]}
     default = Path("scans") / videos[0].stem
