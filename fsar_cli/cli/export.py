@@ -35,8 +35,8 @@ def export(
     """Write what turns clips into features and key regions, for onnxruntime: `fsar scan --runtime onnx`.
 
     The file says in its metadata what goes in and comes out, so it can be run without fsar. It is checked against
-    PyTorch on clips that look like videos; where numbers differ by more than 1e-3 of the largest, nothing is written
-    (exit code 3).
+    PyTorch on clips that look like videos; where numbers differ by more than 1e-3 of the largest (1e-2 with key
+    regions), nothing is written and the exit code is 3.
 
     Needs the extra onnx: `pip install 'fsar[onnx]'`.
 

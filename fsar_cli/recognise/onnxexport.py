@@ -43,8 +43,9 @@ from fsar_cli.reporting import SILENT, Reporter
 
 BATCHES = (2, 1, 3)
 # Of the largest number of an output. Rounding in another order moves none by more than 1e-5, and what an exporter gets
-# wrong (a padding, a rounding mode) moves it by 1e-2 and more.
-TOLERANCE = 1e-3
+# wrong (a padding, a rounding mode) moves it by 1e-2 and more. Key regions move by thousandths of a pixel with the
+# rounding, and what they show of an edge by more: there PyTorch itself, in float32, is off by up to 7e-4 of float64.
+TOLERANCE, TOLERANCE_OF_REGIONS = 1e-3, 1e-2
 SMALLEST = 1e-12  # of a largest number, so that it can be divided by
 REST = 2**20  # bytes of a file beside its weights
 MEANINGS = {
@@ -148,11 +149,12 @@ def _checked(
             difference = float((array - true).abs().nan_to_num(torch.inf).max()) if same else float("inf")
             absolute = max(absolute, difference)
             relative = max(relative, difference / max(float(true.abs().max()), SMALLEST))
-    if not relative <= TOLERANCE:
+    tolerance = TOLERANCE_OF_REGIONS if network.selects_regions else TOLERANCE
+    if not relative <= tolerance:
         text = f"the ONNX file would give other numbers than PyTorch: by {relative:.2g} of the largest"
-        raise DataError(f"{text}, and {TOLERANCE:g} is allowed", "--runtime torch is as it was; no file was written")
+        raise DataError(f"{text}, and {tolerance:g} is allowed", "--runtime torch is as it was; no file was written")
     runtime = optional("onnxruntime", "an export to ONNX", "onnx")
-    return OnnxCheck(clips=sum(BATCHES), batches=BATCHES, absolute=absolute, relative=relative, tolerance=TOLERANCE,
+    return OnnxCheck(clips=sum(BATCHES), batches=BATCHES, absolute=absolute, relative=relative, tolerance=tolerance,
                      torch=torch.__version__, onnxruntime=runtime.__version__)  # fmt: skip
 
 
