@@ -72,14 +72,15 @@ class Place:
         return self.folder / "support.fsar"
 
 
-def make_place(folder: Path, videos: Path, seed: int = 0, **values: Any) -> Place:
-    """A run with random weights, and a support file of two classes with normal footage."""
+def make_place(folder: Path, videos: Path, seed: int = 0, stir: bool = True, **values: Any) -> Place:
+    """A run with random weights, `stirred` or as the configuration has them, and a support file of two classes."""
     small = {"clip.frames": 4, "clip.size": 32, "clip.short_side": 36, "model.weights": "none", "model.region.side": 16,
              "model.region.gain": 0.2, "train.seed": seed, "model.match.cardinalities": [2],
              "model.match.key_dim": 12}  # fmt: skip
     config = resolve(base=small | values, environ={}).config
     run = create_run(config, folder / "run")
-    save_weights(stirred(Model(config).load(), seed), run.model_file)
+    method = Model(config).load()
+    save_weights(stirred(method, seed) if stir else method, run.model_file)
     model = Model(config, run)
     clips = [
         ExampleClip(cls, f"{cls}/{i}.mp4", videos / cls / f"{i}.mp4") for cls in ("blocks", "snow") for i in (1, 2)

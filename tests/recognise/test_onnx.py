@@ -322,8 +322,8 @@ def test_real_networks_find_the_same_events(values, videos, tmp_path, request) -
         if not weights.exists():
             pytest.skip(f"no {weights.name}")
         values = values | {"model.weights": str(weights)}
-    sizes = {"clip.size": 64, "clip.short_side": 64, "model.region.side": 32}
-    place = make_place(tmp_path / "real", videos, **values, **sizes)
+    sizes = {"clip.size": 64, "clip.short_side": 64, "model.region.side": 32, "model.match.metric": "cosine"}
+    place = make_place(tmp_path / "real", videos, stir=False, **values, **sizes)
     method = place.model.load()
     export_onnx(method, place.model.config, identity_of(place.model, method), place.folder / "support.fsar.onnx")
     plain, other = (Recognizer.load(place.support, CPU.type, runtime=name) for name in ("torch", "onnx"))
