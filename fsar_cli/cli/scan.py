@@ -7,18 +7,26 @@ import typer
 
 from fsar_cli.cli.options import Device, Force, Json, Quiet, Verbose
 from fsar_cli.cli.support import OnnxFile, RunNow, Runtime, SupportPath, WeightsNow
+from fsar_cli.cli.watching import Output, clock, terminated, watch_sources
 from fsar_cli.errors import DataError, Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from fsar_cli.data.annotations.labelled import LabelledSegment
+    from fsar_cli.recognise.calibration import AlarmLevel
     from fsar_cli.recognise.events import EventRule
-    from fsar_cli.recognise.outputs import NamedEvent
     from fsar_cli.recognise.recognizer import Recognizer
     from fsar_cli.recognise.scan import ScanResult
-    from fsar_cli.recognise.truth import TruthReport
+    from fsar_cli.recognise.truth_report import TruthReport
 
 
 def scan(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files, or folders of them.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Video files, or folders of them; or live sources: rtsp://..., http://..., camera:0.",
+        ),
+    ],
     support: SupportPath = Path("support.fsar"),
     run: RunNow = None,
     weights: WeightsNow = None,
@@ -36,6 +44,10 @@ def scan(
     clips: Annotated[bool, typer.Option("--clips", help="Write a short video of each event.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier scan stopped.")] = False,
     lines: Annotated[bool, typer.Option("--jsonl", help="A line of JSON on stdout for each event.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Live: stop after so long.")] = None,
+    max_reconnects: Annotated[
+        int | None, typer.Option(min=0, help="Live: tries in a row, after which a source is given up (default: none).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: scans/NAME).")] = None,
     force: Force = False,
     runtime: Runtime = "torch",
@@ -50,6 +62,9 @@ def scan(
     Writes events.jsonl as events happen, then events.csv, events.json (ActivityNet), a WebVTT file a video, scan.json;
     with --report a page, with --clips a video an event.
 
+    Live sources are watched until Ctrl-C or SIGTERM, which end with everything written; lost connections are made
+    again. What was missed, and why, is counted.
+
     --truth: recall and precision at tIoU 0.5, misses and false alarms an hour, with intervals.
 
     Exit code 3, after all others, where a video cannot be read to its end.
@@ -57,43 +72,70 @@ def scan(
     --json: folder, support, calibration, videos [path, seconds, windows, events, failed], events, speed (seconds of
     video a second), truth.
     """
-    from fsar_cli.cli.output import ConsoleReporter, print_json
+    from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.data.annotations.labelled import labelled_segments
-    from fsar_cli.engine.outputs import result_folder
+    from fsar_cli.data.video.live import is_live
     from fsar_cli.recognise.examples import find_footage
     from fsar_cli.recognise.recognizer import Recognizer
-    from fsar_cli.recognise.scan import file_digest, scan_files, write_clips, write_scan
-    from fsar_cli.recognise.truth import compare_scan
+    from fsar_cli.recognise.results import truth_of
 
     if lines and as_json:
         raise UsageError("--json and --jsonl exclude each other", "leave one of the two out")
+    live = [source for source in sources if is_live(source)]
+    _check_kind(live, sources, {"--truth": truth, "--resume": resume or None},
+                {"--seconds": seconds, "--max-reconnects": max_reconnects})  # fmt: skip
     rate, rule = parse_rate(false_alarms), _rule(agree, shortest, longest, merge)
     reporter = ConsoleReporter(quiet or as_json, verbose)
-    videos = find_footage([Path(source) for source in sources])
-    real = None if truth is None else labelled_segments(truth)
+    output = Output(out, force, report, clips, lines, as_json)
+    videos = [] if live else find_footage([Path(source) for source in sources])
+    real = None if truth is None else truth_of(labelled_segments(truth, reporter), videos, reporter)
     recognizer = Recognizer.load(
         support, device, run=run, weights=weights, runtime=runtime, onnx=onnx, reporter=reporter
     )
     level = recognizer.alarm_level(rate, rule)
-    source = {"videos": [str(video) for video in videos]}
-    default = Path("scans") / videos[0].stem
-    with result_folder(default, out, "scan.json", source, reporter, force=force, prefix=videos[0].parent.name) as place:
-        try:
-            result = scan_files(
-                recognizer, videos, place, level, made_with=file_digest(support), resume=resume,
-                say=_say_line if lines else lambda event: None, reporter=reporter,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            raise Interrupted("stopped", "the same command with --resume goes on where it stopped") from None
-        against = None if real is None else compare_scan(result, real, truth.parent, recognizer.classes)
-        if clips:
-            write_clips(result, reporter)
-        write_scan(recognizer, result, support, against, page=report, reporter=reporter)
-    if as_json:
-        from fsar_cli.recognise.scan import document
+    if live:
+        watch_sources(recognizer, live, level, support, output, seconds, max_reconnects, reporter)
+    else:
+        _scan_files(recognizer, videos, level, support, output, real, resume, reporter)
 
+
+def _check_kind(live: list[str], sources: list[str], of_files: dict, of_live: dict) -> None:
+    """Files and live sources are not scanned together, and each has options of its own. Raises UsageError."""
+    if live and len(live) < len(sources):
+        raise UsageError("files and live sources are not scanned together", "scan them one after the other")
+    wrong = [name for name, value in (of_files if live else of_live).items() if value is not None]
+    if wrong:
+        raise UsageError(f"{wrong[0]} goes with {'files' if live else 'live sources'} alone", "leave it out")
+
+
+def _scan_files(
+    recognizer: "Recognizer", videos: list[Path], level: "AlarmLevel", support: Path, output: Output,
+    real: "list[LabelledSegment] | None", resume: bool, reporter,
+) -> None:  # fmt: skip
+    from fsar_cli.cli.output import print_json
+    from fsar_cli.engine.outputs import result_folder
+    from fsar_cli.recognise.results import compare_scan, document, write_clips, write_scan
+    from fsar_cli.recognise.scan import file_digest, scan_files
+
+    source, default = {"sources": [str(video) for video in videos]}, Path("scans") / videos[0].stem
+    folder, parent = output.folder, videos[0].parent.name
+    with (
+        result_folder(default, folder, "scan.json", source, reporter, force=output.force, prefix=parent) as place,
+        terminated(),
+    ):
+        try:
+            result = scan_files(recognizer, videos, place, level, made_with=file_digest(support), resume=resume,
+                                say=output.say, reporter=reporter)  # fmt: skip
+        except KeyboardInterrupt:
+            hint = "the same command with --resume goes on where it stopped"
+            raise Interrupted(f"stopped; windows and events so far are in {place}", hint) from None
+        against = None if real is None else compare_scan(result, real, recognizer.classes)
+        if output.clips:
+            write_clips(result, reporter)
+        write_scan(recognizer, result, support, against, page=output.page, reporter=reporter)
+    if output.as_json:
         print_json({"command": "scan", **document(recognizer, result, support, against)})
-    elif not lines:
+    elif not output.lines:
         _show(recognizer, result, against)
     if failed := [video for video in result.videos if video.failed]:
         raise DataError(f"{len(failed)} of {len(videos)} videos could not be read to the end: {failed[0].failed}")
@@ -123,23 +165,13 @@ def _rule(agree: str, shortest: float, longest: float, merge: float) -> "EventRu
     return EventRule(0.0, 0.0, int(m), int(n), shortest, longest, merge)
 
 
-def _say_line(event: "NamedEvent") -> None:
-    import json
-    import sys
-
-    from fsar_cli.recognise.outputs import event_document
-
-    sys.stdout.write(json.dumps(event_document(event), allow_nan=False) + "\n")
-    sys.stdout.flush()
-
-
 def _show(recognizer: "Recognizer", result: "ScanResult", against: "TruthReport | None") -> None:
     from fsar_cli.cli.output import stdout, table
-    from fsar_cli.recognise.summary import level_sentences
+    from fsar_cli.recognise.summary import level_facts
 
     many = len(result.videos) > 1
     rows = [
-        [*([Path(e.video).name] if many else []), _clock(e.event.start), _clock(e.event.end), e.event.cls,
+        [*([Path(e.video).name] if many else []), clock(e.event.start), clock(e.event.end), e.event.cls,
          f"{e.event.score:.3f}", "-" if e.rank is None else f"{e.rank:.4f}", e.because]
         for e in result.events
     ]  # fmt: skip
@@ -148,15 +180,8 @@ def _show(recognizer: "Recognizer", result: "ScanResult", against: "TruthReport 
         stdout.print(table("", columns, rows, right=("start", "end", "score", "rank")))
     seconds = sum(video.seconds for video in result.videos)
     speed = f", {result.speed:.1f} times real time" if result.speed else ""
-    stdout.print(f"{len(rows)} events in {_clock(seconds)} of video{speed}: {result.folder}")
-    for line in [*level_sentences(recognizer, result.level), *(against.lines() if against else [])]:
+    stdout.print(f"{len(rows)} events in {clock(seconds)} of video{speed}: {result.folder}")
+    for line in [*(words for _, words in level_facts(recognizer, result.level)), *(against.lines() if against else [])]:
         stdout.print(line)
     if (page := result.folder / "report.html").exists():
         stdout.print(f"page: {page}")
-
-
-def _clock(seconds: float) -> str:
-    """H:MM:SS.s"""
-    tenths = round(10 * seconds)
-    hours, rest = divmod(tenths, 36_000)
-    return f"{hours}:{rest // 600:02d}:{rest % 600 / 10:04.1f}"

@@ -79,21 +79,27 @@ def make(
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.recognise.encoder import Encoder
-    from fsar_cli.recognise.enrolment import enrol
+    from fsar_cli.recognise.enrolment import enrol, extended
     from fsar_cli.recognise.examples import NORMAL, find_examples, find_footage
     from fsar_cli.recognise.recognizer import Recognizer
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
     if out.exists() and not force:
         raise UsageError(f"{out} is there already", "--force replaces it, `fsar support add` extends it")
-    clips = find_examples(examples, reporter)
-    footage = find_footage([*(normal or []), *(c.path for c in clips if c.cls == NORMAL and c.end is None)])
-    clips = [clip for clip in clips if clip.cls != NORMAL]
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder", "--out names the support file")
+    found = find_examples(examples, reporter)
+    clips, calm = [c for c in found if c.cls != NORMAL], [c for c in found if c.cls == NORMAL]
+    footage = find_footage([*(normal or []), *(clip.path for clip in calm if clip.end is None)])
     target = resolve_device(device, reporter)
     frozen = {"model.method": method, "model.backbone": backbone, "model.weights": weights}
     model = _model(run, frozen, preset, config, assignments, target.type, bool(footage), reporter)
     encoder = Encoder(model.load(), model.config, target)
     made, failed = enrol(model, encoder, clips, footage, window=window, stride=stride, reporter=reporter)
+    if parts := [clip for clip in calm if clip.end is not None]:  # of videos that show more: one window each
+        made, lost = extended(encoder, made, [], parts, reporter)
+        failed |= lost
+    out.parent.mkdir(parents=True, exist_ok=True)
     made.write(out)
     _tell(Recognizer(made, encoder), out, failed, as_json)
     _lost(failed)
@@ -202,13 +208,13 @@ def remove(
 def _tell(recognizer: "Recognizer", file: Path, failed: dict[str, str], as_json: bool) -> None:
     """What a support file holds now, and what it can be expected to do."""
     from fsar_cli.cli.output import print_json, stdout
-    from fsar_cli.recognise.summary import document, sentences
+    from fsar_cli.recognise.summary import document, facts
 
     if as_json:
         print_json({"command": "support", "file": str(file), **document(recognizer), "failed": failed})
         return
     stdout.print(f"{file}: {_counts(recognizer.support)}")
-    for line in sentences(recognizer):
+    for _, line in facts(recognizer):
         stdout.print(line)
 
 

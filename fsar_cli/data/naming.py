@@ -29,6 +29,7 @@ The one rule by which names of a list are found in a tree:
 | `x/a`                         | `x/a (1).avi`                                    | the video                     |
 """
 
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -77,6 +78,14 @@ def bare(name: str) -> str:
     """A file's name without its ending, if that is one of a video."""
     stem, dot, ending = name.rpartition(".")
     return stem if stem and f"{dot}{ending}".lower() in VIDEO_EXTENSIONS else name
+
+
+def is_storable(name: str) -> bool:
+    """Whether a file could be called so: JSON may escape half a sign, or one that is none."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def slashed(path: str) -> str:

@@ -12,7 +12,8 @@ rate below 3 / N can be claimed at 95 %.
     Vovk et al., Algorithmic Learning in a Random World, 2005; Angelopoulos and Bates, 2023
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from fsar_cli.errors import counted
 from fsar_cli.recognise.events import EventRule, ScoredWindow, events_of
 
 UNREACHED = 1e-3  # of the spread of scores: how far above all that was seen a threshold lies which nothing reached
+ROUNDING = 1e-9
 RELEASE = 0.5  # how far a release lies below its threshold, of the way to the middle normal window
 
 
@@ -46,21 +48,21 @@ class AlarmLevel:
         """Whether the footage is long enough for the rate that was asked for."""
         return self.rate is not None and (self.alarms + 1) / self.hours <= self.rate
 
-    def words(self, upper: float) -> str:
+    def words(self, most: float) -> str:
         """In plain words.
 
         Args:
-            upper: one-sided 95 % limit of the expected number of alarms, of those seen.
+            most: one-sided 95 % limit of false alarms an hour, by those seen.
         """
         if self.rate is None:
             return "not calibrated: there is no normal footage, so how often it is wrong is not known"
         seen = f"{counted(self.alarms, 'false alarm')} in {_hours(self.hours)} of normal footage"
-        most = f"at most {upper / self.hours:.2g} an hour (95 %)"
+        limit = f"at most {most:.3g} an hour (95 %)"
         if self.kept:
-            return f"asked for {self.rate:g} false alarms an hour; {seen}: {most}"
+            return f"asked for {self.rate:.3g} false alarms an hour; {seen}: {limit}"
         return (
-            f"asked for {self.rate:g} false alarms an hour, which takes {_hours(1 / self.rate)} of normal footage or"
-            f" more; {seen}, above all of which the threshold lies: {most}"
+            f"asked for {self.rate:.3g} false alarms an hour, which takes {_hours(1 / self.rate)} of normal footage or"
+            f" more; {seen}, above all of which the threshold lies: {limit}"
         )
 
 
@@ -71,20 +73,24 @@ def _hours(hours: float) -> str:
 def alarm_level(
     segments: Sequence[Sequence[ScoredWindow]], rate: float, rule: EventRule, classes: Sequence[str], stride: float
 ) -> AlarmLevel:
-    """The lowest threshold at which normal footage has few enough false alarms.
+    """The lowest threshold at which, and above which, normal footage has few enough false alarms.
+
+    Far below there may be few again, as alarms that never end are one: such thresholds are of no use.
 
     Args:
         segments: calibration windows, stretch by stretch, in order.
         rate: false alarms an hour.
         rule: all of it but the threshold.
     """
-    best = np.array([window.scores.max() for some in segments for window in some], float)
+    bests = [np.array([window.scores.max() for window in some], float) for some in segments]
+    best = np.concatenate(bests)
     hours = sum(len(some) for some in segments) * stride / 3600
     middle, spread = float(np.median(best)), float(np.ptp(best))
 
     def at(level: float) -> AlarmLevel:
         tried = replace(rule, threshold=level, release=level - RELEASE * max(0.0, level - middle))
-        alarms = sum(len(events_of(some, classes, tried, stride)) for some in segments)
+        loud = (part for pair in zip(segments, bests, strict=True) for part in _loud(*pair, tried, stride))
+        alarms = sum(len(events_of(part, classes, tried, stride)) for part in loud)
         return AlarmLevel(tried, rate, alarms, hours)
 
     found = at(float(best.max()) + UNREACHED * max(spread, 1e-6))
@@ -94,6 +100,21 @@ def alarm_level(
             break
         found = tried
     return found
+
+
+def _loud(
+    windows: Sequence[ScoredWindow], best: np.ndarray, rule: EventRule, stride: float
+) -> Iterator[Sequence[ScoredWindow]]:
+    """The parts of a stretch that hold its events: between them so many windows are quiet that none reaches across.
+
+    Args:
+        best: the largest score of each window.
+    """
+    quiet = rule.among + math.ceil(rule.merge / stride) + 1
+    places = np.flatnonzero(best >= rule.release)
+    for part in np.split(places, np.flatnonzero(np.diff(places) > quiet) + 1):
+        if len(part) and best[part].max() >= rule.threshold:
+            yield windows[part[0] : part[-1] + 1]
 
 
 def uncalibrated_level(left_out: np.ndarray, labels: np.ndarray, rule: EventRule) -> AlarmLevel:
@@ -133,7 +154,7 @@ def clip_level(silent: np.ndarray | None, left_out: np.ndarray, labels: np.ndarr
         return _above_normal(np.sort(silent)[::-1], wrong)
     own = left_out[np.arange(len(labels)), labels]
     own = np.sort(own[~np.isnan(own)])
-    passed = int(wrong * (len(own) + 1))
+    passed = _allowed(wrong, len(own))
     if not passed:
         least = f"{len(own)} examples that others of their class recognise allow no less than 1 in {len(own) + 1}"
         words = "not calibrated: without normal footage `unknown` rests on the examples alone, and " + (
@@ -144,9 +165,14 @@ def clip_level(silent: np.ndarray | None, left_out: np.ndarray, labels: np.ndarr
     return ClipLevel(float(own[passed - 1]), words, True)
 
 
+def _allowed(share: float, known: int) -> int:
+    """How many of n + 1 are at most a share of them; 0.29 of 100 are 29, whatever floats make of it."""
+    return min(known, int(share * (known + 1) + ROUNDING))
+
+
 def _above_normal(falling: np.ndarray, wrong: float) -> ClipLevel:
     """Of scores of normal windows, the largest first."""
-    passed = int(wrong * (len(falling) + 1)) - 1  # so many of them may score as much
+    passed = _allowed(wrong, len(falling)) - 1  # so many of them may score as much
     if passed < 0:
         least = 100 / (len(falling) + 1)
         words = (
@@ -174,6 +200,8 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
 
 
 def fpr_at_tpr(positive: np.ndarray, negative: np.ndarray, tpr: float = 0.95) -> float:
-    """Share of negatives at or above the score that the share `tpr` of positives reaches."""
-    level = np.sort(positive)[::-1][int(np.ceil(tpr * len(positive))) - 1]
+    """Share of negatives at or above the score that the share `tpr` of positives reaches; NaN where a side is empty."""
+    if not (len(positive) and len(negative)):
+        return float("nan")
+    level = np.sort(positive)[::-1][int(np.ceil(tpr * len(positive) - ROUNDING)) - 1]
     return float((negative >= level).mean())

@@ -55,6 +55,11 @@ class Encoder:
         return max(1, FRAMES_A_CALL[self.device.type] // self.config.clip.frames)
 
     @property
+    def shares_frames(self) -> bool:
+        """Whether each frame is seen alone, so that windows share its maps."""
+        return self.network.shares_frames
+
+    @property
     def selects_regions(self) -> bool:
         """Whether key regions are the method's own."""
         return self.network.selects_regions
@@ -66,7 +71,7 @@ class Encoder:
         Raises:
             DataError: it is NaN or infinite.
         """
-        if self.network.shares_frames:
+        if self.shares_frames:
             self._see([frame for window in windows for frame in window.frames])
         encoded = self._described(windows)
         if (bad := without_numbers(encoded)) is not None:
@@ -77,7 +82,7 @@ class Encoder:
         return DescribedWindows(pooled, [self._track(*pair) for pair in zip(windows, boxes, strict=True)])
 
     def _described(self, windows: Sequence[Window]) -> Encoded:
-        if not self.network.shares_frames:
+        if not self.shares_frames:
             return self._of_clips(self._floats([window.pictures for window in windows]))
         maps = torch.stack([torch.cat([frame.maps for frame in window.frames]) for window in windows])
         clips = self._floats([window.pictures for window in windows]) if self.selects_regions else None

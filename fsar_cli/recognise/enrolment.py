@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from fsar_cli.config import Config
 from fsar_cli.core.method import Encoded
-from fsar_cli.data.video import probe, to_jpeg
+from fsar_cli.data.video import printable, probe, to_jpeg
 from fsar_cli.engine.model import Model
-from fsar_cli.errors import DataError, FsarError, counted
+from fsar_cli.errors import DataError, UsageError, counted
 from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.examples import ExampleClip
 from fsar_cli.recognise.identity import identity_of
@@ -43,12 +44,13 @@ LONGEST_BLOCK = 60.0  # seconds of normal footage that do one job, before the ne
 BLOCKS = 8  # into which all of it is cut at least, where it is shorter
 WINDOWS_A_BLOCK = 3  # at least
 MOST_NORMAL = 256  # windows that scores are taken less
-MOST_SILENT_BYTES = 256 * 2**20
+MOST_BYTES = 256 * 2**20
+"""Of the features of windows, job by job."""
 SHORTEST_WINDOW, LONGEST_WINDOW = 1.0, 10.0  # seconds
 
 
 @dataclass
-class Described:
+class DescribedExamples:
     """Examples that could be read, and those that could not."""
 
     examples: list[EnrolledExample] = field(default_factory=list)
@@ -59,26 +61,40 @@ class Described:
     """{name: reason}"""
 
 
-def describe_examples(encoder: Encoder, clips: Sequence[ExampleClip], reporter: Reporter = SILENT) -> Described:
+def describe_examples(encoder: Encoder, clips: Sequence[ExampleClip], reporter: Reporter = SILENT) -> DescribedExamples:
     """Encode examples, one window each; what cannot be read is named and left out."""
-    found = Described()
+    found = DescribedExamples()
     with reporter.track("examples", len(clips), "clips") as task:
         for clip in clips:
             try:
                 window = window_of_clip(clip.path, encoder.config.clip, clip.start, clip.end)
-                described = encoder.describe([window])
+                described, example = encoder.describe([window]), _example(clip)
             except DataError as error:
                 found.failed[clip.name] = error.message
             else:
-                found.examples.append(
-                    EnrolledExample(cls=clip.cls, name=clip.name, source=str(clip.path.resolve()), start=clip.start,
-                                    end=clip.end, group=clip.group)
-                )  # fmt: skip
+                found.examples.append(example)
                 found.encoded.append(described.encoded)
                 found.thumbnails.append(to_jpeg(window.frames[len(window.frames) // 2].picture, THUMBNAIL_QUALITY))
-                found.seconds.append(window.end - window.start)
+                found.seconds.append(_seen(window, encoder.config))
             task.advance()
     return found
+
+
+def _example(clip: ExampleClip) -> EnrolledExample:
+    """What a support file says of a clip. Raises DataError: it says too much."""
+    source = printable(clip.path.resolve())
+    try:
+        return EnrolledExample(cls=clip.cls, name=clip.name, source=source, start=clip.start, end=clip.end,
+                               group=clip.group)  # fmt: skip
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"its {first['loc'][0]} is out of range: {first['msg']}") from error
+
+
+def _seen(window: Window, config: Config) -> float:
+    """Seconds of an example that the network saw."""
+    rate, whole = config.clip.rate, window.end - window.start
+    return whole if rate is None else min(whole, config.clip.frames / rate)
 
 
 def usual_window(seconds: Sequence[float]) -> float:
@@ -98,19 +114,30 @@ class NormalWindows:
     thinned: bool = False
     """Whether there were more windows than a file should hold."""
     segment: int = -1
+    _each: int = 1
+    """Of so many windows for whitening one is kept, so that those that are lie over all the footage."""
+    _met: int = 0
 
     def add(self, described: Encoded, window: Window, silent: bool, begins: bool) -> None:
         """One window; `begins` a stretch of footage."""
+        size = 4 * described.numel_per_video()
         if not silent:
-            self.whitening.append(described)
+            self._whiten(described, size)
             return
-        if 4 * described.numel_per_video() * len(self.silent) >= MOST_SILENT_BYTES:
+        if size * len(self.silent) >= MOST_BYTES:
             self.thinned = True
             return
         self.segment += begins
         self.silent.append(described)
         self.segments.append(self.segment)
         self.times.append((window.start, window.end))
+
+    def _whiten(self, described: Encoded, size: int) -> None:
+        if self._met % self._each == 0:
+            self.whitening.append(described)
+        self._met += 1
+        if size * len(self.whitening) > MOST_BYTES and len(self.whitening) > 2:
+            self.whitening, self._each = self.whitening[::2], 2 * self._each
 
     @property
     def calibrating(self) -> SilentWindows | None:
@@ -129,7 +156,7 @@ def describe_normal(
         try:
             lengths[path] = probe(path).duration or 0.0
         except DataError as error:
-            found.failed[str(path)] = error.message
+            found.failed[printable(path)] = error.message
     total = sum(lengths.values())
     block = min(LONGEST_BLOCK, max(WINDOWS_A_BLOCK * grid.window, total / BLOCKS))
     with reporter.track("normal footage", round(total / grid.stride) or None, "windows") as task:
@@ -141,7 +168,7 @@ def describe_normal(
                     found.add(encoder.describe([window]).encoded, window, silent, begins)
                     task.advance()
             except DataError as error:
-                found.failed[str(path)] = error.message
+                found.failed[printable(path)] = error.message
     return found
 
 
@@ -154,14 +181,14 @@ def _jobs(
         block: seconds after which the job changes; None: it does not.
         silent: the first job.
     """
-    free = now = None
+    last = now = None
     for window in windows_of_file(path, grid, config.clip):
         job = silent if block is None else silent ^ bool(int(window.start // block) % 2)
         changed = now is not None and job != now
-        if changed and window.start < free:  # it shows frames of the other job
-            continue
+        if changed and (window.start < last.end or window.frames[0].seconds <= last.frames[-1].seconds):
+            continue  # it shows what the other job has
         yield window, job, now is None or changed or window.breaks
-        now, free = job, window.end
+        now, last = job, window
 
 
 def enrol(
@@ -182,17 +209,23 @@ def enrol(
         stride: seconds from window to window.
 
     Raises:
-        DataError: a class without an example that can be read.
+        UsageError: windows that cannot be laid.
+        DataError: no class, or one without an example that can be read; no normal footage that can.
     """
+    if not clips:
+        raise DataError("there are no examples of any class", "EXAMPLES/CLASS/clip.mp4, a folder a class")
+    WindowGrid.laid(max(stride, LONGEST_WINDOW) if window is None else window, stride, encoder.config.clip.frames)
     found = describe_examples(encoder, clips, reporter)
     if lost := sorted({clip.cls for clip in clips} - {example.cls for example in found.examples}):
-        reasons = next(iter(found.failed.items()), ("", ""))
-        raise DataError(f"no example of {', '.join(lost)} can be read, such as {reasons[0]}: {reasons[1]}")
+        name = next(clip.name for clip in clips if clip.cls in lost)
+        raise DataError(f"no example of {', '.join(lost)} can be read, such as {name}: {found.failed[name]}")
     length = usual_window(found.seconds) if window is None else window
     grid = WindowGrid.laid(max(length, stride) if window is None else length, stride, encoder.config.clip.frames)
     footage = describe_normal(encoder, normal, grid, reporter)
     if footage.thinned:
         reporter.log("there is more normal footage than a support file takes: its end does not calibrate")
+    if normal and not footage.whitening and not footage.silent:
+        raise DataError(f"no normal footage can be read, such as {_first(footage)}")
     prepared = whiten(encoder, footage.whitening) if model.run is None else {}
     document = SupportDocument(
         format=FORMAT,
@@ -201,7 +234,7 @@ def enrol(
         encoder=identity_of(model, encoder.method),
         grid=GridShape(frames=grid.frames, step=grid.step, apart=grid.apart, every=grid.every),
         normal=NormalFootage(
-            sources=tuple(str(path.resolve()) for path in normal if str(path) not in footage.failed),
+            sources=tuple(printable(path.resolve()) for path in normal if printable(path) not in footage.failed),
             whitened=len(footage.whitening) if prepared else 0, silent=len(footage.silent),
         ) if normal else None,
     )  # fmt: skip
@@ -217,8 +250,14 @@ def whiten(encoder: Encoder, described: Sequence[Encoded]) -> dict[str, torch.Te
     preparation = encoder.method.preparation
     if not preparation.whiten:
         return {}
+    if not described:
+        raise DataError("there is no normal footage to whiten by", "--normal, or --set model.match.whiten=none")
     vectors = preparation.vectors(Encoded.cat(list(described)).to(encoder.device).tensors)
-    preparation.fit(vectors, ["normal"] * len(described), encoder.config.model.match.whiten_shrinkage)
+    try:
+        preparation.fit(vectors, ["normal"] * len(described), encoder.config.model.match.whiten_shrinkage)
+    except DataError as error:
+        text = f"{counted(len(described), 'window')} of normal footage, all alike, are too few to whiten by"
+        raise DataError(text, "more --normal footage, or --set model.match.whiten=none") from error
     return {name: buffer.detach().cpu().clone() for name, buffer in preparation.named_buffers()}
 
 
@@ -256,7 +295,7 @@ def extended(
     return calibrated(encoder, grown), found.failed | calm.failed
 
 
-def _first(*described: Described) -> str:
+def _first(*described: DescribedExamples | NormalWindows) -> str:
     return next((f"{name}: {reason}" for some in described for name, reason in some.failed.items()), "")
 
 
@@ -264,11 +303,11 @@ def without(encoder: Encoder, support: SupportSet, names: Sequence[str]) -> Supp
     """The set without some examples.
 
     Raises:
-        FsarError: none would be left.
+        UsageError: none would be left.
     """
     kept = [i for i, example in enumerate(support.examples) if example.name not in names]
     if not kept:
-        raise FsarError("no example would be left")
+        raise UsageError("no example would be left", "delete the file, or `fsar support make` others")
     document = support.document.model_copy(update={"examples": tuple(support.examples[i] for i in kept)})
     smaller = replace(support, document=document, described=support.described.take(torch.tensor(kept)),
                       thumbnails=tuple(support.thumbnails[i] for i in kept))  # fmt: skip

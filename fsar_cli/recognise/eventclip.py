@@ -1,5 +1,7 @@
 """A short video of an event: some seconds before and after it, its region drawn while it lasts."""
 
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from fsar_cli.data.video.cutting import iter_frames
 from fsar_cli.data.video.reading import probe
 from fsar_cli.data.video.writing import VideoWriter
+from fsar_cli.errors import DataError
 from fsar_cli.recognise.events import Event
 from fsar_cli.recognise.outputs import one_line
 from fsar_cli.render.overlay import draw_box
@@ -29,13 +32,24 @@ def write_event_clip(video: Path, event: Event, out: Path, before: float = 2.0, 
     Raises:
         DataError: the video cannot be read there, or the clip cannot be written. UsageError: `out` is no video's name.
     """
-    info = probe(video)
     begin, end = max(0.0, event.start - before), event.end + after
-    rate = info.fps if 0 < info.fps <= FASTEST else FASTEST
-    first = None
-    with VideoWriter(out, info.width, info.height, rate) as writer:
-        for seconds, frame in iter_frames(video, start=begin, end=end):
-            first = seconds if first is None else first
+    write_pictures(iter_frames(video, start=begin, end=end), event, out, probe(video).fps)
+
+
+def write_pictures(pictures: Iterable[tuple[float, np.ndarray]], event: Event, out: Path, fps: float) -> None:
+    """The same of pictures at hand: (seconds, uint8 RGB [h,w,3]) in order; those of another size than the first end it.
+
+    Raises:
+        DataError: there are none, or the clip cannot be written.
+    """
+    frames = iter(pictures)
+    if (opening := next(frames, None)) is None:
+        raise DataError(f"there are no pictures from {event.start:.1f} to {event.end:.1f} s")
+    first, (height, width) = opening[0], opening[1].shape[:2]
+    with VideoWriter(out, width, height, min(fps, FASTEST)) as writer:
+        for seconds, frame in chain((opening,), frames):
+            if frame.shape[:2] != (height, width):
+                break
             writer.write(_drawn(frame, event, seconds), seconds - first)
 
 

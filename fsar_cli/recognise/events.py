@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+ROUNDING = 1e-6  # seconds
+
 Box = tuple[float, float, float, float]
 """xyxy in [0,1] of the source's picture."""
 
@@ -89,7 +91,7 @@ class EventRule:
     shortest: float = 0.0
     """Seconds; shorter events are passed over."""
     longest: float = 60.0
-    """Seconds; a longer one is cut and goes on as the next."""
+    """Seconds; a longer one is cut and goes on as the next. It is at least as long as the windows that open it."""
     merge: float = 1.0
     """Seconds; events of a class that are no further apart are one."""
 
@@ -160,38 +162,51 @@ class EventDetector:
         if event is not None and event.is_open:
             yield from self._go_on(c, votes, window)
         elif len(chosen := votes.at(rule.threshold)) >= rule.agree:
-            if event is not None and self._apart(event, chosen[0]) > rule.merge:
-                yield from self._closed(c, votes)
-            known = votes.event.windows if votes.event else []
-            begun = known[-1].start if known else -np.inf
-            votes.event = _Ongoing([*known, *(w for w in chosen if w.start > begun)], said=bool(known))
-            if not votes.event.said and self._span(votes.event)[1] - self._span(votes.event)[0] >= rule.shortest:
-                votes.event.said = True
-                yield self._event(c, votes.event)
-        elif event is not None and window.middle - event.windows[-1].middle - self.stride > rule.merge:
+            if event is None:
+                votes.event = _Ongoing(chosen)
+            else:
+                new = [w for w in chosen if w.start > event.windows[-1].start]  # others are the event's already
+                if not self._near(event, chosen[0]) or self._too_long(event, window):
+                    yield from self._closed(c, votes)
+                    votes.event = _Ongoing(new)
+                else:
+                    votes.event = replace(event, windows=[*event.windows, *new], is_open=True)
+            yield from self._said(c, votes, window)
+        elif event is not None and not any(self._near(event, w) for w in (*chosen, window)):
             yield from self._closed(c, votes)
 
     def _go_on(self, c: int, votes: _Votes, window: ScoredWindow) -> Iterator[Event]:
-        rule, event = self.rule, votes.event
-        chosen = votes.at(rule.release)
+        chosen = votes.at(self.rule.release)
         if chosen and chosen[-1] is window:
-            event.windows.append(window)
-        if not event.said and self._span(event)[1] - self._span(event)[0] >= rule.shortest:
+            votes.event.windows.append(window)
+        if len(chosen) < min(self.rule.agree, len(votes.last)):
+            votes.event.is_open = False
+        yield from self._said(c, votes, window)
+
+    def _said(self, c: int, votes: _Votes, window: ScoredWindow) -> Iterator[Event]:
+        """An event that goes on is said as it is long enough, and cut before a further window makes it too long."""
+        event, (start, end) = votes.event, self._span(votes.event)
+        if not event.said and end - start >= self.rule.shortest:
             event.said = True
             yield self._event(c, event)
-        if window.middle + self.stride / 2 - self._span(event)[0] >= rule.longest:
+        if event.is_open and self._too_long(event, window, self.stride):
             event.cut = True
             yield from self._closed(c, votes)
             votes.last.clear()
-        elif len(chosen) < min(rule.agree, len(votes.last)):
-            event.is_open = False
 
-    def _apart(self, event: _Ongoing, window: ScoredWindow) -> float:
-        return window.middle - self.stride / 2 - self._span(event)[1]
+    def _near(self, event: _Ongoing, window: ScoredWindow) -> bool:
+        """Whether what a window speaks for is no further from an event than events that are one."""
+        return window.middle - event.windows[-1].middle - self.stride <= self.rule.merge + ROUNDING
+
+    def _too_long(self, event: _Ongoing, window: ScoredWindow, more: float = 0.0) -> bool:
+        """Whether an event would be, up to a window, or `more` seconds beyond."""
+        end = window.middle + self.stride / 2 + more
+        return end - self._span(event)[0] > self.rule.longest + ROUNDING
 
     def _span(self, event: _Ongoing) -> tuple[float, float]:
-        half = self.stride / 2
-        return max(0.0, event.windows[0].middle - half), event.windows[-1].middle + half
+        """Start and end in seconds; a short window speaks for no more than itself."""
+        first, last, half = event.windows[0], event.windows[-1], self.stride / 2
+        return max(first.start, first.middle - half), min(last.end, last.middle + half)
 
     def _closed(self, c: int, votes: _Votes) -> Iterator[Event]:
         event, votes.event = votes.event, None

@@ -8,8 +8,9 @@ from pathlib import Path
 from fsar_cli.data.annotations.labelled import LabelledSegment, labelled_segments
 from fsar_cli.data.naming import VIDEO_EXTENSIONS
 from fsar_cli.data.store.sources import find_videos
+from fsar_cli.data.video import printable
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.recognise.support import SupportSet
+from fsar_cli.recognise.support import UNKNOWN, SupportSet
 from fsar_cli.reporting import SILENT, Reporter
 
 NORMAL = "normal"
@@ -35,14 +36,19 @@ def find_examples(places: Sequence[Path], reporter: Reporter = SILENT) -> list[E
 
     Raises:
         DataError: there are none, or a file cannot be read or names a video that is not there.
-        UsageError: a video without a class.
+        UsageError: a video without a class, or a class that is called `unknown`.
     """
     clips: dict[tuple[str, Path, float, float | None], ExampleClip] = {}
     for place in places:
+        if not place.exists():
+            raise DataError(f"no examples at {printable(place)}", "a folder EXAMPLES/CLASS/clip.mp4, or a CSV of them")
         for clip in _of_folder(place, reporter) if place.is_dir() else _of_file(place):
             clips.setdefault((clip.cls, clip.path, clip.start, clip.end), clip)
     if not clips:
         raise DataError(f"no examples in {', '.join(map(str, places))}", "EXAMPLES/CLASS/clip.mp4, a folder a class")
+    if any(clip.cls == UNKNOWN for clip in clips.values()):
+        hint = f"give the class another name; '{NORMAL}' is for what shows none of the classes"
+        raise UsageError(f"no class can be called '{UNKNOWN}': clips of none of the classes are", hint)
     return sorted(_distinct(clips.values()), key=lambda clip: (clip.cls == NORMAL, clip.cls, clip.name))
 
 
@@ -50,7 +56,7 @@ def _of_folder(folder: Path, reporter: Reporter) -> list[ExampleClip]:
     found = find_videos([folder])
     if found.left_out():
         reporter.warn(found.left_out())
-    return [ExampleClip(source.label, source.id, source.path.absolute()) for source in found.sources]
+    return [ExampleClip(printable(s.label), printable(s.id), s.path.absolute()) for s in found.sources]
 
 
 def _of_file(file: Path) -> list[ExampleClip]:
@@ -67,8 +73,9 @@ def _of_file(file: Path) -> list[ExampleClip]:
 def _of_segment(segment: LabelledSegment, path: Path, shared: bool) -> ExampleClip:
     whole = segment.start == 0 and segment.end is None
     times = "" if whole else f"@{segment.start:g}" + ("" if segment.end is None else f"-{segment.end:g}")
-    name = f"{segment.cls}/{path.stem}{times}"
-    return ExampleClip(segment.cls, name, path, segment.start, segment.end, str(path) if shared else "")
+    cls = printable(segment.cls)
+    name = f"{cls}/{printable(path.stem)}{times}"
+    return ExampleClip(cls, name, path, segment.start, segment.end, printable(path) if shared else "")
 
 
 def _place(file: Path, segment: LabelledSegment) -> Path:
@@ -96,7 +103,7 @@ def _distinct(clips: Iterable[ExampleClip], taken: Iterable[str] = ()) -> list[E
 def not_yet(clips: Sequence[ExampleClip], support: SupportSet) -> list[ExampleClip]:
     """The clips that are not enrolled yet, under names that are not taken."""
     known = {(example.cls, example.source, example.start, example.end) for example in support.examples}
-    new = [c for c in clips if (c.cls, str(c.path.resolve()), c.start, c.end) not in known]
+    new = [c for c in clips if (c.cls, printable(c.path.resolve()), c.start, c.end) not in known]
     return _distinct(new, [example.name for example in support.examples])
 
 

@@ -14,11 +14,12 @@ from fsar_cli.engine.bank import code_digest
 from fsar_cli.engine.model import Model
 from fsar_cli.engine.runs import Run
 from fsar_cli.engine.tensorfile import add_to_digest
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, UsageError
 from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.support import EncoderIdentity, SupportSet
 from fsar_cli.reporting import SILENT, Reporter
 
+ANEW = "`fsar support make` makes the file anew"
 OWN = "preparation."  # names of the whitening, which a support file brings itself where no run does
 
 
@@ -67,23 +68,54 @@ def open_encoder(
         DataError: they are not there, or are others.
     """
     identity = support.document.encoder
-    config = load(identity.config, f"the configuration in {path}")
+    try:
+        config = load(identity.config, f"the configuration in {path}")
+    except UsageError as error:
+        raise DataError(error.message, ANEW) from error
     if weights is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"weights": str(weights)})})
     place = run or (Path(identity.run) if identity.run else None)
     if place is not None and not (place / "config.yaml").is_file():
         text = f"{path} was made with the run {place}, which is not there"
         raise DataError(text, "--run names where it is now, or `fsar support make` makes the file anew")
-    method = Model(config, None if place is None else Run(place)).load()
+    method = _loaded(Model(config, None if place is None else Run(place)), path)
     _compare(identity, config, method, path)
     if identity.code != code_digest():
         reporter.detail(f"{path} was made with other code (fsar {identity.fsar}): scores may differ a little")
     for name, buffer in method.preparation.named_buffers():
         if name in support.prepared:
             if support.prepared[name].shape != buffer.shape:
-                raise DataError(f"{path}: its whitening does not fit its encoder", "`fsar support make` makes it anew")
+                raise DataError(f"{path}: its whitening does not fit its encoder", ANEW)
             buffer.copy_(support.prepared[name])
+    _check_features(support, method, path)
+    if support.document.grid.frames != config.clip.frames:
+        raise DataError(
+            f"{path}: its windows have {support.document.grid.frames} frames, not {config.clip.frames}", ANEW
+        )
     return kind(method, config, device)
+
+
+def _loaded(model: Model, path: Path) -> FewShotMethod:
+    """The method, or in words why it cannot be had. Raises DataError."""
+    try:
+        return model.load()
+    except (DataError, UsageError) as error:
+        file = Path(model.config.model.weights)
+        moved = model.run is None and file.suffix and not file.exists()
+        hint = "--weights names where they are now, or `fsar support make` makes the file anew" if moved else error.hint
+        raise DataError(f"{path}: its encoder cannot be had: {error.message}", hint) from error
+
+
+def _check_features(support: SupportSet, method: FewShotMethod, path: Path) -> None:
+    """Refuse features that the method does not take. Raises DataError."""
+    if not method.preparation.fitted:
+        raise DataError(f"{path}: its whitening is missing", ANEW)
+    steps, width = method.features.steps, method.features.dim
+    for name in method.kept_features:
+        kept = support.described.tensors.get(name)
+        if kept is None or kept.ndim < 3 or kept.shape[1] not in (1, steps) or kept.shape[2] != width:
+            shape = "missing" if kept is None else list(kept.shape)
+            raise DataError(f"{path}: its features do not fit its encoder: {name} is {shape}", ANEW)
 
 
 def _compare(identity: EncoderIdentity, config: Config, method: FewShotMethod, path: Path) -> None:

@@ -18,6 +18,7 @@ from fsar_cli.core.regions import KeyRegionSelector
 from fsar_cli.core.relation import FrameDifference
 
 GAIN = 3.0  # of regions for the eye: with `l1` weights eq. 6 gives a mean, which hardly leaves the middle
+LARGEST_SHARE = 4 / 7  # of the input's side, of the side of such a region: 128 of 224 pixels
 
 
 class WindowNetwork(nn.Module):
@@ -29,8 +30,8 @@ class WindowNetwork(nn.Module):
         self.shares_frames = isinstance(method.features.global_backbone, FrameBackbone)
         """Whether each frame is seen alone, so that windows can share its maps."""
         self.selects_regions = config.model.selects_regions
-        region = config.model.region
-        self._eye = KeyRegionSelector(config.clip.size, region.sides, weights="l1", gain=GAIN)
+        size, side = config.clip.size, config.model.region.sides[0]  # which need not fit where no regions are selected
+        self._eye = KeyRegionSelector(size, min(side, round(LARGEST_SHARE * size)), weights="l1", gain=GAIN)
 
     def maps(self, frames: Tensor) -> Tensor:
         """Frames [N,3,S,S] -> maps [N,C,H,W], where frames are shared."""

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from fsar_cli.errors import DataError, unreadable
 from fsar_cli.extras import first_line, optional
-from fsar_cli.recognise.support import EncoderIdentity, Name, Part
+from fsar_cli.recognise.support import DocumentPart, EncoderIdentity, Name
 
 FORMAT = 1
 KEY = "fsar"
@@ -29,7 +29,7 @@ NotBelowZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class OnnxTensor(Part):
+class OnnxTensor(DocumentPart):
     """An input or an output."""
 
     type: str
@@ -38,7 +38,7 @@ class OnnxTensor(Part):
     meaning: str
 
 
-class OnnxPreprocessing(Part):
+class OnnxPreprocessing(DocumentPart):
     """From the frames of a video to `clips`."""
 
     frames: Whole
@@ -57,7 +57,7 @@ class OnnxPreprocessing(Part):
     """By which it is then divided."""
 
 
-class OnnxCheck(Part):
+class OnnxCheck(DocumentPart):
     """Of the file against PyTorch, when it was exported."""
 
     clips: Whole
@@ -72,7 +72,7 @@ class OnnxCheck(Part):
     onnxruntime: str
 
 
-class OnnxDocument(Part):
+class OnnxDocument(DocumentPart):
     """What there is to know of an encoder's file."""
 
     format: int

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ COLUMNS = ("video", "start", "end", "class", "score", "rank", "because")
 ACTIVITYNET = "VERSION 1.3"
 _FIRST = f'{{"schema": {SCHEMA}, '.encode()
 _BLOCK = 65_536
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,20 @@ class NamedEvent:
     """Path or name of the source; bytes that are no text as surrogates (`os.fsdecode`)."""
     event: Event
     rank: float | None
-    """Share of event-free windows that score as high; None: nothing was calibrated."""
+    """Of its score among event-free windows, as calibrated; None: nothing was."""
     because: str
     """In words."""
 
 
 def write_csv(path: Path, events: Iterable[NamedEvent]) -> None:
     """Write events.csv, a row an event, in the order given."""
-    rows = (
-        (e.video, f"{e.event.start:.3f}", f"{e.event.end:.3f}", e.event.cls, _number(e.event.score), _number(e.rank))
-        + (e.because,)
-        for e in events
-    )
-    write_rows(path, COLUMNS, rows)
+    write_rows(path, COLUMNS, map(_row, events))
+
+
+def _row(named: NamedEvent) -> tuple[str, ...]:
+    event = named.event
+    times = f"{event.start:.3f}", f"{event.end:.3f}"
+    return named.video, *times, event.cls, _number(event.score), _number(named.rank), named.because
 
 
 def write_activitynet(path: Path, events: Iterable[NamedEvent], videos: Iterable[str] = (), details: str = "") -> None:
@@ -84,12 +87,12 @@ def write_vtt(path: Path, events: Iterable[Event]) -> None:
 
 def one_line(text: str) -> str:
     """A name as text for people: in one line, bytes that are no text as U+FFFD."""
-    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _escaped(text) else text
-    return " ".join(plain.replace("\0", "\N{REPLACEMENT CHARACTER}").split())
+    return " ".join(_NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text).split())
 
 
-def _escaped(text: str) -> bool:
-    return any("\udc80" <= sign <= "\udcff" for sign in text)
+def file_word(name: str) -> str:
+    """A name of a class as a part of a file's name."""
+    return "".join(sign if sign.isalnum() or sign in "-_ " else "_" for sign in one_line(name))[:60]
 
 
 def _cue_text(text: str) -> str:
@@ -182,9 +185,9 @@ def _utc(wall: float) -> str:
 def _mend(path: Path) -> None:
     """End a log with a whole line."""
     with path.open("r+b") as file:
-        start, last = _last_line(file)
-        if file.seek(0, os.SEEK_END) and not _begins(file):
+        if not _FIRST.startswith(file.read(len(_FIRST))):
             raise DataError(f"{path} is no log of events", "name another file: events are appended to a log alone")
+        start, last = _last_line(file)
         if not last:
             return
         if _is_whole(last):
@@ -194,13 +197,6 @@ def _mend(path: Path) -> None:
             file.truncate(start)
 
 
-def _begins(file: BinaryIO) -> bool:
-    """Whether a file begins as a log does, as far as it goes."""
-    file.seek(0)
-    head = file.read(len(_FIRST))
-    return _FIRST.startswith(head)
-
-
 def _last_line(file: BinaryIO) -> tuple[int, bytes]:
     """(place, bytes) of what follows the last line end."""
     place, tail = file.seek(0, os.SEEK_END), b""
@@ -208,7 +204,7 @@ def _last_line(file: BinaryIO) -> tuple[int, bytes]:
         size = min(_BLOCK, place)
         place = file.seek(place - size)
         tail = file.read(size) + tail
-    before, _, last = tail.rpartition(b"\n")
+    last = tail.rpartition(b"\n")[2]
     return place + len(tail) - len(last), last
 
 

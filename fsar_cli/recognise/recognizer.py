@@ -18,6 +18,7 @@ import torch
 
 from fsar_cli.engine.device import resolve_device
 from fsar_cli.engine.statistics.poisson import poisson_upper
+from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel, ClipLevel, alarm_level, clip_level, rank_of, uncalibrated_level
 from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.events import Box, Event, EventDetector, EventRule, ScoredWindow
@@ -25,12 +26,11 @@ from fsar_cli.recognise.identity import open_encoder
 from fsar_cli.recognise.onnx import OnnxEncoder, check_runtime
 from fsar_cli.recognise.onnxfile import onnx_beside
 from fsar_cli.recognise.scoring import Scorer
-from fsar_cli.recognise.support import SUPPORT_FILE, EnrolledExample, SupportSet
+from fsar_cli.recognise.support import SUPPORT_FILE, UNKNOWN, EnrolledExample, SupportSet
 from fsar_cli.recognise.supportfile import read_support
 from fsar_cli.recognise.windows import Window, WindowGrid, window_of_clip, windows_of_file
 from fsar_cli.reporting import SILENT, Reporter
 
-UNKNOWN = "unknown"
 FALSE_ALARMS = 1.0
 """An hour, where nothing else is asked for."""
 SHARE_WRONG = 0.05
@@ -217,10 +217,15 @@ class Recognizer:
         Raises:
             DataError: it cannot be read, after the events before the damage.
         """
-        detector = self.detector(self.alarm_level(false_alarms))
-        for window in self.windows(video):
-            yield from (event for event in detector.push(window) if not event.is_open)
+        detector, failure = self.detector(self.alarm_level(false_alarms)), None
+        try:
+            for window in self.windows(video):
+                yield from (event for event in detector.push(window) if not event.is_open)
+        except DataError as error:
+            failure = error
         yield from detector.flush()
+        if failure:
+            raise failure
 
 
 def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:

@@ -7,14 +7,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from fsar_cli.data.annotations.labelled import LabelledSegment, of_videos
+from fsar_cli.errors import DataError, counted, listed
 from fsar_cli.files import write_whole
+from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.eventclip import write_event_clip
-from fsar_cli.recognise.outputs import event_document, write_activitynet, write_csv, write_vtt
+from fsar_cli.recognise.outputs import event_document, file_word, write_activitynet, write_csv, write_vtt
 from fsar_cli.recognise.recognizer import Recognizer
 from fsar_cli.recognise.report.report import Example, ReportData, ReportVideo, write_report
 from fsar_cli.recognise.scan import ScannedVideo, ScanResult
-from fsar_cli.recognise.summary import level_document, sentences
-from fsar_cli.recognise.truth import TruthReport
+from fsar_cli.recognise.summary import facts, level_document
+from fsar_cli.recognise.truth import compare_events
+from fsar_cli.recognise.truth_report import TruthReport
+from fsar_cli.recognise.watch import WatchedSource, window_log
 from fsar_cli.recognise.windowlog import read_windows
 from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
@@ -48,7 +53,9 @@ def write_scan(
     target = result.folder / "report.html"
     target.unlink(missing_ok=True)
     if page:
-        write_report(_page(recognizer, result, against), result.folder, reporter)
+        title = f"Scan of {', '.join(video.path.name for video in result.videos)}"
+        videos = _of_files(recognizer, result)
+        write_report(_page(recognizer, result.level, title, videos, against), result.folder, reporter)
     plain = {"schema": 1, **source_of(result.videos), **document(recognizer, result, support, against)}
     write_whole(result.folder / "scan.json", json.dumps(plain, indent=1, allow_nan=False) + "\n")
 
@@ -58,30 +65,99 @@ def source_of(videos: Sequence[ScannedVideo]) -> dict[str, object]:
     return {"sources": [str(video.path) for video in videos]}
 
 
-def _page(recognizer: Recognizer, result: ScanResult, against: TruthReport | None) -> ReportData:
+def truth_of(
+    segments: Sequence[LabelledSegment], videos: Sequence[Path], reporter: Reporter = SILENT
+) -> list[LabelledSegment]:
+    """What truly happens in the videos of a scan, under their absolute paths.
+
+    Raises:
+        DataError: none of the videos that are named is scanned, or a name means several.
+    """
+    names = [str(video.absolute()) for video in videos]
+    kept, others = of_videos(segments, names)
+    if not kept:
+        raise DataError(
+            f"the truth is of {listed(others) or 'no video'}, and to scan are {listed(names)}",
+            "name videos as they are scanned, or by their file's name alone",
+        )
+    if others:
+        reporter.warn(f"the truth names {counted(len(others), 'video')} that are not scanned: {listed(others)}")
+    return kept
+
+
+def compare_scan(result: ScanResult, truth: Sequence[LabelledSegment], classes: Sequence[str]) -> TruthReport:
+    """A scan against what truly happens in its videos (`truth_of`)."""
+    lengths = {str(video.path): video.seconds for video in result.videos}
+    return compare_events(result.events, truth, sum(lengths.values()) / 3600, classes=classes, durations=lengths)
+
+
+def _page(recognizer: Recognizer, level: AlarmLevel, title: str, videos: Sequence[ReportVideo],
+          against: TruthReport | None = None) -> ReportData:  # fmt: skip
     support, encoder = recognizer.support, recognizer.encoder
     normal = "none" if support.document.normal is None else ", ".join(support.document.normal.sources)
     who = support.document.encoder.run or f"{encoder.config.model.backbone} ({encoder.config.model.weights}), frozen"
     return ReportData(
-        title=f"Scan of {', '.join(video.path.name for video in result.videos)}",
+        title=title,
         classes=recognizer.classes,
-        threshold=result.level.rule.threshold,
+        threshold=level.rule.threshold,
         examples=[
             Example(example.name, example.cls, jpeg, example.group)
             for example, jpeg in zip(support.examples, support.thumbnails, strict=True)
         ],
-        videos=[
-            ReportVideo(str(video.path), video.path, list(read_windows(video.log)), [e.event for e in video.events],
-                        crop=crop_of(video.path, encoder.config.clip))
-            for video in result.videos if not (video.failed and not video.windows)
-        ],
+        videos=videos,
         facts=[
             ("Encoder", f"{encoder.config.model.label} on {who}"),
-            ("Normal footage", normal),
-            *[("Calibration", line) for line in sentences(recognizer, result.level)],
+            ("Normal videos", normal),
+            *facts(recognizer, level),
         ],
-        truth=[("", line) for line in against.lines()] if against else [],
-    )  # fmt: skip
+        truth=against.figures() if against else [],
+    )
+
+
+def _of_files(recognizer: Recognizer, result: ScanResult) -> list[ReportVideo]:
+    clip = recognizer.encoder.config.clip
+    return [
+        ReportVideo(str(video.path), video.path, list(read_windows(video.log)), [e.event for e in video.events],
+                    crop=crop_of(video.path, clip))
+        for video in result.videos if not (video.failed and not video.windows)
+    ]  # fmt: skip
+
+
+def watch_document(
+    recognizer: Recognizer, watched: Sequence[WatchedSource], folder: Path, level: AlarmLevel, support: Path
+) -> dict[str, object]:
+    """What was watched, as plain values for JSON; null: not known."""
+    return {
+        "folder": str(folder), "support": str(support.absolute()), "classes": list(recognizer.classes),
+        "sources": [
+            {"source": each.name, "windows": each.windows, "passed_over": each.passed_over,
+             "events": len(each.events), "failed": each.failed or None, **vars(each.state)}
+            for each in watched
+        ],
+        "calibration": level_document(recognizer, level),
+        "rule": vars(level.rule),
+        "events": [event_document(event) for each in watched for event in each.events],
+    }  # fmt: skip
+
+
+def write_watch(
+    recognizer: Recognizer, watched: Sequence[WatchedSource], folder: Path, level: AlarmLevel, support: Path, *,
+    page: bool = False, reporter: Reporter = SILENT,
+) -> None:  # fmt: skip
+    """Tables, the report if one is asked for (of streams there is no video), and scan.json."""
+    events = [event for each in watched for event in each.events]
+    write_csv(folder / "events.csv", events)
+    write_activitynet(folder / "events.json", events, [each.name for each in watched])
+    if page:
+        videos = [
+            ReportVideo(each.name, None, list(read_windows(window_log(folder, number))),
+                        [event.event for event in each.events], each.crop, list(each.gaps))
+            for number, each in enumerate(watched, 1)
+        ]  # fmt: skip
+        title = f"Scan of {', '.join(each.name for each in watched)}"
+        write_report(_page(recognizer, level, title, videos), folder, reporter)
+    plain = {"schema": 1, **watch_document(recognizer, watched, folder, level, support)}
+    write_whole(folder / "scan.json", json.dumps(plain, indent=1, allow_nan=False) + "\n")
 
 
 def _write_events(result: ScanResult) -> None:
@@ -105,8 +181,7 @@ def write_clips(result: ScanResult, reporter: Reporter = SILENT) -> list[Path]:
     (result.folder / "clips").mkdir(exist_ok=True)
     with reporter.track("clips", len(events), "clips") as task:
         for number, named in enumerate(events, 1):
-            safe = "".join(sign if sign.isalnum() or sign in "-_ " else "_" for sign in named.event.cls)[:60]
-            out = result.folder / "clips" / f"{number:04d}-{safe}.mp4"
+            out = result.folder / "clips" / f"{number:04d}-{file_word(named.event.cls)}.mp4"
             write_event_clip(Path(named.video), named.event, out)
             written.append(out)
             task.advance()

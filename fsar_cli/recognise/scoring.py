@@ -15,7 +15,7 @@ import torch
 from fsar_cli.core.method import Encoded
 from fsar_cli.recognise.encoder import Encoder
 
-QUERIES_A_CALL = 64
+PAIRS_A_CALL = 4096  # of a query and an example or normal window: what a method says of each pair can be large
 MOST_REPEATED = 3  # classes of 4 and 5 examples would share 20 places, which costs more than it is worth
 
 
@@ -39,15 +39,17 @@ class Scorer:
 
         The example is one of the best class.
         """
-        parts = [self._scored(self.encoder.embed(some)) for some in _chunks(described)]
+        singles = max(len(self.examples), 0 if self.normal is None else len(self.normal))
+        chunks = _chunks(described, max(1, PAIRS_A_CALL // singles))
+        parts = [self._scored(self.encoder.embed(some)) for some in chunks]
         return np.concatenate([scores for scores, _ in parts]), np.concatenate([nearest for _, nearest in parts])
 
     def left_out(self, groups: Sequence[str]) -> np.ndarray:
         """Scores float32 [n,C] of each example by the others; NaN for the only one of its class.
 
         Args:
-            groups: [n]; examples of an example's own group are left out with it, where its class has others. Empty
-                names are no groups.
+            groups: [n]; examples of an example's class and group are left out with it, where its class has others.
+                Empty names are no groups.
         """
         scores = np.full((len(self.labels), self.ways), np.nan, np.float32)
         for i in range(len(self.labels)):
@@ -80,11 +82,10 @@ class Scorer:
         return self.examples.take(torch.from_numpy(index).to(self.encoder.device))
 
     def _support(self, kept: np.ndarray) -> np.ndarray:
-        """int64 [C,K]: examples of each class, over and over where others have more."""
+        """int64 [C,K]: examples of each class, over and over where others have more: all as often, or nearly so."""
         members = [np.flatnonzero(kept & (self.labels == c)) for c in range(self.ways)]
         most, even = max(map(len, members)), math.lcm(*map(len, members))
-        shots = even if even <= MOST_REPEATED * most else most
-        return np.stack([np.resize(some, shots) for some in members])
+        return np.stack([np.resize(some, min(even, MOST_REPEATED * most)) for some in members])
 
     @staticmethod
     def _singly(encoded: Encoded) -> Encoded:
@@ -97,6 +98,6 @@ class Scorer:
         return scores.logits[0].double().cpu().numpy()
 
 
-def _chunks(encoded: Encoded) -> Iterator[Encoded]:
-    for rows in torch.arange(len(encoded)).split(QUERIES_A_CALL):
+def _chunks(encoded: Encoded, size: int) -> Iterator[Encoded]:
+    for rows in torch.arange(len(encoded)).split(size):
         yield encoded.take(rows)

@@ -12,13 +12,15 @@ ACROSS, INCHES = 6, 1.7
 """Thumbnails a line, and inches of one."""
 MOST = 60
 """Thumbnails; of more examples the first of each class are shown."""
+MOST_CLASSES = 30
+"""Of more the first are shown."""
 
 
 def example_sheet(support: SupportSet, title: str) -> np.ndarray:
     """Thumbnails by class, with names: uint8 RGB [H,W,3]."""
-    most = max(1, MOST // len(support.classes))
+    most = max(1, MOST // len(support.classes))  # of a class
     rows: list[tuple[str, list[int]]] = []
-    for name in support.classes:
+    for name in support.classes[:MOST_CLASSES]:
         members = [i for i, example in enumerate(support.examples) if example.cls == name]
         shown = members[:most]
         heading = f"{name}: {len(members)}" + (f", {len(shown)} shown" if len(shown) < len(members) else "")
@@ -28,11 +30,10 @@ def example_sheet(support: SupportSet, title: str) -> np.ndarray:
         figure.suptitle(shorten(title, 90), x=0.01, ha="left", size=12, weight="bold")
         for part, (heading, members) in zip(figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
             part.suptitle(shorten(heading, 90), x=0.01, ha="left", size=10, weight="bold")
-            for place, axes in enumerate(part.subplots(1, ACROSS, squeeze=False)[0]):
+            for place, member in enumerate(members, 1):
+                axes, name = part.add_subplot(1, ACROSS, place), support.examples[member].name
                 axes.axis("off")
-                if place < len(members):
-                    example = support.examples[members[place]]
-                    axes.imshow(jpeg_picture(support.thumbnails[members[place]], LARGEST_THUMBNAIL))
-                    axes.set_title(shorten(example.name.partition("/")[2] or example.name, 24), size=8, color=MUTED)
+                axes.imshow(jpeg_picture(support.thumbnails[member], LARGEST_THUMBNAIL))
+                axes.set_title(shorten(name.partition("/")[2] or name, 24), size=8, color=MUTED)
 
     return drawing(draw, (ACROSS * INCHES, 0.5 + (INCHES + 0.35) * len(rows)))

@@ -48,33 +48,42 @@ def _auroc(recognizer: Recognizer) -> float | None:
     return None if recognizer.silent is None or not len(best) else auroc(best, recognizer.silent)
 
 
-def sentences(recognizer: Recognizer, level: AlarmLevel | None = None) -> Iterator[str]:
-    """In plain words.
+def facts(recognizer: Recognizer, level: AlarmLevel | None = None) -> Iterator[tuple[str, str]]:
+    """What a set rests on and can be expected to do: (what, in plain words).
 
     Args:
         level: the threshold to speak of; None: the usual one.
     """
     support, grid = recognizer.support, recognizer.grid
     normal = support.document.normal
-    yield f"windows of {grid.window:.2g} s every {grid.stride:g} s"
+    yield "Windows", f"windows of {grid.window:.2g} s every {grid.stride:g} s"
     if normal is None:
-        yield "no normal footage: `unknown` and alarms rest on the examples alone; --normal makes them honest"
+        yield (
+            "Normal footage",
+            ("no normal footage: `unknown` and alarms rest on the examples alone; --normal makes them honest"),
+        )
     else:
         whitened = f"{counted(normal.whitened, 'window')} whiten the features, " if normal.whitened else ""
-        yield f"normal footage: {whitened}{counted(normal.silent, 'other')} calibrate"
+        yield "Normal footage", f"normal footage: {whitened}{counted(normal.silent, 'other')} calibrate"
     right, of = recalled(recognizer.left_out, support.labels, -np.inf)
-    if of:
-        yield f"{right} of {of} examples are recognised by the others of {counted(len(support.classes), 'class')}"
-    else:
-        yield "one example a class: nothing can be said of how well they are recognised"
+    classes = counted(len(support.classes), "class")
+    yield (
+        "Examples",
+        (
+            f"{right} of {of} examples are recognised by the others of {classes}"
+            if of
+            else "one example a class: nothing can be said of how well they are recognised"
+        ),
+    )
     if (area := _auroc(recognizer)) is not None:
-        yield f"examples score above normal windows in {100 * area:.0f} % of pairs (AUROC, examples left out)"
-    yield from level_sentences(recognizer, level or recognizer.alarm_level())
+        share = f"{100 * area:.0f} % of pairs (AUROC, examples left out)"
+        yield "Against normal", f"examples score above normal windows in {share}"
+    yield from level_facts(recognizer, level or recognizer.alarm_level())
 
 
-def level_sentences(recognizer: Recognizer, level: AlarmLevel) -> Iterator[str]:
-    """A threshold of events in plain words."""
-    yield level.words(recognizer.most_alarms(level))
+def level_facts(recognizer: Recognizer, level: AlarmLevel) -> Iterator[tuple[str, str]]:
+    """The same of a threshold of events."""
+    yield "False alarms", level.words(recognizer.most_alarms(level))
     found, of = recalled(recognizer.left_out, recognizer.support.labels, level.rule.threshold)
     if of:
-        yield f"expected recall at that threshold: {found} of {of} examples, each by the others"
+        yield "Expected recall", f"expected recall at that threshold: {found} of {of} examples, each by the others"

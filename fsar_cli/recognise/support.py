@@ -19,7 +19,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.torch import save
 from torch import Tensor
 
@@ -28,27 +28,31 @@ from fsar_cli.files import write_whole
 
 FORMAT = 1
 SUPPORT_FILE = Path("support.fsar")
+UNKNOWN = "unknown"
+"""What clips of none of the classes are called; no class may have this name."""
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Length = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Length = Annotated[float, Field(ge=1e-4, le=1e4, allow_inf_nan=False)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
+MOST_STEPS = 10**6
+"""Of a grid from the first frame of a window to its last: memory holds a frame for each."""
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """A frozen group of facts that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class EnrolledExample(Part):
+class EnrolledExample(DocumentPart):
     """Where an example came from."""
 
     cls: Name
     name: Name
     """CLASS/CLIP, as people are told of it."""
     source: str
-    """Absolute path of the video."""
+    """Absolute path of the video, as `printable` has it."""
     start: Seconds = 0.0
     end: Seconds | None = None
     """None: to the end of the video."""
@@ -56,7 +60,7 @@ class EnrolledExample(Part):
     """What is not independent of one another: scene, actors, source video. Empty: not known."""
 
 
-class EncoderIdentity(Part):
+class EncoderIdentity(DocumentPart):
     """What examples were encoded by, and how to have it again."""
 
     config: str
@@ -73,7 +77,7 @@ class EncoderIdentity(Part):
     """Version that made the file."""
 
 
-class GridShape(Part):
+class GridShape(DocumentPart):
     """The grid of windows (`WindowGrid`)."""
 
     frames: Steps
@@ -81,8 +85,14 @@ class GridShape(Part):
     apart: Steps
     every: Steps
 
+    @model_validator(mode="after")
+    def _fits(self) -> "GridShape":
+        if self.frames * self.apart > MOST_STEPS:
+            raise ValueError(f"{self.frames} frames, {self.apart} steps apart, are no window")
+        return self
 
-class NormalFootage(Part):
+
+class NormalFootage(DocumentPart):
     """What whitens and calibrates."""
 
     sources: tuple[str, ...]
@@ -92,7 +102,7 @@ class NormalFootage(Part):
     """Windows that calibrate."""
 
 
-class SupportDocument(Part):
+class SupportDocument(DocumentPart):
     """The header's JSON."""
 
     format: int
@@ -157,7 +167,7 @@ class SupportSet:
         return tuple(example.group for example in self.examples)
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, whole or not at all; the set is calibrated.
 
         Raises:
             OSError: it cannot be written.

@@ -1,6 +1,7 @@
 """Reading a support file: all of it is checked, as files come from anywhere."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -19,6 +20,12 @@ from fsar_cli.recognise.support import FORMAT, SilentWindows, SupportDocument, S
 
 LARGEST_HEADER = 32 * 2**20  # bytes; of thousands of examples
 LARGEST_THUMBNAIL = 1024  # pixels a side
+NAMES = re.compile(
+    r"(examples|normal|silent|prepared)\..+|thumbnails|thumbnail_ends|left_out|silent_(segments|times|scores)",
+    re.DOTALL,
+)
+"""Of all tensors of a support file."""
+SILENT = {"silent_segments", "silent_times", "silent_scores"}
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """By format: a document of it -> one of the next."""
 
@@ -35,11 +42,11 @@ def read_support(path: Path) -> SupportSet:
     try:
         with path.open("rb") as file:
             if int.from_bytes(file.read(8), "little") > LARGEST_HEADER:
-                raise DataError(damaged[0], damaged[1])
+                raise DataError(*damaged)
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("fsar")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:  # of odd types
         raise unreadable(path, *damaged, error=error) from error
     if header is None:
         raise DataError(f"{path} holds tensors, but is no support file", damaged[1])
@@ -50,21 +57,24 @@ def _document(path: Path, header: str) -> SupportDocument:
     try:
         plain = json.loads(header)
         number = plain["format"]
-        if not isinstance(number, int) or number < 1:
+        if type(number) is not int or number < 1:
             raise ValueError(f"format {number!r}")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{path} has no readable header", "`fsar support make` makes it anew") from error
     if number > FORMAT:
         text = f"{path} is of format {number}, which a newer fsar wrote; this one reads up to {FORMAT}"
         raise DataError(text, "update fsar, or `fsar support make` with this one")
-    while number < FORMAT:
-        plain, number = MIGRATIONS[number](plain), number + 1
     try:
+        while number < FORMAT:
+            plain, number = MIGRATIONS[number](plain), number + 1
         return SupportDocument.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise DataError(f"{path}: its header's {place}: {first['msg']}", "`fsar support make` makes it anew") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # what a migration meets
+        text = f"{path} is of an earlier format and is damaged"
+        raise DataError(text, "`fsar support make` makes it anew") from error
 
 
 def _checked(path: Path, document: SupportDocument, tensors: dict[str, Tensor]) -> SupportSet:
@@ -76,24 +86,32 @@ def _checked(path: Path, document: SupportDocument, tensors: dict[str, Tensor]) 
     def encoded(part: str, rows: int | None) -> Encoded | None:
         found = {n.removeprefix(f"{part}."): t for n, t in tensors.items() if n.startswith(f"{part}.")}
         for name, tensor in found.items():
-            if not tensor.is_floating_point() or tensor.ndim < 2 or not len(tensor):
+            if tensor.dtype != torch.float32 or tensor.ndim < 2 or not tensor.numel():
                 raise refuse(f"{part}.{name} is {_form(tensor)}, no features")
             if rows is not None and len(tensor) != rows:
                 raise refuse(f"{part}.{name} has {len(tensor)} rows, and there are {rows}")
             if not bool(tensor.isfinite().all()):
                 raise refuse(f"{part}.{name} holds numbers that are NaN or infinite")
+        if len({len(tensor) for tensor in found.values()}) > 1:
+            raise refuse(f"the tensors of {part} have different numbers of rows")
         return Encoded(found) if found else None
 
+    if odd := sorted(name for name in tensors if not NAMES.fullmatch(name)):
+        raise refuse(f"it holds {odd[0]}, which no support file does")
     described = encoded("examples", len(document.examples))
     if described is None:
         raise refuse("it holds no examples")
     normal, silent = encoded("normal", None), encoded("silent", None)
+    if silent is None and (lone := sorted(SILENT & set(tensors))):
+        raise refuse(f"it holds {lone[0]}, but no windows that calibrate")
+    if (0 if document.normal is None else document.normal.silent) != (0 if silent is None else len(silent)):
+        raise refuse("its header counts other windows that calibrate than it holds")
     for other in filter(None, (normal, silent)):
         if {n: t.shape[1:] for n, t in other.tensors.items()} != {n: t.shape[1:] for n, t in described.tensors.items()}:
             raise refuse("its normal windows have another form than its examples")
     prepared = {n.removeprefix("prepared."): t for n, t in tensors.items() if n.startswith("prepared.")}
     for name, tensor in prepared.items():
-        if tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
+        if tensor.dtype != torch.float32 or not tensor.numel() or not bool(tensor.isfinite().all()):
             raise refuse(f"prepared.{name} is no whitening")
     support = SupportSet(
         document, described, _thumbnails(tensors, len(document.examples), refuse), normal,
@@ -113,7 +131,7 @@ def _thumbnails(tensors: Mapping[str, Tensor], count: int, refuse: Callable[[str
     data, ends = tensors.get("thumbnails"), tensors.get("thumbnail_ends")
     if data is None or ends is None or data.dtype != torch.uint8 or ends.dtype != torch.int64:
         raise refuse("it holds no thumbnails")
-    places = [0, *ends.tolist()]
+    places = [0, *ends.flatten().tolist()]
     if data.ndim != 1 or ends.shape != (count,) or places[-1] != len(data) or any(a > b for a, b in pairwise(places)):
         raise refuse("its thumbnails do not fit its examples")
     whole = data.numpy().tobytes()

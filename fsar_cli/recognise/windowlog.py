@@ -15,6 +15,8 @@ from fsar_cli.files import naming
 from fsar_cli.recognise.events import ScoredWindow
 
 TOLERANCE = 1e-6  # seconds
+LINES = {"schema"}, {"start", "end", "scores", "nearest", "breaks", "track"}, {"ended"}
+"""What the kinds of lines hold at least."""
 
 
 class WindowLog:
@@ -100,8 +102,8 @@ def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
         for line in file:
             try:
                 plain = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
+            except (ValueError, RecursionError):
                 plain = None
-            if not isinstance(plain, dict):
+            if not isinstance(plain, dict) or not any(part <= set(plain) for part in LINES):
                 return
             yield plain, len(line)

@@ -26,6 +26,7 @@ from fsar_cli.errors import UsageError
 
 LONGEST_GAP = 1.0  # seconds between two frames of one shot; the slowest cameras give a frame a second
 TOLERANCE = 1e-6  # seconds; times of containers are rounded
+SHORTEST_STRIDE, LONGEST_WINDOW = 0.01, 600.0  # seconds; what is beyond is a slip
 
 
 @dataclass(eq=False)
@@ -94,17 +95,19 @@ class WindowGrid:
         """The grid with exactly this stride whose windows are nearest to the length asked for.
 
         Raises:
-            UsageError: they are not above zero, or windows would not touch.
+            UsageError: they are too short or too long, or windows would not touch.
         """
-        if not (0 < stride <= window < math.inf):
+        if not (SHORTEST_STRIDE <= stride <= window <= LONGEST_WINDOW):
             raise UsageError(
                 f"windows of {window:g} s every {stride:g} s cannot be laid",
-                "--stride must be above 0 and at most --window",
+                f"--stride must be {SHORTEST_STRIDE:g} or more and at most --window, and that at most"
+                f" {LONGEST_WINDOW:g}",
             )
         between = window / frames
         if stride <= between:
             return WindowGrid(frames, stride, round(between / stride), 1)
-        every = round(stride / between)
+        fewer = math.floor(stride / between)
+        every = min((fewer, fewer + 1), key=lambda steps: abs(frames * stride / steps - window))
         return WindowGrid(frames, stride / every, 1, every)
 
 
@@ -118,7 +121,8 @@ class Windower:
     grid: WindowGrid
     clip: ClipConfig
     origin: float | None = None
-    """Seconds of the first grid time; None: of the first frame."""
+    """Seconds of the first grid time, where windows go on behind a full one; None: of the first frame. Frames of
+    `LONGEST_GAP` before it are to be asked for, too: they tell whether there is a gap."""
     _ring: deque[WindowFrame] = field(init=False)
     _crop: Crop | None = None
     _size: tuple[int, int] = (0, 0)
@@ -127,55 +131,65 @@ class Windower:
     """Of the last grid time that was served."""
     _emitted: bool = False
     _breaks: bool = False
-    _seen: float | None = None
+    _seen: float = field(init=False)
+    """Seconds of the last frame that was asked for."""
+    _gap: bool = False
+    """Whether there was a gap since the last frame that was pushed."""
+    _wall: float | None = None
+    """Of that frame."""
 
     def __post_init__(self) -> None:
         self._ring = deque(maxlen=self.grid.span + 1)
+        self._seen = math.inf if self.origin is None else -math.inf
 
     def wants(self, _: int, seconds: float) -> bool:
         """Whether a frame serves a grid time; to be asked once for every frame of the source, in order."""
-        gap = self._seen is None or seconds - self._seen > LONGEST_GAP
-        self._seen = seconds
-        return gap or self._due(seconds) > self._index
+        before, self._seen = self._seen, seconds
+        if self.origin is not None and not self._ring and seconds < self.origin - TOLERANCE:
+            return False
+        self._gap |= seconds - before > LONGEST_GAP
+        return self._gap or not self._ring or self._due(seconds) > self._index
 
     def _due(self, seconds: float) -> int:
         return math.floor((seconds - self._origin) / self.grid.step + TOLERANCE / self.grid.step)
 
     def push(self, seconds: float, picture: np.ndarray, gap: bool = False, wall: float | None = None) -> list[Window]:
         """A wanted frame, uint8 RGB [h,w,3] of the clip's short side -> the windows that it completes, mostly none."""
-        size, windows = (picture.shape[1], picture.shape[0]), []
-        if not self._ring or gap or size != self._size or seconds - self._ring[-1].seconds > LONGEST_GAP:
-            windows = self.flush(wall)
-            self._begin(seconds, size)
+        size, windows, gap = (picture.shape[1], picture.shape[0]), [], gap or self._gap
+        if not self._ring or gap or size != self._size:
+            windows = self.flush()
+            self._begin(seconds, size, gap)
+        self._gap, self._wall = False, wall
         frame = WindowFrame(seconds, self._crop.apply(picture[None])[0])
         for index in range(self._index + 1, self._due(seconds) + 1):  # a slow camera's frame serves several times
             self._index = index
             self._ring.append(frame)
             if index >= self.grid.span and (index - self.grid.span) % self.grid.every == 0:
-                windows.append(self._window(tuple(self._ring)[:: self.grid.apart], index, wall))
+                windows.append(self._window(tuple(self._ring)[:: self.grid.apart], index))
         return windows
 
-    def flush(self, wall: float | None = None) -> list[Window]:
+    def flush(self) -> list[Window]:
         """What a source that ends, or has a gap, before one window is full still shows: its frames, spread evenly."""
         ring = tuple(self._ring)
         if self._emitted or not ring:
             return []
         chosen = even_indices(len(ring), self.grid.frames)
-        return [self._window(tuple(ring[i] for i in chosen), self._index, wall, short=True)]
+        return [self._window(tuple(ring[i] for i in chosen), self._index, short=True)]
 
-    def _begin(self, seconds: float, size: tuple[int, int]) -> None:
-        self._breaks = self._index >= 0
+    def _begin(self, seconds: float, size: tuple[int, int], gap: bool) -> None:
+        first = self._crop is None
+        goes_on = first and self.origin is not None and not gap  # behind a full window of the same stretch
+        self._breaks = not goes_on and not (first and self.origin is None)
         self._ring.clear()
-        goes_on = self.origin is not None and not self._breaks  # behind a full window of the same stretch
         self._origin = self.origin if goes_on else seconds
         self._index, self._emitted = -1, goes_on
         self._size, self._crop = size, centre_crop(*size, self.clip.size)
 
-    def _window(self, frames: tuple[WindowFrame, ...], index: int, wall: float | None, short: bool = False) -> Window:
+    def _window(self, frames: tuple[WindowFrame, ...], index: int, short: bool = False) -> Window:
         end = self._origin + index * self.grid.step + (self.grid.step if short else self.grid.apart * self.grid.step)
         start = self._origin if short else self._origin + (index - self.grid.span) * self.grid.step
         breaks, self._breaks, self._emitted = self._breaks, False, True
-        return Window(frames, start, end, input_crop(self._crop, self._size), breaks, wall)
+        return Window(frames, start, end, input_crop(self._crop, self._size), breaks, self._wall)
 
 
 def input_crop(crop: Crop, size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -190,12 +204,14 @@ def windows_of_file(
     """The windows of a video file, or of the stretch of it with start <= seconds < end.
 
     Args:
-        origin: seconds of the first grid time, where that is not the first frame's: of windows that go on.
+        origin: seconds of the first grid time, where windows go on behind a full one; `start` then does not count.
 
     Raises:
         DataError: as `iter_frames`, after the windows before the damage.
     """
     windower = Windower(grid, clip, origin)
+    if origin is not None:
+        start = max(0.0, origin - LONGEST_GAP - TOLERANCE)
     for seconds, picture in iter_frames(path, clip.short_side, windower.wants, start=start, end=end):
         yield from windower.push(seconds, picture)
     yield from windower.flush()

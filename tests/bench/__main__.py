@@ -17,6 +17,7 @@ from bench.evaluation import evaluate, scaling
 from bench.frames import extract, read
 from bench.networks import encode, head
 from bench.report import BenchReport, Measurement, figure, markdown, ratio, write_report
+from bench.scanning import scan
 from bench.training import train
 from bench.workbench import Workbench, choose_sizes
 from fsar_cli import __version__
@@ -26,7 +27,7 @@ from fsar_cli.errors import Interrupted
 from fsar_cli.files import cores
 
 SECTIONS: dict[str, Callable[[Workbench], Iterator[Measurement]]] = {
-    s.__name__: s for s in (extract, read, encode, backbones, head, train, evaluate, scaling)
+    s.__name__: s for s in (extract, read, encode, backbones, scan, head, train, evaluate, scaling)
 }
 """In the order in which they run."""
 

@@ -32,7 +32,6 @@ VIDEOS = ("video", "videourl", "videopath")
 """Folded names under which a task has its video, whatever its ending."""
 LABELS = "timelinelabels"
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
-_RESULTS = ("version", "external_data")
 
 Object = list[tuple[str, object]]
 """A JSON object as pairs: in a dict, of two entries of one name the first would be lost."""
@@ -50,9 +49,9 @@ def read_json(file: Path, text: str) -> Iterator[AnnotationRow]:
     if not (_is_object(content) or content == []):
         raise NotAnnotations(f"{file} is not a JSON object of videos", f"read are {FORMS}")
     top = dict(content)
-    if "database" in top and _holds_videos(top["database"]):
+    if _holds_videos(top, "database"):
         yield from _of_database(top["database"])
-    elif "results" in top and _holds_videos(top["results"]) and any(key in top for key in _RESULTS):
+    elif _holds_videos(top, "results"):
         yield from _of_results(top["results"])
     else:
         for video, segments in content:
@@ -63,9 +62,9 @@ def _is_object(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(pair, tuple) for pair in value)
 
 
-def _holds_videos(value: object) -> bool:
-    """Whether it is an object; an empty one reads like an empty list."""
-    return value == [] or _is_object(value)
+def _holds_videos(top: dict, key: str) -> bool:
+    """Whether ActivityNet's videos are under a key; an empty object reads like a video's empty list of segments."""
+    return _is_object(top.get(key)) or (top.get(key) == [] and "version" in top)
 
 
 def _of_video(video: str, segments: object) -> AnnotationRow:

@@ -41,4 +41,4 @@ class AnnotationRow:
 
     def segment(self, start: object, end: object, at: str = "") -> Segment:
         """A pair of times in seconds; NaN for what is no time."""
-        return Segment(seconds(start, self.rate) - self.first / self.rate, seconds(end, self.rate), at)
+        return Segment(seconds(start, self.rate, self.first), seconds(end, self.rate), at)

@@ -12,11 +12,12 @@ The rule, each step one of five kinds of finding, by what a user can do about it
   `banner01` and `molotof001.mp4` of UCF Crime v2's CSV get theirs; one that is none of UCF Crime v2's beside some that
   are is kept. A video may have several classes, each with segments of its own; where these share time, both stay.
 - time (mend the times): a segment is dropped whose start or end is missing, no time, infinite or below 0, that ends
-  where it starts or before, or that is shorter than any frame.
+  where it starts or before, or that is shorter than any frame. Frames of Label Studio become seconds by a rate that its
+  export may not hold.
 - repeated (nothing, or choose): what is there twice counts once. Other segments for a video in a second row of a file
   count as well; in a second file they replace those of the first, where the file with `test` in its name is the later
   one, as UCF Crime v2's was made from frames. Segments of a class that share time are merged, as two clips of one
-  moment must not be support and query; touching ones are two.
+  moment must not be support and query; touching ones are two. What several people annotated all counts.
 - missing (annotate it): a video without a usable segment, which can be a clip only as a whole; a video that none of the
   published splits lists, which is kept.
 
@@ -33,7 +34,7 @@ from fsar_cli.data.annotations.annotated import AnnotatedVideo, AnnotationFindin
 from fsar_cli.data.annotations.forms import ENDINGS, read_rows
 from fsar_cli.data.annotations.rows import FORMS, AnnotationRow, NotAnnotations
 from fsar_cli.data.annotations.times import Segment, disjoint, fault
-from fsar_cli.data.naming import bare, fold, slashed
+from fsar_cli.data.naming import bare, fold, is_storable, slashed
 from fsar_cli.data.splits.protocols import protocol
 from fsar_cli.errors import DataError, counted, did_you_mean
 
@@ -107,7 +108,7 @@ class _Cleaner:
 
     def note(self, file: str, video: object, kind: Kind, text: str, dropped: bool = False) -> None:
         """Add a finding."""
-        self.findings.append(AnnotationFinding(file, str(video), kind, text, dropped))
+        self.findings.append(AnnotationFinding(file, _sayable(str(video)), kind, _sayable(text), dropped))
 
     def file(self, path: Path) -> None:
         """Read one file; where a video has segments in an earlier one, these of it replace them."""
@@ -228,9 +229,18 @@ def _no_name(what: str, text: str) -> str:
     """Why a folder or clip cannot be called so, as an id is a place in the frame store; empty where it can."""
     if not text:
         return f"it names no {what}"
-    if text.startswith(".") or any(mark in text for mark in "/\\\0\n\r"):
+    if text.startswith(".") or any(mark in text for mark in "/\\\n\r") or not is_storable(text):
         return f"'{text}' cannot be the name of a {what}"
     return f"the name of its {what} is too long" if len(os.fsencode(text)) > LONGEST else ""
+
+
+def _sayable(text: str) -> str:
+    """Text that a table can hold: of a name that no file can have, its signs as escapes."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("ascii", "backslashreplace").decode()
+    return text
 
 
 def _all(segments: Sequence[Segment]) -> str:

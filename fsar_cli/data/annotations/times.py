@@ -25,13 +25,13 @@ class Segment:
         return f"{self.start:g}-{self.end:g} s"
 
 
-def seconds(value: object, rate: float) -> float:
-    """A time as written in seconds, of a number so many to the second; NaN for anything else.
+def seconds(value: object, rate: float, first: int = 0) -> float:
+    """A time as written in seconds, of a number so many to the second from `first` on; NaN for anything else.
 
     Read are numbers, `90.5` or `90,5`, and clock times, `1:30`, `00:01:30.500` or `00:01:30,500`.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) / rate if abs(value) < 1e300 else math.nan
+        return (float(value) - first) / rate if abs(value) < 1e300 else math.nan
     parts = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
     if not parts:
         return math.nan
@@ -40,7 +40,7 @@ def seconds(value: object, rate: float) -> float:
     # Of a clock time only the first part may be 60 or more.
     if (minutes and (last >= 60 or exponent or rate != 1)) or (hours and float(minutes) >= 60):
         return math.nan
-    total = float(hours or 0) * 3600 + float(minutes) * 60 + last if minutes else last / rate
+    total = float(hours or 0) * 3600 + float(minutes) * 60 + last if minutes else (last - first) / rate
     return -total if sign == "-" else total
 
 

@@ -60,7 +60,7 @@ def _check_file(path: Path) -> None:
         raise video_error(path, "is empty (0 bytes)")
 
 
-def _main_stream(container):
+def main_stream(container):
     """The picture stream that `ffmpeg` takes: one marked as default, then the largest, then the first; else None.
 
     A cover picture is never it: that of an audio file is a picture stream too.
@@ -84,7 +84,7 @@ def open_video(path: Path | str, threads: int = 0):
     with translated(path):
         container = av.open(address, timeout=(20.0, 60.0) if "://" in address else None)
     with container:
-        stream = _main_stream(container)
+        stream = main_stream(container)
         if container.format.name == "image2" or container.format.name.endswith("_pipe"):
             raise video_error(path, "is a still picture, not a video")
         if stream is None:

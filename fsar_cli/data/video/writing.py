@@ -25,17 +25,22 @@ class VideoWriter:
         width, height: pixels of the frames; odd sizes are padded by one column or row, as 4:2:0 colour needs even ones.
         fps: frames a second; also the spacing of frames written without a time.
         crf: quality, 0 (lossless) to 51; 18 to 23 is good.
+        key_every: frames from key frame to key frame at most, for players to seek quickly; None: the encoder's own.
 
     Raises:
         UsageError: another suffix or size. DataError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, width: int, height: int, fps: float = 25.0, crf: int = 20) -> None:
+    def __init__(
+        self, path: Path, width: int, height: int, fps: float = 25.0, crf: int = 20, key_every: int | None = None
+    ) -> None:
         if path.suffix.lower() not in CONTAINERS:
             raise UsageError(f"cannot write a video to {printable(path)}: the name must end in {', '.join(CONTAINERS)}")
         if min(width, height) < 2 or max(width, height) > MAX_SIDE or not 0 < fps <= 1000:
             raise UsageError(f"cannot write a video of {width} x {height} at {fps} frames a second")
-        self.path, self.width, self.height, self.fps, self._crf = path, width, height, fps, crf
+        self.path, self.width, self.height, self.fps = path, width, height, fps
+        self._options = {"crf": str(crf), "preset": "veryfast", **REPEATABLE}
+        self._options |= {"g": str(key_every)} if key_every else {}
         self._container = self._stream = None
         self._open = ExitStack()
         self._last = -1
@@ -44,13 +49,12 @@ class VideoWriter:
         if not self.path.parent.is_dir():
             raise video_error(self.path, "its folder does not exist")
         flags = {} if self.path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
-        options = {"crf": str(self._crf), "preset": "veryfast", **REPEATABLE}
         with _writing(self.path), ExitStack() as stack:
             part = stack.enter_context(atomic(self.path))
             self._container = av.open(f"file:{part}", "w", options=flags)
             stack.callback(self._close)
             rate = Fraction(self.fps).limit_denominator(1001)
-            self._stream = self._container.add_stream("libx264", rate=rate, options=options)
+            self._stream = self._container.add_stream("libx264", rate=rate, options=self._options)
             self._stream.width, self._stream.height = self.width + self.width % 2, self.height + self.height % 2
             self._stream.pix_fmt = "yuv420p"
             self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, TICKS)

@@ -36,9 +36,9 @@ def annotations(
 ) -> None:
     """Show the classes of temporal annotations, and every row that the cleaning dropped or altered, by kind.
 
-    Read are JSON {"Class/video.mp4": [{"start": 8, "end": 10}]} and tables (CSV, TSV) with the columns video, start,
-    end and optionally class, in seconds or clock times; UCF Crime v2's own CSV; and the txt of UCF Crime's test set, in
-    frames.
+    Read are JSON {"Class/video.mp4": [{"start": 8, "end": 10}]}, of ActivityNet and of Label Studio's timelines; tables
+    (CSV, TSV) with the columns video, start, end and optionally class, in seconds or clock times; UCF Crime v2's own
+    CSV; and the txt of UCF Crime's test set, in frames.
     """
     from fsar_cli.data.annotations.segments import read_annotations
     from fsar_cli.settings import resolve

@@ -50,6 +50,12 @@ def _document(result) -> dict:
         "accuracy": {name: [shot.summary() for shot in e.shots] for name, e in evaluations.items()},
         "regions": {name: vars(hits) for name, hits in result.hits.items()},
         "pictures": [vars(p) for p in result.pictures],
+        "own": {
+            "support": result.own.support,
+            "page": result.own.page,
+            "events": result.own.events,
+            "truth": result.own.against.document(),
+        },
         "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
     }
 
@@ -65,10 +71,15 @@ def _show(result) -> None:
             rows.append([f"accuracy, {shot.way}-way {shot.shot}-shot", name, value, f"chance {100 / shot.way:.0f} %"])
     for name, hits in result.hits.items():
         rows.append(["actor centre inside", name, f"{100 * hits.hit:.1f} %", f"IoU {hits.iou:.2f}"])
+    against = result.own.against
+    for what, right, of in (("found", against.right, against.truth), ("right", against.right, against.found)):
+        share = f"{100 * right / of:.0f} %" if of else "-"
+        rows.append([f"events {what}", "5 clips a class, scan", share, f"{right} of {of}"])
     total = sum(result.seconds.values())
     title = f"demo: {len(result.trained.shots[0].accuracies):,} episodes of unseen anomalous classes, {total:.0f} s"
     stdout.print(table(title, ["what", "by", "value", "beside"], rows, right=("value",)))
     for picture in result.pictures:
         for path in (*picture.sheets, *picture.heats, picture.overlay):
             stdout.print(f"picture: {path}")
+    stdout.print(f"page: {result.own.page}")
     stdout.print(f"run: {result.run}   project: cd {result.folder} && fsar eval --shots 5")

@@ -1,14 +1,13 @@
 """The embedded demo: renders a labelled set and runs every step of the suite on it, as a user would.
 
-    render -> extract-frames -> splits make -> train -> eval (1 and 5 shot) -> visualize-regions -> one table
+    render -> extract-frames -> splits make -> train -> eval (1 and 5 shot) -> visualize-regions
+           -> support make -> scan of a long video -> its page -> one table
 
 The folder it leaves is an ordinary project: `cd demo` and every command works there.
 """
 
 import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,9 @@ from fsar_cli.files import lock, write_whole
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.settings import resolve
 from fsar_cli.tools.demo.hits import Hits, actor_boxes, compare_regions
+from fsar_cli.tools.demo.own import OwnScan, enrol_and_scan
 from fsar_cli.tools.demo.scenes import CLASSES, render_set
+from fsar_cli.tools.demo.steps import Steps
 
 CLIPS = {"train": 6, "val": 6, "test": 16}  # a class
 PLACES = {"videos": "videos", "frames": "frames", "splits": "splits.csv"}
@@ -51,23 +52,9 @@ class DemoResult:
     """Of `prototype` on the same weights and the same episodes."""
     hits: dict[str, Hits]
     pictures: list[Visualization]
+    own: OwnScan
     seconds: dict[str, float]
     """By step."""
-
-
-class Steps:
-    """Announces steps by the command that they stand for, and times them."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self.reporter, self.seconds = reporter, {}
-
-    @contextmanager
-    def step(self, name: str, command: str) -> Iterator[None]:
-        """A block that is the step `name`."""
-        self.reporter.log(f"$ {command}")
-        started = time.monotonic()
-        yield
-        self.seconds[name] = time.monotonic() - started
 
 
 def run_demo(
@@ -122,7 +109,8 @@ def _run_steps(
     with steps.step("visualize-regions", f"fsar visualize-regions {videos[0]}"):
         pictures = [visualize(method, config, v, out / "regions" / v.stem, device, title=v.stem) for v in videos]
     hits = compare_regions(trained.bank.boxes, actor_boxes(config, out, trained.bank.videos))
-    return DemoResult(out, trainer.folder.path, trained, untrained, hits, pictures, steps.seconds)
+    own = enrol_and_scan(out, trainer.folder, config, device, steps, seed, clips["test"])
+    return DemoResult(out, trainer.folder.path, trained, untrained, hits, pictures, own, steps.seconds)
 
 
 def start_project(out: Path, flags: dict[str, object], force: bool) -> Config:

@@ -24,13 +24,14 @@ COLUMNS = ["video", "frame", *CORNERS]
 
 
 def render_set(
-    root: Path, clips: Mapping[str, int], *, seed: int, workers: int = 1, reporter: Reporter = SILENT
+    root: Path, clips: Mapping[str, int], *, seed: int, first: int = 1, workers: int = 1, reporter: Reporter = SILENT
 ) -> list[Path]:
     """Render clips of several classes; every file appears whole or not at all.
 
     Args:
         root: receives `videos/` and `boxes.csv`; existing clips of the same names are replaced.
         clips: class name -> number of clips. Clip k of a class is the same whatever else is asked for.
+        first: number of the first clip of each class.
         workers: processes; the files do not depend on it.
 
     Returns:
@@ -39,7 +40,7 @@ def render_set(
     Raises:
         UsageError: an unknown class or a negative number. DataError: a file cannot be written.
     """
-    jobs = _jobs(clips)
+    jobs = _jobs(clips, first)
     for name in dict.fromkeys(name for name, _ in jobs):
         (root / "videos" / name).mkdir(parents=True, exist_ok=True)
     boxes: dict[str, np.ndarray] = {}
@@ -51,12 +52,12 @@ def render_set(
     return [root / "videos" / f"{video}.mp4" for video in boxes]
 
 
-def _jobs(clips: Mapping[str, int]) -> list[tuple[str, int]]:
+def _jobs(clips: Mapping[str, int], first: int) -> list[tuple[str, int]]:
     for name, count in clips.items():
         action_class(name)
         if count < 0:
             raise UsageError(f"cannot render {count} clips of '{name}'; the number must not be negative")
-    return [(name, number) for name, count in clips.items() for number in range(1, count + 1)]
+    return [(name, number) for name, count in clips.items() for number in range(first, first + count)]
 
 
 def _run(write, jobs: list[tuple[str, int]], workers: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,0 +1,109 @@
+"""Addresses of live sources: which texts are one, what may be shown of them, and how FFmpeg is to open them.
+
+Whoever can read a log must not be able to look through the camera: what people are told holds `masked` addresses only.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import av.device
+
+NETWORK = ("rtsp", "rtsps", "http", "https", "udp", "rtmp", "rtmps")
+CAMERA = re.compile(r"camera:(\d{1,3})", re.IGNORECASE)
+INPUTS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+"""What opens a camera of the machine, by system."""
+
+_LOGIN = re.compile(r"(\w[\w+.-]*://)[^\s/?#'\"<>]*@")
+_UNESCAPED = re.compile(r"(\w[\w+.-]*://)[^\s/?#'\"<>\[\]@:]*:[^\s'\"<>@]*[/?#][^\s'\"<>]*@")
+_SECRET = re.compile(
+    r"((?:^|[?&;/_])[\w.%-]*?(?:token|key|pass|pwd|pw|secret|sig|auth|cred|session|user|usr|login|jwt)[\w.%-]*=)[^&\s#'\"<>]*",
+    re.IGNORECASE,
+)
+
+
+def is_live(source: str) -> bool:
+    """Whether a text names a live source, as `rtsp://...`, `http://...` or `camera:0`; never where it is a file."""
+    scheme, separator, rest = source.partition("://")
+    named = bool(separator and rest and scheme.lower() in NETWORK) or CAMERA.fullmatch(source) is not None
+    return named and not os.path.exists(source)
+
+
+def masked(text: str) -> str:
+    """A text without the logins and secret parameters of the addresses in it.
+
+    `rtsp://user:password@camera/live?token=1` becomes `rtsp://***@camera/live?token=***`. Passwords with an unescaped
+    `/`, `?`, `#` or `@` go too, sooner with some of the address than not at all.
+    """
+    text = _UNESCAPED.sub(r"\1***@", text)
+    return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1***@", text))
+
+
+@dataclass(frozen=True)
+class Dialling:
+    """What PyAV's `open` is to be given for an address."""
+
+    file: str = field(repr=False)
+    format: str | None
+    """Name of FFmpeg's input; None: found out."""
+    options: dict[str, str]
+
+
+def dialling(address: str, stall: float, probing: float) -> Dialling:
+    """How an address is opened.
+
+    Args:
+        stall: seconds without any data after which FFmpeg is to give up by itself.
+        probing: seconds of a stream that are looked at, at most, to learn what it holds.
+    """
+    camera = CAMERA.fullmatch(address)
+    if camera:
+        return _camera(int(camera[1]))
+    scheme, patience = address.partition("://")[0].lower(), str(round(stall * 1e6))
+    options = {"analyzeduration": str(round(probing * 1e6)), "fpsprobesize": "0"}
+    if scheme.startswith("rtsp"):  # packets over UDP are lost where many cameras share a line
+        options |= {"rtsp_transport": "tcp", "allowed_media_types": "video", "timeout": patience}
+    elif scheme == "udp":
+        options |= {"timeout": patience, "overrun_nonfatal": "1", "fifo_size": "50000"}
+    else:
+        options |= {"rw_timeout": patience}
+    if scheme.startswith("http"):  # a playlist starts with its newest part
+        options |= {"live_start_index": "-1"}
+    return Dialling(address, None, options)
+
+
+def _camera(number: int) -> Dialling:
+    source = INPUTS.get(sys.platform, "v4l2")
+    names = {"v4l2": f"/dev/video{number}", "avfoundation": f"{number}:none"}
+    if source == "dshow":  # knows cameras by name only
+        videos = [d for d in _devices(source) if "video" in d.media_types]
+        names[source] = f"video={videos[number].name}" if number < len(videos) else "video=none"
+    options = {"framerate": "30"} if source == "avfoundation" else {}
+    return Dialling(names[source], source, options)
+
+
+def cameras() -> list[str]:
+    """The machine's cameras as `camera:0 (its name)`, as far as the system tells."""
+    source = INPUTS.get(sys.platform, "v4l2")
+    if source == "v4l2":
+        numbers = sorted(int(p.name[5:]) for p in Path("/dev").glob("video*") if p.name[5:].isdigit())
+        return [f"camera:{number}{_v4l2_name(number)}" for number in numbers]
+    videos = [device for device in _devices(source) if "video" in device.media_types]
+    return [f"camera:{number} ({device.description or device.name})" for number, device in enumerate(videos)]
+
+
+def _v4l2_name(number: int) -> str:
+    try:
+        return f" ({Path(f'/sys/class/video4linux/video{number}/name').read_text(encoding='utf-8').strip()})"
+    except (OSError, ValueError):
+        return ""
+
+
+def _devices(source: str) -> list["av.device.DeviceInfo"]:
+    try:
+        return av.device.enumerate_input_devices(source)
+    except (av.FFmpegError, ValueError, AttributeError):
+        return []

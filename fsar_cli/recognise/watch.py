@@ -1,0 +1,280 @@
+"""Live sources -> events as they happen.
+
+    source (a thread decodes) -- frames --> collector (a thread) -- newest window --> one loop: scores, events, files
+
+Frames are collected while windows are scored, so a window never lacks frames. Where scoring is slower than windows
+come, the newest waits and those before it are passed over and counted; so what is said is never older than one window
+and the time of one scoring. A gap of the source, or of windows that were passed over, ends an event.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Condition, Thread
+from threading import Event as Flag
+
+import numpy as np
+
+from fsar_cli.data.video import to_jpeg
+from fsar_cli.data.video.live import LiveSource, StreamState
+from fsar_cli.data.video.picture import jpeg_picture
+from fsar_cli.errors import FsarError
+from fsar_cli.recognise.calibration import AlarmLevel
+from fsar_cli.recognise.eventclip import write_pictures
+from fsar_cli.recognise.events import Event, EventDetector, ScoredWindow
+from fsar_cli.recognise.outputs import EventLog, NamedEvent, file_word
+from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.scan import EVENTS, Say, named_event
+from fsar_cli.recognise.windowlog import WindowLog
+from fsar_cli.recognise.windows import Window, Windower
+from fsar_cli.reporting import SILENT, Reporter
+
+LOOK_EVERY = 0.25  # seconds, at least, between two looks at what there is to do
+BEFORE, AFTER = 2.0, 1.0  # seconds of an event's clip around it
+CLIP_QUALITY = 85
+LARGEST_PICTURE = 16_384
+MOST_GAPS = 10_000
+LAST = 5  # events that a view shows
+
+
+@dataclass
+class WatchedSource:
+    """A live source that is being watched."""
+
+    source: LiveSource
+    windower: Windower
+    detector: EventDetector
+    keep: float = 0.0
+    """Seconds of pictures that are kept for clips; 0: none."""
+    events: list[NamedEvent] = field(default_factory=list)
+    """Those that are over, without their tracks."""
+    last: deque[NamedEvent] = field(default_factory=lambda: deque(maxlen=LAST))
+    windows: int = 0
+    passed_over: int = 0
+    """Windows that were not scored, as newer ones had come."""
+    gaps: deque[tuple[float, float, str]] = field(default_factory=lambda: deque(maxlen=MOST_GAPS))
+    """(start, end, why) in seconds, the last of many."""
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    seconds: float = 0.0
+    """Of the newest frame."""
+    failed: str = ""
+    _slot: Window | None = None
+    _before: ScoredWindow | None = None
+    _pictures: deque[tuple[float, bytes]] = field(default_factory=deque)
+    _over: bool = False
+    _stopped: bool = False
+
+    @property
+    def name(self) -> str:
+        """The address as it may be shown."""
+        return self.source.name
+
+    @property
+    def state(self) -> StreamState:
+        """How the source does now."""
+        return self.source.state()
+
+    def collect(self, there: Condition) -> None:
+        """In a thread: make windows of the frames until the source ends; the newest one waits."""
+        try:
+            for frame in self.source:
+                if frame.gap:
+                    self.gaps.append((self.seconds, frame.seconds, "the source had a gap"))
+                self.seconds = frame.seconds
+                if self.keep:
+                    self._keep(frame.seconds, frame.picture)
+                for window in self.windower.push(frame.seconds, frame.picture, frame.gap, frame.wall):
+                    self._offer(window, there)
+        except FsarError as error:
+            self.failed = error.message
+        finally:
+            with there:
+                self._over = True
+                there.notify_all()
+
+    def _offer(self, window: Window, there: Condition) -> None:
+        with there:
+            if self.source.finite:  # it waits, so nothing need be passed over
+                there.wait_for(lambda: self._slot is None or self._stopped)
+            if self._slot is not None:
+                self.passed_over += 1
+                window = replace(window, breaks=window.breaks or self._slot.breaks)
+            self._slot = window
+            there.notify_all()
+
+    def _keep(self, seconds: float, picture: np.ndarray) -> None:
+        self._pictures.append((seconds, to_jpeg(picture, CLIP_QUALITY)))
+        while self._pictures[0][0] < seconds - self.keep:
+            self._pictures.popleft()
+
+    def take(self, there: Condition) -> Window | None:
+        """The newest window, which waits no more; with the condition's lock."""
+        window, self._slot = self._slot, None
+        there.notify_all()
+        return window
+
+    def stop(self, there: Condition) -> None:
+        """Take no more windows."""
+        with there:
+            self._stopped = True
+            there.notify_all()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will come any more."""
+        return self._over and self._slot is None
+
+    def follow(self, window: ScoredWindow, crop: tuple[float, float, float, float]) -> list[Event]:
+        """A scored window's events; one that comes long after the one before begins anew."""
+        self.crop, before, self._before = crop, self._before, window
+        self.windows += 1
+        longest = max(window.end - window.start, 3 * self.detector.stride)
+        late = before is not None and window.start - before.start > longest
+        return self.detector.push(replace(window, breaks=True) if late else window)
+
+    def pictures(self, start: float, end: float) -> Iterator[tuple[float, np.ndarray]]:
+        """What is kept of a stretch of time."""
+        kept = [(seconds, jpeg) for seconds, jpeg in list(self._pictures) if start <= seconds < end]
+        return ((seconds, jpeg_picture(jpeg, LARGEST_PICTURE)) for seconds, jpeg in kept)
+
+
+def watch(
+    recognizer: Recognizer,
+    addresses: Sequence[str],
+    folder: Path,
+    level: AlarmLevel,
+    *,
+    stop: Flag,
+    seconds: float | None = None,
+    max_reconnects: int | None = None,
+    clips: bool = False,
+    windows: bool = False,
+    say: Say = lambda event: None,
+    show: Callable[[Sequence[WatchedSource]], None] = lambda watched: None,
+    reporter: Reporter = SILENT,
+) -> list[WatchedSource]:
+    """Watch live sources until told to stop, or all have ended; everything is written by then.
+
+    Args:
+        folder: exists; events.jsonl is appended to.
+        stop: set by who wants it to end.
+        seconds: how long; None: without end.
+        clips: write a short video of each event.
+        windows: write the scored windows, too, which grows with time.
+        say: is told of each event as it opens and as it is over.
+        show: is called a few times a second.
+
+    Raises:
+        DataError: the first connection of a source gives no picture.
+        OSError: the folder cannot be written to.
+    """
+    keep = level.rule.longest + BEFORE + AFTER + 2 * recognizer.grid.window if clips else 0.0
+    watched = [_watched(recognizer, address, level, keep, max_reconnects, reporter) for address in addresses]
+    until, there = time.monotonic() + (np.inf if seconds is None else seconds), Condition()
+    with ExitStack() as stack:
+        log = stack.enter_context(EventLog(folder / EVENTS))
+        logs = _window_logs(stack, recognizer, watched, folder) if windows else {}
+        writer = _ClipWriter(folder / "clips", reporter) if clips else None
+
+        def tell(each: WatchedSource, events: Sequence[Event]) -> None:
+            for event in events:
+                named = named_event(recognizer, each.name, event)
+                log.say(named)
+                say(named)
+                if not event.is_open:
+                    each.events.append(replace(named, event=replace(event, track=())))
+                    each.last.append(each.events[-1])
+                    if writer:
+                        writer.wait_for(each, named)
+
+        for each in watched:
+            each.source.start()  # all at once
+        for each in watched:
+            stack.enter_context(each.source)
+            Thread(target=each.collect, args=(there,), name="collector", daemon=True).start()
+        while not stop.is_set() and time.monotonic() < until and not all(each.is_over for each in watched):
+            due = _due(watched, there)
+            scored = recognizer.scored([window for _, window in due]) if due else []
+            for (each, window), result in zip(due, scored, strict=True):
+                if each.name in logs:
+                    logs[each.name].add(result)
+                tell(each, each.follow(result, window.input_crop))
+            if writer:
+                writer.write_ready()
+            show(watched)
+        for each in watched:
+            each.stop(there)
+            tell(each, each.detector.flush())
+        if writer:
+            writer.write_ready(last=True)
+    return watched
+
+
+def _watched(
+    recognizer: Recognizer, address: str, level: AlarmLevel, keep: float, max_reconnects: int | None,
+    reporter: Reporter,
+) -> WatchedSource:  # fmt: skip
+    clip, grid = recognizer.encoder.config.clip, recognizer.grid
+    source = LiveSource(
+        address, short_side=clip.short_side, every=grid.step, max_reconnects=max_reconnects, reporter=reporter
+    )
+    return WatchedSource(source, Windower(grid, clip), recognizer.detector(level), keep)
+
+
+def _window_logs(
+    stack: ExitStack, recognizer: Recognizer, watched: Sequence[WatchedSource], folder: Path
+) -> dict[str, WindowLog]:
+    (folder / "windows").mkdir(exist_ok=True)
+    return {
+        each.name: stack.enter_context(
+            WindowLog(window_log(folder, number), {"video": each.name}, recognizer.grid.window, False)
+        )
+        for number, each in enumerate(watched, 1)
+    }
+
+
+def window_log(folder: Path, number: int) -> Path:
+    """Where the windows of the N-th source are, counted from 1."""
+    return folder / "windows" / f"{number:04d}.jsonl"
+
+
+def _due(watched: Sequence[WatchedSource], there: Condition) -> list[tuple[WatchedSource, Window]]:
+    """The windows that wait, one a source; after `LOOK_EVERY` none, too."""
+    with there:
+        there.wait_for(lambda: any(each._slot is not None or each._over for each in watched), LOOK_EVERY)
+        found = [(each, each.take(there)) for each in watched]
+    due = [(each, window) for each, window in found if window is not None]
+    if not due and any(each.is_over for each in watched):
+        time.sleep(LOOK_EVERY / 10)  # of those that are over nothing comes: no wait would last
+    return due
+
+
+@dataclass
+class _ClipWriter:
+    """Writes the clip of each event, once its last pictures are there."""
+
+    folder: Path
+    reporter: Reporter
+    _waiting: list[tuple[WatchedSource, NamedEvent]] = field(default_factory=list)
+    _number: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+
+    def wait_for(self, each: WatchedSource, named: NamedEvent) -> None:
+        self._waiting.append((each, named))
+
+    def write_ready(self, last: bool = False) -> None:
+        ready = [pair for pair in self._waiting if last or pair[0].seconds >= pair[1].event.end + AFTER]
+        self._waiting = [pair for pair in self._waiting if pair not in ready]
+        for each, named in ready:
+            self._number += 1
+            event, out = named.event, self.folder / f"{self._number:04d}-{file_word(named.event.cls)}.mp4"
+            try:
+                write_pictures(each.pictures(event.start - BEFORE, event.end + AFTER), event, out,
+                               1 / each.windower.grid.step)  # fmt: skip
+            except FsarError as error:
+                self.reporter.warn(f"no clip of an event: {error.message}")

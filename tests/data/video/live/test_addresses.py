@@ -1,0 +1,71 @@
+"""Addresses of live sources, and what may be told of them."""
+
+from pathlib import Path
+
+import pytest
+
+from fsar_cli.data.video.live import is_live, masked
+from fsar_cli.data.video.live.addresses import dialling
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://camera/live",
+        "RTSPS://c",
+        "http://c:80/a?b=c",
+        "https://c",
+        "udp://@239.0.0.1:1234",
+        "rtmp://c/a",
+        "camera:9",
+    ],
+)
+def test_addresses_of_streams_and_cameras_are_live(source: str) -> None:
+    assert is_live(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["a.mp4", "a:b.mp4", "c:\\a.mp4", "file:///a.mp4", "camera:x", "camera:", "rtsp://", ""]
+)
+def test_files_and_other_texts_are_not(source: str) -> None:
+    assert not is_live(source)
+
+
+def test_a_file_called_like_a_camera_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_live("camera:0")
+    Path("camera:0").write_bytes(b"")
+    assert not is_live("camera:0")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://user:secret@camera:554/live", "rtsp://***@camera:554/live"),
+        ("rtsp://user@camera/live", "rtsp://***@camera/live"),
+        ("rtsp://user:se@cret@camera/live", "rtsp://***@camera/live"),
+        ("rtsp://user:se/cr?e#t@camera/live", "rtsp://***@camera/live"),
+        ("rtsp://user:secret@[fe80::1]:554/live", "rtsp://***@[fe80::1]:554/live"),
+        ("http://camera/a?x=1&token=secret/+x&y=2", "http://camera/a?x=1&token=***&y=2"),
+        ("http://camera/a?access_key=secret", "http://camera/a?access_key=***"),
+        ("http://camera/a?PASSWORD=secret#part", "http://camera/a?PASSWORD=***#part"),
+        ("rtsp://camera/user=admin_password=secret_channel=1.sdp", "rtsp://camera/user=***"),
+        ("Error: 'rtsp://u:secret@c/x', then http://v:secret@d", "Error: 'rtsp://***@c/x', then http://***@d"),
+    ],
+)
+def test_logins_and_secret_parameters_are_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["rtsp://camera:554/live", "http://camera/@home", "camera:0", "http://[::1]:80/a?size=4", "a@b.c"]
+)
+def test_what_holds_no_secret_stays(text: str) -> None:
+    assert masked(text) == text
+
+
+def test_how_an_address_is_opened_does_not_show_it() -> None:
+    how = dialling("rtsp://user:secret@camera/live", 20, 5)
+    assert "secret" not in repr(how)
+    assert how.options["rtsp_transport"] == "tcp"
+    assert how.options["timeout"] == "20000000"
