@@ -1,4 +1,4 @@
-"""Libraries that come with an extra of fsar, timm and transformers: imported when a backbone asks for them.
+"""Libraries that come with an extra of fsar: imported when something asks for them, as a backbone does.
 
 `timm:NAME` is a network of timm, `hf:NAME` one of transformers: a name on the hub, or a folder with its config.json.
 What is told here is known without its weights.
@@ -21,15 +21,28 @@ PROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
 Result = TypeVar("Result")
 
 
-def extra(library: str, backbone: str) -> ModuleType:
-    """An optional library. Raises UsageError: it cannot be imported."""
+def optional(library: str, what: str, name: str) -> ModuleType:
+    """An optional library.
+
+    Args:
+        what: needs it, for the message.
+        name: of the extra that it comes with.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
     try:
         return import_module(library)
     except ImportError as error:
         raise UsageError(
-            f"the backbone '{backbone}' needs {library}, which cannot be imported ({first_line(error)})",
-            f"`pip install 'fsar[{library}]'`, in a clone `pip install '.[{library}]'`",
+            f"{what} needs {library.partition('.')[0]}, which cannot be imported ({first_line(error)})",
+            f"`pip install 'fsar[{name}]'`, in a clone `pip install '.[{name}]'`",
         ) from error
+
+
+def extra(library: str, backbone: str) -> ModuleType:
+    """The library of a backbone. Raises UsageError: it cannot be imported."""
+    return optional(library, f"the backbone '{backbone}'", library)
 
 
 def timm_config(backbone: str) -> Any:

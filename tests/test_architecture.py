@@ -33,7 +33,7 @@ MAY_IMPORT = {  # what the modules of a floor may import of the package, besides
 TOOLS_OF = {"reproduce": {"compare", "demo"}}  # the only tool that is made of others
 HEAVY = {
     "torch", "torchvision", "pandas", "matplotlib", "av", "numpy", "PIL", "safetensors", "scipy", "timm",
-    "transformers",
+    "transformers", "onnx", "onnxruntime", "onnxscript",
 }  # fmt: skip
 
 

@@ -45,6 +45,7 @@ COMMANDS = (
     ("support", "fsar_cli.cli.support_view:app", "Own classes from a few clips; good examples?"),
     ("classify", "fsar_cli.cli.classify:classify", "Which own class does a clip show, or none?"),
     ("scan", "fsar_cli.cli.scan:scan", "Events in long videos and live streams."),
+    ("export", "fsar_cli.cli.export:export", "The encoder as an ONNX file, checked."),
     ("visualize-regions", "fsar_cli.cli.visualize:visualize_regions", "Draw the key regions of a video."),
     ("methods", "fsar_cli.cli.methods:methods", "The methods and their papers."),
     ("config", "fsar_cli.cli.config:app", "Settings, their origins, presets."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fsar_cli.cli.options import Device, Json, Quiet, Verbose
-from fsar_cli.cli.support import RunNow, SupportPath, WeightsNow
+from fsar_cli.cli.support import OnnxFile, RunNow, Runtime, SupportPath, WeightsNow
 from fsar_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def classify(
         float, typer.Option(help="Share of normal clips that may get a class instead of `unknown`.")
     ] = 0.05,
     csv: Annotated[Path | None, typer.Option(help="Also write a CSV of the answers.")] = None,
+    runtime: Runtime = "torch",
+    onnx: OnnxFile = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -47,7 +49,9 @@ def classify(
         raise UsageError(f"--wrong must be above 0 and below 1, not {wrong:g}")
     reporter = ConsoleReporter(quiet or as_json, verbose)
     found = find_footage(clips)
-    recognizer = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
+    recognizer = Recognizer.load(
+        support, device, run=run, weights=weights, runtime=runtime, onnx=onnx, reporter=reporter
+    )
     level, answers, failed = recognizer.clip_level(wrong), {}, {}
     with reporter.track("classifying", len(found), "clips") as task:
         for clip in found:

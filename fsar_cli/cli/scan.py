@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fsar_cli.cli.options import Device, Force, Json, Quiet, Verbose
-from fsar_cli.cli.support import RunNow, SupportPath, WeightsNow
+from fsar_cli.cli.support import OnnxFile, RunNow, Runtime, SupportPath, WeightsNow
 from fsar_cli.cli.watching import Output, clock, terminated, watch_sources
 from fsar_cli.errors import DataError, Interrupted, UsageError
 
@@ -50,6 +50,8 @@ def scan(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: scans/NAME).")] = None,
     force: Force = False,
+    runtime: Runtime = "torch",
+    onnx: OnnxFile = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -87,7 +89,9 @@ def scan(
     output = Output(out, force, report, clips, lines, as_json)
     videos = [] if live else find_footage([Path(source) for source in sources])
     real = None if truth is None else truth_of(labelled_segments(truth, reporter), videos, reporter)
-    recognizer = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
+    recognizer = Recognizer.load(
+        support, device, run=run, weights=weights, runtime=runtime, onnx=onnx, reporter=reporter
+    )
     level = recognizer.alarm_level(rate, rule)
     if live:
         watch_sources(recognizer, live, level, support, output, seconds, max_reconnects, reporter)

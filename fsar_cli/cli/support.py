@@ -21,6 +21,10 @@ RunNow = Annotated[Path | None, typer.Option("--run", help="Where the encoder's 
 WeightsNow = Annotated[
     Path | None, typer.Option("--weights", help="Where the encoder's weights are now, if they were moved.")
 ]
+Runtime = Annotated[str, typer.Option("--runtime", metavar="torch|onnx", help="What runs the network.")]
+OnnxFile = Annotated[
+    Path | None, typer.Option("--onnx", help="File of `fsar export` for --runtime onnx (default: SUPPORT.onnx).")
+]
 Examples = Annotated[
     list[Path],
     typer.Argument(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.core.backbones.backbone import Backbone
-from fsar_cli.core.layers.basics import at_least_float32
+from fsar_cli.core.layers.basics import at_least_float32, without_autocast
 from fsar_cli.core.regions import Regions, Selector, crop_regions
 
 
@@ -186,7 +186,7 @@ class KeyRegionFeatures(Features):
 
     def _cells(self, maps: Tensor) -> Tensor:
         # In bfloat16 the sum of eq. 6 would move a centre by pixels: the relation is cheap, it stays in float32.
-        with torch.autocast(maps.device.type, enabled=False):
+        with without_autocast(maps):
             return self.relation(at_least_float32(maps))
 
     def _regions(self, seen: Tensor, generator: torch.Generator | None) -> Regions:

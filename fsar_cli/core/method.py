@@ -41,8 +41,8 @@ class Encoded:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], lead: int = 1) -> None:
-        leads = {tuple(t.shape[:lead]) for t in tensors.values()}
-        if len(leads) != 1:
+        first, *others = [tuple(t.shape[:lead]) for t in tensors.values()] or [None]
+        if first is None or any(other != first for other in others):  # no set: an exporter's sizes have no hash
             shapes = {name: tuple(t.shape) for name, t in tensors.items()}
             raise ValueError(f"encoded tensors must share their first {lead} axes, got {shapes}")
         self.tensors = dict(tensors)

@@ -1,14 +1,10 @@
 """Windows -> what the backbones say of them, and their key regions. What is costly is done here, and once.
 
 A network of images sees each frame alone: its maps stay with the frame, and windows that share it share them. A network
-of video sees whole windows.
-
-Where the method selects key regions, they are its own. A method without them gets regions for the eye, which change
-nothing of its scores: eq. 4-7 on the changes between neighbouring maps, as `region.source: difference` does with the
-settings recommended for fixed cameras.
+of video sees whole windows. `OnnxEncoder` is the same with another library that computes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,23 +12,18 @@ import torch
 from torch import Tensor
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.backbone import FrameBackbone
 from fsar_cli.core.build import normalization
-from fsar_cli.core.features import FrameFeatures
 from fsar_cli.core.layers.basics import middle_frames
 from fsar_cli.core.method import BOXES, SATURATED, Encoded, FewShotMethod
-from fsar_cli.core.regions import KeyRegionSelector
-from fsar_cli.core.relation import FrameDifference
 from fsar_cli.data.transforms import to_float
 from fsar_cli.engine.bank import in_encoding_type, without_numbers
 from fsar_cli.engine.device import fold, place
 from fsar_cli.errors import DataError
 from fsar_cli.recognise.events import Box
+from fsar_cli.recognise.network import WindowNetwork
 from fsar_cli.recognise.windows import Window, WindowFrame
 
 FRAMES_A_CALL = {"cpu": 32, "cuda": 512}
-GAIN = 3.0  # of regions for the eye: with `l1` weights eq. 6 gives a mean, which hardly leaves the middle
-LARGEST_SHARE = 4 / 7  # of the input's side, of the side of such a region: 128 of 224 pixels
 
 
 @dataclass(frozen=True)
@@ -50,12 +41,13 @@ class Encoder:
 
     def __init__(self, method: FewShotMethod, config: Config, device: torch.device) -> None:
         self.method, self.config, self.device = method.eval(), config, device
-        place(method, device, config.train.channels_last)
-        fold(method)
-        self.shares_frames = isinstance(method.features.global_backbone, FrameBackbone)
-        size, side = config.clip.size, config.model.region.sides[0]  # which need not fit where no regions are selected
-        self._eye = KeyRegionSelector(size, min(side, round(LARGEST_SHARE * size)), weights="l1", gain=GAIN)
+        self.network = WindowNetwork(method, config)
         self._normalization = normalization(config.model)
+        self._make_ready()
+
+    def _make_ready(self) -> None:
+        place(self.method, self.device, self.config.train.channels_last)
+        fold(self.method)
 
     @property
     def batch(self) -> int:
@@ -63,9 +55,14 @@ class Encoder:
         return max(1, FRAMES_A_CALL[self.device.type] // self.config.clip.frames)
 
     @property
+    def shares_frames(self) -> bool:
+        """Whether each frame is seen alone, so that windows share its maps."""
+        return self.network.shares_frames
+
+    @property
     def selects_regions(self) -> bool:
         """Whether key regions are the method's own."""
-        return self.config.model.selects_regions
+        return self.network.selects_regions
 
     @torch.inference_mode()
     def describe(self, windows: Sequence[Window]) -> DescribedWindows:
@@ -76,7 +73,7 @@ class Encoder:
         """
         if self.shares_frames:
             self._see([frame for window in windows for frame in window.frames])
-        encoded = in_encoding_type(lambda: self._described(windows), self.device, self.config)
+        encoded = self._described(windows)
         if (bad := without_numbers(encoded)) is not None:
             raise DataError(f"the window from {windows[bad].start:.1f} s on is encoded in numbers that are none")
         boxes = encoded[BOXES].double().cpu().numpy()
@@ -85,32 +82,35 @@ class Encoder:
         return DescribedWindows(pooled, [self._track(*pair) for pair in zip(windows, boxes, strict=True)])
 
     def _described(self, windows: Sequence[Window]) -> Encoded:
-        features = self._features(windows)
-        described = self.method.described(features)
-        if features.regions is None:
-            described.tensors[BOXES] = self._eye(FrameDifference()(features.maps.float())).boxes
-        return described
-
-    def _features(self, windows: Sequence[Window]) -> FrameFeatures:
-        branches = self.method.features
         if not self.shares_frames:
-            return branches(self._floats([window.pictures for window in windows]))
+            return self._of_clips(self._floats([window.pictures for window in windows]))
         maps = torch.stack([torch.cat([frame.maps for frame in window.frames]) for window in windows])
-        clips = self._floats([window.pictures for window in windows]) if self.selects_regions else maps
-        return branches.of_maps(maps, clips)
+        clips = self._floats([window.pictures for window in windows]) if self.selects_regions else None
+        return self._of_maps(maps, clips)
 
     def _see(self, frames: Sequence[WindowFrame]) -> None:
         """Give frames the maps they lack."""
         lacking = [frame for frame in dict.fromkeys(frames) if frame.maps is None]
         size = FRAMES_A_CALL[self.device.type]
         for some in (lacking[start : start + size] for start in range(0, len(lacking), size)):
-            pixels = self._floats([frame.picture[None] for frame in some])
-
-            def see(pixels: Tensor = pixels) -> Encoded:
-                return Encoded({"maps": self.method.features.global_backbone(pixels)})
-
-            for frame, maps in zip(some, in_encoding_type(see, self.device, self.config)["maps"], strict=True):
+            pixels = self._floats([frame.picture[None] for frame in some])[:, 0]
+            for frame, maps in zip(some, self._maps(pixels).split(1), strict=True):
                 frame.maps = maps
+
+    def _maps(self, frames: Tensor) -> Tensor:
+        """As `WindowNetwork.maps`, in float32."""
+        return self._run(lambda: Encoded({"maps": self.network.maps(frames)}))["maps"]
+
+    def _of_clips(self, clips: Tensor) -> Encoded:
+        """As `WindowNetwork.of_clips`, in float32."""
+        return self._run(lambda: self.network.of_clips(clips))
+
+    def _of_maps(self, maps: Tensor, clips: Tensor | None) -> Encoded:
+        """As `WindowNetwork.of_maps`, in float32."""
+        return self._run(lambda: self.network.of_maps(maps, clips))
+
+    def _run(self, network: Callable[[], Encoded]) -> Encoded:
+        return in_encoding_type(network, self.device, self.config)
 
     def _floats(self, clips: Sequence[np.ndarray]) -> Tensor:
         """uint8 [F,S,S,3] each -> float32 [B,F,3,S,S] on the device."""

@@ -1,6 +1,7 @@
 """Which encoder a support file belongs to: named by where it comes from, known by digests, opened again for a scan."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -54,13 +55,14 @@ def _preprocessing_digest(config: Config, method: FewShotMethod) -> str:
 
 def open_encoder(
     support: SupportSet, path: Path, device: torch.device, *, run: Path | None = None, weights: Path | None = None,
-    reporter: Reporter = SILENT,
+    kind: Callable[[FewShotMethod, Config, torch.device], Encoder] = Encoder, reporter: Reporter = SILENT,
 ) -> Encoder:  # fmt: skip
     """The encoder that a support file was made with.
 
     Args:
         path: of the file, for messages.
         run, weights: where its run or its weights are now; None: where they were.
+        kind: makes the encoder of the method, once that is known to be the file's.
 
     Raises:
         DataError: they are not there, or are others.
@@ -90,7 +92,7 @@ def open_encoder(
         raise DataError(
             f"{path}: its windows have {support.document.grid.frames} frames, not {config.clip.frames}", ANEW
         )
-    return Encoder(method, config, device)
+    return kind(method, config, device)
 
 
 def _loaded(model: Model, path: Path) -> FewShotMethod:

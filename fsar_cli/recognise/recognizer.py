@@ -7,9 +7,9 @@
 The commands `fsar classify` and `fsar scan` are made of the same calls.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from fsar_cli.recognise.calibration import AlarmLevel, ClipLevel, alarm_level, c
 from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.events import Box, Event, EventDetector, EventRule, ScoredWindow
 from fsar_cli.recognise.identity import open_encoder
+from fsar_cli.recognise.onnx import OnnxEncoder, check_runtime
+from fsar_cli.recognise.onnxfile import onnx_beside
 from fsar_cli.recognise.scoring import Scorer
 from fsar_cli.recognise.support import SUPPORT_FILE, UNKNOWN, EnrolledExample, SupportSet
 from fsar_cli.recognise.supportfile import read_support
@@ -70,21 +72,33 @@ class Recognizer:
     @classmethod
     def load(
         cls, path: Path | str = SUPPORT_FILE, device: str = "auto", *, run: Path | str | None = None,
-        weights: Path | str | None = None, reporter: Reporter = SILENT,
+        weights: Path | str | None = None, runtime: str = "torch", onnx: Path | str | None = None,
+        reporter: Reporter = SILENT,
     ) -> "Recognizer":  # fmt: skip
         """Open a support file.
 
         Args:
             device: auto, cpu, cuda or cuda:I.
             run, weights: where the encoder's run or weights are now, if they were moved.
+            runtime: what runs the network, `torch` or `onnx`: onnxruntime, by a file of `fsar export`.
+            onnx: that file; None: it is beside the support file (`onnx_beside`).
 
         Raises:
-            DataError: it cannot be read, or belongs to an encoder that is not there or has changed.
+            DataError: it cannot be read, or belongs to an encoder that is not there or has changed; so for `onnx`.
             DeviceError: no such device.
+            UsageError: no such runtime, or it is not installed; a file that it does not read.
         """
+        check_runtime(runtime, onnx)
         support = read_support(Path(path))
         places = {"run": None if run is None else Path(run), "weights": None if weights is None else Path(weights)}
-        encoder = open_encoder(support, Path(path), resolve_device(device, reporter), **places, reporter=reporter)
+        kind: Callable[..., Encoder] = Encoder
+        if runtime == "onnx":
+            file = onnx_beside(Path(path)) if onnx is None else Path(onnx)
+            kind = partial(
+                OnnxEncoder, path=file, identity=support.document.encoder, owner=str(path), reporter=reporter
+            )
+        target = resolve_device(device, reporter)
+        encoder = open_encoder(support, Path(path), target, **places, kind=kind, reporter=reporter)
         return cls(support, encoder)
 
     @property

@@ -76,7 +76,7 @@ class Backbone(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """[B,F,3,h,w] -> maps [B,T,C,H,W]."""
-        return self.leave(self._run(self.enter(clips)), len(clips))
+        return self.leave(self._run(self.enter(clips)), clips.shape[0])  # len() would fix an exporter's batch
 
     def _run(self, x: Tensor) -> Tensor:
         if self.checkpointing and self.training and torch.is_grad_enabled():
@@ -181,7 +181,7 @@ class FrameBackbone(Backbone):
         for stage in stages:
             segment = nn.Sequential(*steps[start : stage.end])
             x = checkpointed(segment, x) if thrifty else segment(x)
-            maps.append(self.leave(self._plain(x, stage.end), len(clips)))
+            maps.append(self.leave(self._plain(x, stage.end), clips.shape[0]))
             start = stage.end
         return maps
 

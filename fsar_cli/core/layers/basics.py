@@ -1,6 +1,7 @@
 """What every layer needs: precision, dropout, positions, and the check of a clip's length."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,12 @@ from fsar_cli.errors import UsageError
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision -> float32; float32 and float64 stay."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager:
+    """Autocast off, on the device of a tensor; nothing where it is off already, as an exporter knows no such switch."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def check_frames(part: str, wanted: int, given: int) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fsar_cli.core.layers.basics import at_least_float32
+from fsar_cli.core.layers.basics import at_least_float32, without_autocast
 from fsar_cli.core.regions import TANH_SATURATION, Regions, Selector
 
 CHANNELS, HIDDEN = 64, 128
@@ -58,7 +58,7 @@ class PatchPolicy(Selector):
     def forward(self, maps: Tensor) -> Regions:
         """Maps [B,T,C,H,W] -> regions [B,T]; at least float32, whatever autocast says."""
         maps = at_least_float32(maps)
-        with torch.autocast(maps.device.type, enabled=False):
+        with without_autocast(maps):
             seen = self.encode(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])  # [B,T,hidden]
             state, states = torch.zeros_like(seen[:, 0]), []
             for frame in seen.unbind(1):

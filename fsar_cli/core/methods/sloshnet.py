@@ -112,7 +112,7 @@ class FusedBackbone(nn.Module):
         nodes = [_sized(align(m), size) for align, m in zip(self.align, maps, strict=True)]
         shares = self.shares.softmax(0)
         fused = sum(share * m for share, m in zip(shares, [*self.cell(nodes), maps[-1]], strict=True))
-        return fused.unflatten(0, (len(clips), -1))
+        return fused.unflatten(0, (clips.shape[0], -1))
 
 
 def _sized(maps: Tensor, size: torch.Size) -> Tensor:
