@@ -9,7 +9,8 @@ from fsar_cli.data.annotations.labelled import LabelledSegment, labelled_segment
 from fsar_cli.data.naming import VIDEO_EXTENSIONS
 from fsar_cli.data.store.sources import find_videos
 from fsar_cli.data.video import printable
-from fsar_cli.errors import DataError, UsageError
+from fsar_cli.data.video.live import is_live
+from fsar_cli.errors import DataError, UsageError, counted
 from fsar_cli.recognise.support import UNKNOWN, SupportSet
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -42,7 +43,7 @@ def find_examples(places: Sequence[Path], reporter: Reporter = SILENT) -> list[E
     for place in places:
         if not place.exists():
             raise DataError(f"no examples at {printable(place)}", "a folder EXAMPLES/CLASS/clip.mp4, or a CSV of them")
-        for clip in _of_folder(place, reporter) if place.is_dir() else _of_file(place):
+        for clip in _of_folder(place, reporter) if place.is_dir() else _of_file(place, reporter):
             clips.setdefault((clip.cls, clip.path, clip.start, clip.end), clip)
     if not clips:
         raise DataError(f"no examples in {', '.join(map(str, places))}", "EXAMPLES/CLASS/clip.mp4, a folder a class")
@@ -59,13 +60,16 @@ def _of_folder(folder: Path, reporter: Reporter) -> list[ExampleClip]:
     return [ExampleClip(printable(s.label), printable(s.id), s.path.absolute()) for s in found.sources]
 
 
-def _of_file(file: Path) -> list[ExampleClip]:
+def _of_file(file: Path, reporter: Reporter) -> list[ExampleClip]:
     if file.suffix.lower() not in (".csv", ".tsv", ".json"):
         raise UsageError(
             f"{file} is one video, and its class is not known",
             "examples are EXAMPLES/CLASS/clip.mp4, or a CSV with the columns video,start,end,class",
         )
-    segments = labelled_segments(file)
+    named = labelled_segments(file, reporter)
+    segments = [segment for segment in named if not is_live(segment.video)]
+    if streams := len(named) - len(segments):
+        reporter.warn(f"{file}: {counted(streams, 'row')} of live sources left out, as of those there is no video")
     paths = [_place(file, segment) for segment in segments]
     return [_of_segment(segment, path, paths.count(path) > 1) for segment, path in zip(segments, paths, strict=True)]
 

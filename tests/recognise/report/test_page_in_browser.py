@@ -1,5 +1,6 @@
 """The page in a real browser: it plays, draws regions where they are, takes a review, and asks nobody for anything."""
 
+import csv
 import io
 import time
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fsar_cli.data.annotations.labelled import LabelledSegment, labelled_segments
 from fsar_cli.recognise.events import Event
-from fsar_cli.recognise.report import ReportVideo, ReviewRow, read_review, write_report
+from fsar_cli.recognise.report import ReportVideo, write_report
 from recognise.report.browsing import OPEN, Page, chromium, wait
 from recognise.report.scans import NASTY, SIDE, scan_of, scored, square, square_event, square_video
 
@@ -200,13 +202,15 @@ def test_a_review_by_keyboard_is_saved_kept_and_read(page: Page, report: Path) -
     wait(file.exists, "review.csv")
     folder = report.parent.parent
     wide, tall = str(folder / "wide 'a' #1 [50%].mp4"), str(folder / "tall.mkv")
-    assert read_review(file) == [
-        ReviewRow(wide, 1.0, 3.0, "kick", "confirmed"),
-        ReviewRow(wide, 4.0, 6.0, "normal", "rejected"),
-        ReviewRow(wide, 6.4, 7.25, "kick", "changed"),
-        ReviewRow(tall, 1.5, 7.6, "push", "retimed"),
-        ReviewRow("rtsp://***@camera", 10.0, 12.0, 'a "new", one', "changed"),
+    assert labelled_segments(file) == [
+        LabelledSegment(wide, 1.0, 3.0, "kick"),
+        LabelledSegment(wide, 4.0, 6.0, "normal"),
+        LabelledSegment(wide, 6.4, 7.25, "kick"),
+        LabelledSegment(tall, 1.5, 7.6, "push"),
+        LabelledSegment("rtsp://***@camera", 10.0, 12.0, 'a "new", one'),
     ]
+    verdicts = [row["verdict"] for row in csv.DictReader(file.open(encoding="utf-8", newline=""))]
+    assert verdicts == ["confirmed", "rejected", "changed", "retimed", "changed"]
     assert file.read_bytes().startswith(b"video,start,end,class,verdict\r\n")
     page.open(report)
     assert page.js("return document.getElementById('progress').textContent") == "5 of 5 reviewed · saved"
