@@ -7,7 +7,6 @@ The spine, in reading order:
     data/             a video file becomes a clip, an episode, a split
     engine/           a run: train, bank, matching, evaluate, visualize; statistics/
     recognise/        own classes, own videos: support file, calibration, windows, events; the Python API, Recognizer
-    recognise/        own classes from a few clips, in files and live streams
     render/           arrays in, pictures out
     cli/              one command a file: resolve, call one function, show
 
