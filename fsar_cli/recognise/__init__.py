@@ -8,7 +8,7 @@ Read in this order:
     windows        from frames to clips of a few seconds
     network        what runs on a device; encoder: windows -> described, each frame once
     support        what is enrolled, and its file; supportfile reads it, identity knows its encoder
-    examples       where clips to enrol come from; enrolment: they become a support set
+    examples       where clips to enrol come from; footage: normal windows; enrolment: both become a support set
     scoring        described windows -> scores: classes against normal
     calibration    what `unknown` and an alarm rest on; summary says it
     events         scores -> start, end, class

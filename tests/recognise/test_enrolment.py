@@ -14,17 +14,11 @@ from videos import make_video
 from fsar_cli.core.method import FRAMES
 from fsar_cli.engine.model import Model
 from fsar_cli.errors import DataError, UsageError
-from fsar_cli.recognise import enrolment
+from fsar_cli.recognise import footage as footage_module
 from fsar_cli.recognise.encoder import Encoder
-from fsar_cli.recognise.enrolment import (
-    NormalWindows,
-    describe_normal,
-    enrol,
-    extended,
-    usual_window,
-    without,
-)
+from fsar_cli.recognise.enrolment import enrol, extended, usual_window, without
 from fsar_cli.recognise.examples import ExampleClip
+from fsar_cli.recognise.footage import NormalWindows, describe_normal
 from fsar_cli.recognise.support import SupportSet
 from fsar_cli.recognise.windows import WindowGrid, windows_of_file
 
@@ -76,7 +70,7 @@ def test_no_footage_does_both_jobs(encoder: Encoder, footage: list[Path], monkey
         return windows_of_file(path, *others, **more)
 
     monkeypatch.setattr(NormalWindows, "add", add)
-    monkeypatch.setattr(enrolment, "windows_of_file", watched)
+    monkeypatch.setattr(footage_module, "windows_of_file", watched)
     found = describe_normal(encoder, footage, GRID)
     for name in {place for place, *_ in jobs}:
         own = [job for job in jobs if job[0] == name]
@@ -215,7 +209,7 @@ def test_one_example_stays_at_least(encoder: Encoder, made: SupportSet) -> None:
 
 
 def test_footage_without_end_takes_a_bounded_room(monkeypatch) -> None:
-    monkeypatch.setattr(enrolment, "MOST_BYTES", 4 * 8 * 100)
+    monkeypatch.setattr(footage_module, "MOST_BYTES", 4 * 8 * 100)
     (window,) = random_windows(tiny(), 1)
     for silent in (False, True):
         windows = NormalWindows()

@@ -17,7 +17,7 @@ from fsar_cli.core.build import build_method
 from fsar_cli.core.method import Encoded
 from fsar_cli.recognise.calibration import auroc, clip_level, fpr_at_tpr
 from fsar_cli.recognise.encoder import Encoder
-from fsar_cli.recognise.enrolment import whiten
+from fsar_cli.recognise.footage import whiten
 from fsar_cli.recognise.scoring import Scorer
 from fsar_cli.recognise.windows import WindowGrid, window_of_clip, windows_of_file
 from fsar_cli.settings import resolve
