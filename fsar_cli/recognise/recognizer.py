@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fsar_cli.data.video.live import is_live, masked
 from fsar_cli.engine.device import resolve_device
 from fsar_cli.engine.statistics.poisson import poisson_upper
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, UsageError
 from fsar_cli.recognise.calibration import AlarmLevel, ClipLevel, alarm_level, clip_level, rank_of, uncalibrated_level
 from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.events import Box, Event, EventDetector, EventRule, ScoredWindow
@@ -216,7 +217,12 @@ class Recognizer:
 
         Raises:
             DataError: it cannot be read, after the events before the damage.
+            UsageError: it is a live source.
         """
+        if is_live(str(video)):
+            raise UsageError(
+                f"{masked(str(video))} is a live source", "`fsar scan` watches it, `watch.watch` in Python"
+            )
         detector, failure = self.detector(self.alarm_level(false_alarms)), None
         try:
             for window in self.windows(video):

@@ -85,10 +85,11 @@ def _sequence(file: Path) -> int:
 
 
 def _described(encoder: Encoder, files: Sequence[Path], grid: WindowGrid) -> tuple[Clips, Clips]:
-    """Whole clips, and the windows of each."""
+    """Whole clips, and the windows of the normal ones."""
     whole, parts = Clips([], [], []), Clips([], [], [])
     for file in files:
-        found = [window_of_clip(file, encoder.config.clip), *windows_of_file(file, grid, encoder.config.clip)]
+        quiet = windows_of_file(file, grid, encoder.config.clip) if file.parent.name in NORMAL else ()
+        found = [window_of_clip(file, encoder.config.clip), *quiet]
         for clips, window in zip((whole, *[parts] * (len(found) - 1)), found, strict=True):
             clips.encoded.append(encoder.describe([window]).encoded)
             clips.classes.append(file.parent.name)

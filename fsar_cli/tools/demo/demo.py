@@ -109,7 +109,8 @@ def _run_steps(
     with steps.step("visualize-regions", f"fsar visualize-regions {videos[0]}"):
         pictures = [visualize(method, config, v, out / "regions" / v.stem, device, title=v.stem) for v in videos]
     hits = compare_regions(trained.bank.boxes, actor_boxes(config, out, trained.bank.videos))
-    own = enrol_and_scan(out, trainer.folder, config, device, steps, seed, clips["test"])
+    normal = [name for name, action in CLASSES.items() if action.role != "test"]
+    own = enrol_and_scan(out, trainer.folder, config, device, steps, seed, clips["test"], normal)
     return DemoResult(out, trainer.folder.path, trained, untrained, hits, pictures, own, steps.seconds)
 
 

@@ -26,7 +26,7 @@ from fsar_cli.recognise.results import compare_scan, truth_of, write_scan
 from fsar_cli.recognise.scan import file_digest, scan_files
 from fsar_cli.recognise.truth_report import TruthReport
 from fsar_cli.tools.demo.joined import COLUMNS, join
-from fsar_cli.tools.demo.scenes import CLASSES, render_set
+from fsar_cli.tools.demo.scenes import render_set
 from fsar_cli.tools.demo.steps import Steps
 
 ENROLLED = ("fall", "fight", "fire")
@@ -47,16 +47,18 @@ class OwnScan:
 
 
 def enrol_and_scan(
-    folder: Path, run: Run, config: Config, device: torch.device, steps: Steps, seed: int, clips: int
-) -> OwnScan:
+    folder: Path, run: Run, config: Config, device: torch.device, steps: Steps, seed: int, clips: int,
+    normal: Sequence[str],
+) -> OwnScan:  # fmt: skip
     """Enrol and scan in a demo's folder.
 
     Args:
         clips: rendered clips of each anomalous class.
+        normal: names of the normal classes.
     """
     place, reporter = folder / "own", steps.reporter
     with steps.step("own videos", "(join clips to long videos)"):
-        _make_videos(folder, place, seed, clips)
+        _make_videos(folder, place, seed, clips, normal)
     support = place / "support.fsar"
     with steps.step("support make", f"fsar support make {place / 'examples.csv'} --normal {place / 'quiet.mp4'}"):
         model = Model(config, run)
@@ -76,11 +78,10 @@ def enrol_and_scan(
     return OwnScan(support, results / "report.html", len(result.events), against)
 
 
-def _make_videos(folder: Path, place: Path, seed: int, clips: int) -> None:
+def _make_videos(folder: Path, place: Path, seed: int, clips: int, normal: Sequence[str]) -> None:
     """quiet.mp4, yard.mp4 with yard.csv, and examples.csv."""
     rng = np.random.default_rng(seed)
-    names = [name for name, action in CLASSES.items() if action.role != "test"]
-    new = render_set(place / "normal", dict.fromkeys(names, 2), seed=seed, first=UNSEEN)
+    new = render_set(place / "normal", dict.fromkeys(normal, 2), seed=seed, first=UNSEEN)
     quiet, among = new[::2], new[1::2]
     join([(path, "normal") for path in _shuffled(quiet, rng)], place / "quiet.mp4")
     shots = min(EXAMPLES, clips // 2)

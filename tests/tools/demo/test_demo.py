@@ -14,6 +14,7 @@ from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.video import probe
 from fsar_cli.errors import UsageError
+from fsar_cli.recognise.supportfile import read_support
 from fsar_cli.settings import resolve
 from fsar_cli.tools.demo import demo
 
@@ -47,6 +48,16 @@ def test_every_step_leaves_what_it_should(small_demo):
     for picture in small_demo.pictures:
         assert picture.overlay.is_file()
         assert len(json.loads(picture.regions.read_text())["windows"]) == 1
+
+
+def test_it_ends_with_a_scan_of_a_long_video_and_its_page(small_demo):
+    own, folder = small_demo.own, small_demo.folder
+    assert own.against.truth == 9  # three of each enrolled class that were not enrolled
+    assert own.against.found == own.events == len((folder / "scans/yard/events.csv").read_text().splitlines()) - 1
+    support = read_support(own.support)
+    assert {example.cls for example in support.examples} == {"fall", "fight", "fire"}
+    assert all("quiet.mp4" in source for source in support.document.normal.sources)
+    assert own.page.is_file() and list((own.page.parent / "media").iterdir())
 
 
 def test_the_actors_of_the_sampled_frames_are_where_the_picture_changes(small_demo):
