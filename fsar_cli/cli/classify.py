@@ -24,6 +24,9 @@ def classify(
         float, typer.Option(help="Share of normal clips that may get a class instead of `unknown`.")
     ] = 0.05,
     csv: Annotated[Path | None, typer.Option(help="Also write a CSV of the answers.")] = None,
+    drawn: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write each clip with its key region and class drawn.")
+    ] = None,
     runtime: Runtime = "torch",
     onnx: OnnxFile = None,
     device: Device = "auto",
@@ -65,6 +68,8 @@ def classify(
         from fsar_cli.files import write_rows
 
         write_rows(csv, COLUMNS, ([clip, *_cells(answer)] for clip, answer in answers.items()))
+    if drawn is not None:
+        _draw(answers, drawn, reporter)
     if as_json:
         plain = [{"clip": clip, **_document(answer)} for clip, answer in answers.items()]
         threshold = level.threshold if level.threshold > -float("inf") else None
@@ -78,6 +83,19 @@ def classify(
     if failed:
         clip, reason = next(iter(failed.items()))
         raise DataError(f"{len(failed)} of {len(found)} clips cannot be read, such as {_shown(clip)}: {reason}")
+
+
+def _draw(answers: "dict[str, Answer]", folder: Path, reporter) -> None:
+    """001-NAME.mp4, ... of all clips."""
+    from fsar_cli.recognise.eventclip import write_event_clip
+    from fsar_cli.recognise.events import Event
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with reporter.track("drawing", len(answers), "clips") as task:
+        for number, (clip, answer) in enumerate(answers.items(), 1):
+            event = Event(0.0, answer.seconds, answer.cls, answer.score, 0, answer.track)
+            write_event_clip(Path(clip), event, folder / f"{number:03d}-{Path(clip).stem}.mp4")
+            task.advance()
 
 
 def _shown(clip: str) -> str:

@@ -105,3 +105,10 @@ def test_one_example_a_class_has_no_threshold_which_json_can_say(fsar, own: Path
     assert fsar("support", "make", "ex", *SETTINGS).code == 0
     document = classify(fsar, own / "quiet.mp4", "--json").json
     assert document["threshold"] is None and document["clips"][0]["class"] in "ab"
+
+
+def test_clips_are_drawn_where_that_is_asked_for(fsar, own: Path, support: Path, tmp_path: Path) -> None:
+    classify(fsar, own / "ex", "--support", support, "--drawn", "a b/drawn")
+    drawn = sorted((tmp_path / "a b" / "drawn").glob("*.mp4"))
+    assert [path.name[:4] for path in drawn] == [f"{number:03d}-" for number in range(1, 7)]
+    assert probe(drawn[0]).frames == probe(own / "ex" / ODD[0] / "0.mp4").frames
