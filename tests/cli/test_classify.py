@@ -7,6 +7,8 @@ import pytest
 from own_videos import PLACES, SMALL, example_tree
 from videos import make_video
 
+from fsar_cli.data.video import probe
+
 SETTINGS = (*PLACES, *(part for value in SMALL for part in ("--set", value)))
 ODD = ("run, [fast] {x}", "wave ü 視頻")
 
