@@ -11,7 +11,8 @@ How features of one action differ among normal clips (who, where, which light) s
 takes that from all clips. It is fitted in closed form, once, and stands still in training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,15 @@ class Preparation(nn.Module):
         """Tensors of features with root and whitening, in float32 at least; the others as they are."""
         rooted = self._rooted(tensors)
         return rooted | {name: self._whitened(name, rooted[name]) for name in self.names if self.whiten}
+
+    @contextmanager
+    def without_whitening(self) -> Iterator[None]:
+        """Inside, features keep their root and are not whitened."""
+        before, self.whiten = self.whiten, False
+        try:
+            yield
+        finally:
+            self.whiten = before
 
     def vectors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """[B,T,D] of clips, by name of the tensor, cells averaged: what whitening is fitted to."""

@@ -190,6 +190,18 @@ def recalled(left_out: np.ndarray, labels: np.ndarray, threshold: float) -> tupl
     return int(right.sum()), int(known.sum())
 
 
+def example_auroc(left_out: np.ndarray, silent: np.ndarray | None) -> float | None:
+    """AUROC of examples, each by the others, against normal windows; None: one of the two is missing.
+
+    Args:
+        left_out: float32 [n,C]; NaN: not known.
+        silent: [k] largest scores.
+    """
+    best = left_out.max(1)
+    best = best[~np.isnan(best)]
+    return None if silent is None or not len(best) else auroc(best, silent)
+
+
 def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     """Share of pairs in which the positive scores more; ties count half. NaN where one side is empty."""
     if not (len(positive) and len(negative)):

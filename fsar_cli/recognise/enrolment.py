@@ -18,6 +18,7 @@ from fsar_cli.core.method import Encoded
 from fsar_cli.data.video import printable, to_jpeg
 from fsar_cli.engine.model import Model
 from fsar_cli.errors import DataError, UsageError, counted
+from fsar_cli.recognise.calibration import example_auroc, recalled
 from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.examples import ExampleClip
 from fsar_cli.recognise.footage import NormalWindows, describe_normal, thinned, whiten
@@ -26,6 +27,7 @@ from fsar_cli.recognise.scoring import Scorer
 from fsar_cli.recognise.support import (
     FORMAT,
     EnrolledExample,
+    Gain,
     GridShape,
     NormalFootage,
     SupportDocument,
@@ -147,10 +149,33 @@ def enrol(
 
 
 def calibrated(encoder: Encoder, support: SupportSet) -> SupportSet:
-    """The set with the scores that its calibration rests on."""
+    """The set with the scores that its calibration rests on, and what normal footage brings."""
+    preparation = encoder.method.preparation
+    gains = []
+    if support.normal is not None:
+        with preparation.without_whitening():
+            gains.append(_gain("plain", *_scores(encoder, replace(support, normal=None)), support))
+        if preparation.whiten:
+            gains.append(_gain("whitened", *_scores(encoder, replace(support, normal=None)), support))
+    left_out, silent = _scores(encoder, support)
+    if gains:
+        gains.append(_gain("less normal", left_out, silent, support))
+    document = support.document.model_copy(update={"gains": tuple(gains)})
+    scores = None if silent is None else torch.from_numpy(silent)
+    return replace(support, document=document, left_out=torch.from_numpy(left_out), silent_scores=scores)
+
+
+def _scores(encoder: Encoder, support: SupportSet) -> tuple[np.ndarray, np.ndarray | None]:
+    """float32 [n,C] of examples, each by the others, and [k,C] of the windows that calibrate, where there are any."""
     scorer = Scorer(encoder, support.described, support.labels, support.normal)
-    silent = None if support.silent is None else torch.from_numpy(scorer(support.silent.described)[0])
-    return replace(support, left_out=torch.from_numpy(scorer.left_out(support.groups)), silent_scores=silent)
+    silent = None if support.silent is None else scorer(support.silent.described)[0]
+    return scorer.left_out(support.groups), silent
+
+
+def _gain(kind: str, left_out: np.ndarray, silent: np.ndarray | None, support: SupportSet) -> Gain:
+    right, of = recalled(left_out, support.labels, -np.inf)
+    area = example_auroc(left_out, None if silent is None else silent.max(1))
+    return Gain(kind=kind, right=right, of=of, auroc=area)
 
 
 def extended(

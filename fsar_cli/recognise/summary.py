@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from fsar_cli.errors import counted
-from fsar_cli.recognise.calibration import AlarmLevel, auroc, recalled
+from fsar_cli.recognise.calibration import AlarmLevel, example_auroc, recalled
 from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.support import Gain
 
 
 def document(recognizer: Recognizer) -> dict[str, object]:
@@ -27,7 +28,8 @@ def document(recognizer: Recognizer) -> dict[str, object]:
                     "weights": recognizer.encoder.config.model.weights},
         "recognised": {"right": alone, "of": apart},
         "recall": {"found": found, "of": of},
-        "auroc": _auroc(recognizer),
+        "auroc": example_auroc(recognizer.left_out, recognizer.silent),
+        "gains": [gain.model_dump() for gain in support.document.gains],
         "calibration": level_document(recognizer, level),
     }  # fmt: skip
 
@@ -39,13 +41,6 @@ def level_document(recognizer: Recognizer, level: AlarmLevel) -> dict[str, objec
         "alarms": level.alarms, "hours": level.hours,
         "most": recognizer.most_alarms(level) if level.hours else None,
     }  # fmt: skip
-
-
-def _auroc(recognizer: Recognizer) -> float | None:
-    """Of examples by the others against normal windows; None: one of the two is missing."""
-    best = recognizer.left_out.max(1)
-    best = best[~np.isnan(best)]
-    return None if recognizer.silent is None or not len(best) else auroc(best, recognizer.silent)
 
 
 def facts(recognizer: Recognizer, level: AlarmLevel | None = None) -> Iterator[tuple[str, str]]:
@@ -75,9 +70,12 @@ def facts(recognizer: Recognizer, level: AlarmLevel | None = None) -> Iterator[t
             else "one example a class: nothing can be said of how well they are recognised"
         ),
     )
-    if (area := _auroc(recognizer)) is not None:
+    if (area := example_auroc(recognizer.left_out, recognizer.silent)) is not None:
         share = f"{100 * area:.0f} % of pairs (AUROC, examples left out)"
         yield "Against normal", f"examples score above normal windows in {share}"
+    if gains := support.document.gains:
+        steps = "; ".join(f"{gain.kind}: {_gained(gain)}" for gain in gains)
+        yield "What normal footage brings", f"what normal footage brings: {steps}"
     yield from level_facts(recognizer, level or recognizer.alarm_level())
 
 
@@ -87,3 +85,8 @@ def level_facts(recognizer: Recognizer, level: AlarmLevel) -> Iterator[tuple[str
     found, of = recalled(recognizer.left_out, recognizer.support.labels, level.rule.threshold)
     if of:
         yield "Expected recall", f"expected recall at that threshold: {found} of {of} examples, each by the others"
+
+
+def _gained(gain: Gain) -> str:
+    above = "" if gain.auroc is None else f", AUROC {100 * gain.auroc:.0f} %"
+    return f"{gain.right} of {gain.of} recognised{above}"

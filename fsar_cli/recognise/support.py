@@ -102,6 +102,19 @@ class NormalFootage(DocumentPart):
     """Windows that calibrate."""
 
 
+class Gain(DocumentPart):
+    """What scores of one kind say of the examples, each by the others."""
+
+    kind: str
+    """`plain`, `whitened`, or `less normal`: less the nearest normal window, too."""
+    right: Annotated[int, Field(ge=0)]
+    """Examples recognised as their class, ..."""
+    of: Annotated[int, Field(ge=0)]
+    """... of those whose class has others."""
+    auroc: Annotated[float, Field(ge=0, le=1)] | None
+    """Against the windows that calibrate; None: there are none."""
+
+
 class SupportDocument(DocumentPart):
     """The header's JSON."""
 
@@ -111,6 +124,8 @@ class SupportDocument(DocumentPart):
     encoder: EncoderIdentity
     grid: GridShape
     normal: NormalFootage | None = None
+    gains: Annotated[tuple[Gain, ...], Field(max_length=3)] = ()
+    """What normal footage brings, step by step; empty without any."""
     notes: tuple[str, ...] = ()
 
 
