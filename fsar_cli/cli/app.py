@@ -116,7 +116,9 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if is_out_of_memory(error):
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         hint = "free memory on the device, or take a smaller clip.size, clip.frames or model.backbone, or --device cpu"
-        return f"`{shlex.join(['fsar', *sys.argv[1:]])}` ran out of memory: {reason}", hint, 4
+        from fsar_cli.data.video.live import masked
+
+        return f"`{masked(shlex.join(['fsar', *sys.argv[1:]]))}` ran out of memory: {reason}", hint, 4
     if isinstance(error, OSError) and error.errno is not None:  # without a number it is an error of some library
         return _of_the_system(error), remedy(error), 3
     hint = "this is a bug of fsar; FSAR_DEBUG=1 shows where. Please report it with the command."

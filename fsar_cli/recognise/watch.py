@@ -33,6 +33,7 @@ from fsar_cli.recognise.windows import Window, Windower
 from fsar_cli.reporting import SILENT, Reporter
 
 LOOK_EVERY = 0.25  # seconds, at least, between two looks at what there is to do
+CONNECTED_EVERY = 0.05  # seconds between two looks at whether sources are there
 BEFORE, AFTER = 2.0, 1.0  # seconds of an event's clip around it
 CLIP_QUALITY = 85
 LARGEST_PICTURE = 16_384
@@ -190,17 +191,16 @@ def watch(
                     if writer:
                         writer.wait_for(each, named)
 
+        stack.callback(_close, watched)
+        _connect(watched, stop)
         for each in watched:
-            each.source.start()  # all at once
-        for each in watched:
-            stack.enter_context(each.source)
             Thread(target=each.collect, args=(there,), name="collector", daemon=True).start()
         while not stop.is_set() and time.monotonic() < until and not all(each.is_over for each in watched):
             due = _due(watched, there)
             scored = recognizer.scored([window for _, window in due]) if due else []
             for (each, window), result in zip(due, scored, strict=True):
-                if each.name in logs:
-                    logs[each.name].add(result)
+                if logs:
+                    logs[id(each)].add(result)
                 tell(each, each.follow(result, window.input_crop))
             if writer:
                 writer.write_ready()
@@ -224,12 +224,32 @@ def _watched(
     return WatchedSource(source, Windower(grid, clip), recognizer.detector(level), keep)
 
 
+def _connect(watched: Sequence[WatchedSource], stop: Flag) -> None:
+    """Wait for the first picture of each, all at once, or until told to stop. Raises DataError: one has none."""
+    waiting = [each.source for each in watched]
+    for source in waiting:
+        source.start()
+    while waiting and not stop.is_set():
+        time.sleep(CONNECTED_EVERY)
+        for source in waiting:
+            if (state := source.state()).state == "failed" and not state.frames:
+                source.take(0.0)  # raises why
+        waiting = [source for source in waiting if source.state().state == "connecting"]
+
+
+def _close(watched: Sequence[WatchedSource]) -> None:
+    for each in watched:
+        each.source.stop()  # all at once
+    for each in watched:
+        each.source.close()
+
+
 def _window_logs(
     stack: ExitStack, recognizer: Recognizer, watched: Sequence[WatchedSource], folder: Path
-) -> dict[str, WindowLog]:
+) -> dict[int, WindowLog]:
     (folder / "windows").mkdir(exist_ok=True)
     return {
-        each.name: stack.enter_context(
+        id(each): stack.enter_context(
             WindowLog(window_log(folder, number), {"video": each.name}, recognizer.grid.window, False)
         )
         for number, each in enumerate(watched, 1)
@@ -262,7 +282,10 @@ class _ClipWriter:
     _number: int = 0
 
     def __post_init__(self) -> None:
+        """Clips of an earlier watch into the same folder stay."""
         self.folder.mkdir(exist_ok=True)
+        numbers = (path.name.partition("-")[0] for path in self.folder.glob("*-*.mp4"))
+        self._number = max((int(number) for number in numbers if number.isdecimal()), default=0)
 
     def wait_for(self, each: WatchedSource, named: NamedEvent) -> None:
         self._waiting.append((each, named))
