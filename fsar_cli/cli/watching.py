@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fsar_cli.recognise.calibration import AlarmLevel
     from fsar_cli.recognise.outputs import NamedEvent
     from fsar_cli.recognise.recognizer import Recognizer
-    from fsar_cli.recognise.watch import WatchedSource
+    from fsar_cli.recognise.watched import WatchedSource
 
 TELL_EVERY = 30.0  # seconds between two lines on how sources do, where no view is drawn
 
@@ -147,17 +147,25 @@ def _table(watched: Sequence["WatchedSource"]) -> "RenderableType":
 
     rows = [
         [each.name, (state := each.state).state, f"{state.rate:.1f}", f"{state.lag:.1f} s", str(each.windows),
-         str(each.passed_over), ", ".join(f"{n} {cause}" for cause, n in state.drops.items()) or "-",
-         f"{state.missed:.0f} s", str(state.reconnects), str(len(each.events))]
+         str(len(each.events)), _lost(each)]
         for each in watched
     ]  # fmt: skip
-    columns = ["source", "state", "frames/s", "lag", "windows", "passed over", "dropped", "missed", "again", "events"]
+    columns = ["source", "state", "fps", "lag", "windows", "events", "lost"]
     last = sorted((event for each in watched for event in each.last), key=lambda named: named.event.wall or 0)[-5:]
     return Group(
-        table("", columns, rows, right=("frames/s", "lag", "windows", "passed over", "missed", "again", "events")),
+        table("", columns, rows, right=("fps", "lag", "windows", "events")),
         *[Text(harmless(_event_line(named))) for named in last],
         Text("Ctrl-C ends, with everything written", style="dim"),
     )
+
+
+def _lost(each: "WatchedSource") -> str:
+    """All that was missed, in as few words as a column has room for."""
+    state = each.state
+    over = {"passed over": each.passed_over, **state.drops}
+    parts = [f"{number} {cause}" for cause, number in over.items() if number]
+    parts += [f"{state.missed:.0f} s"] if state.missed else []
+    return ", ".join([*parts, *([counted(state.reconnects, "reconnect")] if state.reconnects else [])]) or "-"
 
 
 def _event_line(named: "NamedEvent") -> str:

@@ -20,7 +20,8 @@ from fsar_cli.recognise.scan import ScanResult
 from fsar_cli.recognise.summary import facts, level_document
 from fsar_cli.recognise.truth import compare_events
 from fsar_cli.recognise.truth_report import TruthReport
-from fsar_cli.recognise.watch import WatchedSource, window_log
+from fsar_cli.recognise.watch import window_log
+from fsar_cli.recognise.watched import WatchedSource
 from fsar_cli.recognise.windowlog import read_windows
 from fsar_cli.reporting import SILENT, Reporter
 
