@@ -61,18 +61,26 @@ def scan(
 ) -> None:
     """Find events: start, end, class, score and key region.
 
-    Writes events.jsonl as events happen, then events.csv, events.json (ActivityNet), a WebVTT file a video, scan.json;
-    with --report a page, with --clips a video an event.
+    Writes events.jsonl as events happen, then events.csv, events.json (ActivityNet), a WebVTT file a video, scan.json
+    (complete: false until all is written); with --report a page, with --clips a video an event. Videos that scans wrote
+    into a folder are not scanned with it.
 
     Live sources are watched until Ctrl-C or SIGTERM, which end with everything written; lost connections are made
-    again. What was missed, and why, is counted.
+    again. What was missed, and why, is counted. Into a folder of the same sources events.jsonl and clips are added.
+
+    --resume goes on from the windows of the same video by the same support file; --agree, --false-alarms and the like
+    may be others.
 
     --truth: recall and precision at tIoU 0.5, misses and false alarms an hour, with intervals.
 
-    Exit code 3, after all others, where a video cannot be read to its end.
+    Exit code 3, after all others, where a video cannot be read to its end or a live source failed.
 
-    --json: folder, support, calibration, videos [path, seconds, windows, events, failed], events, speed (seconds of
-    video a second), truth.
+    --json: folder, support, classes, calibration [threshold, release, asked, kept, alarms, hours, most], rule,
+    videos [path, seconds, windows, events, failed], events [as a line of --jsonl], speed (seconds of video a second),
+    truth. Of live sources, instead of videos, speed and truth: streams [source, windows, passed_over, events, failed,
+    state, frames, rate, lag, drops {cause: frames}, missed (seconds), reconnects, last_error]. null: not known.
+
+    --jsonl: video, state (open or closed), id, start, end, class, score, rank, because, cut, wall, track.
     """
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.data.annotations.labelled import labelled_segments
