@@ -1,13 +1,13 @@
 """Small encoders, windows and support sets for the tests of `recognise`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from small_project import lively
-from videos import make_video
+from videos import DRAW, draw_counter, draw_motion, draw_noise, make_video
 
 from fsar_cli.config import Config
 from fsar_cli.core.method import FRAMES, Encoded
@@ -34,6 +34,9 @@ CPU = torch.device("cpu")
 CLASSES = ("kick", "push it")
 PLACES = ("--backbone", "mobilenet_v3_small", "--weights", "none", "--device", "cpu")
 SMALL = ("clip.frames=4", "clip.size=32", "clip.short_side=36")
+SETTINGS = (*PLACES, *(part for value in SMALL for part in ("--set", value)))
+HAPPENS = (("push it", 8.0, 13.0, draw_motion), ("kick", 18.0, 22.0, draw_counter))
+"""(class, start, end, how it looks) of what happens in an `action_film`; all else is noise."""
 
 
 def tiny(**changes: object) -> Config:
@@ -112,3 +115,37 @@ def clips_of(root: Path) -> list[ExampleClip]:
     return [
         ExampleClip(path.parent.name, f"{path.parent.name}/{path.stem}", path) for path in sorted(root.glob("*/*.mp4"))
     ]
+
+
+def draw_actions(index: int, width: int, height: int) -> np.ndarray:
+    """Picture of a film with ten a second in which `HAPPENS` happens."""
+    draw = next((draw for _, start, end, draw in HAPPENS if start <= index / 10 < end), draw_noise)
+    return draw(index, width, height)
+
+
+DRAW["actions"] = draw_actions
+
+
+def action_film(path: Path, seconds: float = 30.0, **options: object) -> Path:
+    """A film in which `HAPPENS` happens; options as of `make_video`."""
+    return make_video(path, **{"frames": round(10 * seconds), "fps": 10, "content": "actions"} | options)
+
+
+def enrolled(fsar: Callable, root: Path) -> Path:
+    """root/support.fsar of two classes and noise as normal footage, windows of 1 s every 0.5 s; made once."""
+    if not (path := root / "support.fsar").exists():
+        example_tree(root / "ex", each=3)
+        make_video(root / "quiet.mp4", frames=300, fps=10, content="noise")
+        done = fsar("support", "make", root / "ex", "--normal", root / "quiet.mp4", "--window", 1, "--stride", 0.5,
+                    "--out", path, *SETTINGS)  # fmt: skip
+        assert done.code == 0, done.err
+    return path
+
+
+def as_it_happens(events: Sequence[dict]) -> bool:
+    """Whether events, as plain values, are those of one `action_film`, up to a window's stride or so."""
+    return [event["class"] for event in events] == [cls for cls, *_ in HAPPENS] and all(
+        abs(event[side] - true) <= 0.8
+        for event, (_, start, end, _) in zip(events, HAPPENS, strict=True)
+        for side, true in (("start", start), ("end", end))
+    )

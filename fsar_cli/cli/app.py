@@ -5,7 +5,6 @@ Nothing here or in the modules of the commands imports torch, pandas or numpy at
 """
 
 import os
-import shlex
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -14,7 +13,7 @@ import typer
 
 from fsar_cli import __version__
 from fsar_cli.cli.output import stderr
-from fsar_cli.cli.streams import streams_of_all_kinds, take_names_as_utf8
+from fsar_cli.cli.streams import own_command, streams_of_all_kinds, take_names_as_utf8
 from fsar_cli.errors import FsarError, is_out_of_memory, remedy
 
 # Worker processes share the cores with the network: threads that wait for work must sleep, not spin (read by OpenMP
@@ -117,7 +116,7 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if is_out_of_memory(error):
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         hint = "free memory on the device, or take a smaller clip.size, clip.frames or model.backbone, or --device cpu"
-        return f"`{shlex.join(['fsar', *sys.argv[1:]])}` ran out of memory: {reason}", hint, 4
+        return f"`{own_command()}` ran out of memory: {reason}", hint, 4
     if isinstance(error, OSError) and error.errno is not None:  # without a number it is an error of some library
         return _of_the_system(error), remedy(error), 3
     hint = "this is a bug of fsar; FSAR_DEBUG=1 shows where. Please report it with the command."

@@ -68,7 +68,8 @@ def bar(console: Console, label: str, total: int | None, unit: str) -> Iterator[
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}", markup=False),
     )
-    with Progress(*columns, console=console) as progress:
+    # Results that a file or a pipe takes stay results: only what the same terminal shows is woven into the bar.
+    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
         yield _BarTask(progress, progress.add_task(harmless(label), total=total, unit=unit, figures=""))
 
 

@@ -1,5 +1,7 @@
 """`fsar scan`: where and when the enrolled classes happen in long videos and live streams."""
 
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +10,7 @@ import typer
 from fsar_cli.cli.options import Device, Force, Json, Quiet, Verbose
 from fsar_cli.cli.support import OnnxFile, RunNow, Runtime, SupportPath, WeightsNow
 from fsar_cli.cli.watching import Output, clock, terminated, watch_sources
-from fsar_cli.errors import DataError, Interrupted, UsageError
+from fsar_cli.errors import DataError, Interrupted, UsageError, counted
 
 if TYPE_CHECKING:
     from fsar_cli.data.annotations.labelled import LabelledSegment
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from fsar_cli.recognise.recognizer import Recognizer
     from fsar_cli.recognise.scan import ScanResult
     from fsar_cli.recognise.truth_report import TruthReport
+
+_ADDRESS = re.compile(r"\w[\w+.-]*:/")
 
 
 def scan(
@@ -59,18 +63,26 @@ def scan(
 ) -> None:
     """Find events: start, end, class, score and key region.
 
-    Writes events.jsonl as events happen, then events.csv, events.json (ActivityNet), a WebVTT file a video, scan.json;
-    with --report a page, with --clips a video an event.
+    Writes events.jsonl as events happen, then events.csv, events.json (ActivityNet), a WebVTT file a video, scan.json
+    (complete: false until all is written); with --report a page, with --clips a video an event. Videos that scans wrote
+    into a folder are not scanned with it.
 
     Live sources are watched until Ctrl-C or SIGTERM, which end with everything written; lost connections are made
-    again. What was missed, and why, is counted.
+    again. What was missed, and why, is counted. Into a folder of the same sources events.jsonl and clips are added.
+
+    --resume goes on from the windows of the same video by the same support file; --agree, --false-alarms and the like
+    may be others.
 
     --truth: recall and precision at tIoU 0.5, misses and false alarms an hour, with intervals.
 
-    Exit code 3, after all others, where a video cannot be read to its end.
+    Exit code 3, after all others, where a video cannot be read to its end or a live source failed.
 
-    --json: folder, support, calibration, videos [path, seconds, windows, events, failed], events, speed (seconds of
-    video a second), truth.
+    --json: folder, support, classes, calibration [threshold, release, asked, kept, alarms, hours, most], rule,
+    videos [path, seconds, windows, events, failed], events [as a line of --jsonl], speed (seconds of video a second),
+    truth. Of live sources, instead of videos, speed and truth: streams [source, windows, passed_over, events, failed,
+    state, frames, rate, lag, drops {cause: frames}, missed (seconds), reconnects, last_error]. null: not known.
+
+    --jsonl: video, state (open or closed), id, start, end, class, score, rank, because, cut, wall, track.
     """
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.data.annotations.labelled import labelled_segments
@@ -101,6 +113,10 @@ def scan(
 
 def _check_kind(live: list[str], sources: list[str], of_files: dict, of_live: dict) -> None:
     """Files and live sources are not scanned together, and each has options of its own. Raises UsageError."""
+    addresses = [found for source in sources if source not in live and (found := _ADDRESS.match(source))]
+    if unknown := [found for found in addresses if not Path(found.string).exists()]:
+        hint = "rtsp://..., rtsps://..., http://..., https://..., udp://..., rtmp://..., rtmps://... or camera:0"
+        raise UsageError(f"'{unknown[0][0]}...' is no live source, and no file", hint)  # behind it may be a password
     if live and len(live) < len(sources):
         raise UsageError("files and live sources are not scanned together", "scan them one after the other")
     wrong = [name for name, value in (of_files if live else of_live).items() if value is not None]
@@ -114,7 +130,7 @@ def _scan_files(
 ) -> None:  # fmt: skip
     from fsar_cli.cli.output import print_json
     from fsar_cli.engine.outputs import result_folder
-    from fsar_cli.recognise.results import compare_scan, document, write_clips, write_scan
+    from fsar_cli.recognise.results import begin_results, compare_scan, document, write_clips, write_scan
     from fsar_cli.recognise.scan import file_digest, scan_files
 
     source, default = {"sources": [str(video) for video in videos]}, Path("scans") / videos[0].stem
@@ -124,15 +140,16 @@ def _scan_files(
         terminated(),
     ):
         try:
+            begin_results(place, source["sources"])
             result = scan_files(recognizer, videos, place, level, made_with=file_digest(support), resume=resume,
                                 say=output.say, reporter=reporter)  # fmt: skip
+            against = None if real is None else compare_scan(result, real, recognizer.classes)
+            if output.clips:
+                write_clips(result, reporter)
+            write_scan(recognizer, result, support, against, page=output.page, reporter=reporter)
         except KeyboardInterrupt:
             hint = "the same command with --resume goes on where it stopped"
             raise Interrupted(f"stopped; windows and events so far are in {place}", hint) from None
-        against = None if real is None else compare_scan(result, real, recognizer.classes)
-        if output.clips:
-            write_clips(result, reporter)
-        write_scan(recognizer, result, support, against, page=output.page, reporter=reporter)
     if output.as_json:
         print_json({"command": "scan", **document(recognizer, result, support, against)})
     elif not output.lines:
@@ -158,8 +175,10 @@ def _rule(agree: str, shortest: float, longest: float, merge: float) -> "EventRu
     from fsar_cli.recognise.events import EventRule
 
     m, _, n = agree.partition("/")
-    if not (m.isdigit() and n.isdigit() and 1 <= int(m) <= int(n) <= 100):
+    if not (m.isdecimal() and n.isdecimal() and 1 <= int(m) <= int(n) <= 100):
         raise UsageError(f"--agree must be M/N with 1 <= M <= N, such as 2/2, not '{agree}'")
+    if infinite := [name for name, value in (("--longest", longest), ("--merge", merge)) if not math.isfinite(value)]:
+        raise UsageError(f"{infinite[0]} must be a number of seconds", f"give a large one, such as {infinite[0]} 3600")
     if shortest > longest:
         raise UsageError(f"--shortest {shortest:g} is above --longest {longest:g}")
     return EventRule(0.0, 0.0, int(m), int(n), shortest, longest, merge)
@@ -180,7 +199,7 @@ def _show(recognizer: "Recognizer", result: "ScanResult", against: "TruthReport 
         stdout.print(table("", columns, rows, right=("start", "end", "score", "rank")))
     seconds = sum(video.seconds for video in result.videos)
     speed = f", {result.speed:.1f} times real time" if result.speed else ""
-    stdout.print(f"{len(rows)} events in {clock(seconds)} of video{speed}: {result.folder}")
+    stdout.print(f"{counted(len(rows), 'event')} in {clock(seconds)} of video{speed}: {result.folder}")
     for line in [*(words for _, words in level_facts(recognizer, result.level)), *(against.lines() if against else [])]:
         stdout.print(line)
     if (page := result.folder / "report.html").exists():

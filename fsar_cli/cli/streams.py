@@ -4,6 +4,7 @@ import codecs
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,13 @@ _PLAIN = {"±": "+/-", "→": "->", "×": "x", "…": "...", "–": "-", "•": 
 def harmless(text: str) -> str:
     """Text that a terminal shows and does not obey: a name may hold any character."""
     return _EXECUTED.sub(lambda found: _escaped(found[0]), text)
+
+
+def own_command() -> str:
+    """The command that runs, as a shell takes it, without the passwords of addresses."""
+    from fsar_cli.data.video.live import masked
+
+    return masked(shlex.join(["fsar", *sys.argv[1:]]))
 
 
 def _escaped(text: str) -> str:

@@ -5,14 +5,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING
 
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fsar_cli.recognise.calibration import AlarmLevel
     from fsar_cli.recognise.outputs import NamedEvent
     from fsar_cli.recognise.recognizer import Recognizer
-    from fsar_cli.recognise.watch import WatchedSource
+    from fsar_cli.recognise.watched import WatchedSource
 
 TELL_EVERY = 30.0  # seconds between two lines on how sources do, where no view is drawn
 
@@ -76,14 +76,17 @@ def watch_sources(
     from fsar_cli.cli.output import print_json, stdout
     from fsar_cli.data.video.live import masked
     from fsar_cli.engine.outputs import result_folder
-    from fsar_cli.recognise.results import watch_document, write_watch
+    from fsar_cli.recognise.results import begin_results, watch_document, write_watch
     from fsar_cli.recognise.watch import watch
 
     names, stop = [masked(address) for address in addresses], Flag()
     default = Path("scans") / f"{datetime.now():%Y%m%d-%H%M%S}"
-    source = {"addresses": names}
-    with result_folder(default, output.folder, "scan.json", source, reporter, force=output.force) as place:
-        with terminated(stop.set), _view(reporter, output) as (say, show):
+    with (
+        result_folder(default, output.folder, "scan.json", {"sources": names}, reporter, force=output.force) as place,
+        terminated(stop.set),  # up to the last file: who asks twice is to lose nothing
+    ):
+        begin_results(place, names, keep_clips=True)
+        with _view(reporter, output) as (say, show):
             watched = watch(
                 recognizer, addresses, place, level, stop=stop, seconds=seconds, max_reconnects=max_reconnects,
                 clips=output.clips, windows=output.page, say=say, show=show, reporter=reporter,
@@ -93,21 +96,21 @@ def watch_sources(
         print_json({"command": "scan", **watch_document(recognizer, watched, place, level, support)})
     elif not output.lines:
         for each in watched:
-            stdout.print(f"{each.name}: {len(each.events)} events, {_missed(each)}")
+            stdout.print(f"{each.name}: {counted(len(each.events), 'event')}, {_missed(each)}")
         stdout.print(str(place))
     if failed := [each for each in watched if each.failed]:
         raise DataError(f"{len(failed)} of {len(watched)} sources failed: {failed[0].failed}")
 
 
 def _missed(each: "WatchedSource") -> str:
-    over = f", {each.passed_over} windows passed over" if each.passed_over else ""
-    return f"{clock(each.seconds)}, {each.windows} windows{over}; {each.state}"
+    over = f", {each.passed_over} passed over" if each.passed_over else ""
+    return f"{clock(each.seconds)}, {counted(each.windows, 'window')}{over}; {each.state}"
 
 
 @contextmanager
 def _view(reporter, output: Output) -> Iterator[tuple[Callable, Callable]]:
     """How events and sources are told of: a table that is drawn anew on a terminal, else a line now and then."""
-    from fsar_cli.cli.output import stderr
+    from fsar_cli.cli.output import stderr, stdout
 
     drawn = stderr.is_terminal and not reporter.quiet
     told = time.monotonic()
@@ -121,18 +124,17 @@ def _view(reporter, output: Output) -> Iterator[tuple[Callable, Callable]]:
 
     def say(named: "NamedEvent") -> None:
         output.say(named)
-        if not (output.lines or output.as_json or drawn):
-            from fsar_cli.cli.output import stdout
-
+        if not (output.lines or output.as_json or (drawn and sys.stdout.isatty())):
             stdout.print(_event_line(named))
 
     if not drawn:
-        with nullcontext():
-            yield say, lines
+        yield say, lines
         return
     from rich.live import Live
 
-    with Live(console=stderr.console, refresh_per_second=4, transient=True) as live:
+    # What a file or a pipe takes is not woven into the view: it goes there.
+    woven = sys.stdout.isatty()
+    with Live(console=stderr.console, refresh_per_second=4, transient=True, redirect_stdout=woven) as live:
         yield say, lambda watched: live.update(_table(watched))
 
 
@@ -145,17 +147,25 @@ def _table(watched: Sequence["WatchedSource"]) -> "RenderableType":
 
     rows = [
         [each.name, (state := each.state).state, f"{state.rate:.1f}", f"{state.lag:.1f} s", str(each.windows),
-         str(each.passed_over), ", ".join(f"{n} {cause}" for cause, n in state.drops.items()) or "-",
-         f"{state.missed:.0f} s", str(state.reconnects), str(len(each.events))]
+         str(len(each.events)), _lost(each)]
         for each in watched
     ]  # fmt: skip
-    columns = ["source", "state", "frames/s", "lag", "windows", "passed over", "dropped", "missed", "again", "events"]
+    columns = ["source", "state", "fps", "lag", "windows", "events", "lost"]
     last = sorted((event for each in watched for event in each.last), key=lambda named: named.event.wall or 0)[-5:]
     return Group(
-        table("", columns, rows, right=("frames/s", "lag", "windows", "passed over", "missed", "again", "events")),
+        table("", columns, rows, right=("fps", "lag", "windows", "events")),
         *[Text(harmless(_event_line(named))) for named in last],
         Text("Ctrl-C ends, with everything written", style="dim"),
     )
+
+
+def _lost(each: "WatchedSource") -> str:
+    """All that was missed, in as few words as a column has room for."""
+    state = each.state
+    over = {"passed over": each.passed_over, **state.drops}
+    parts = [f"{number} {cause}" for cause, number in over.items() if number]
+    parts += [f"{state.missed:.0f} s"] if state.missed else []
+    return ", ".join([*parts, *([counted(state.reconnects, "reconnect")] if state.reconnects else [])]) or "-"
 
 
 def _event_line(named: "NamedEvent") -> str:

@@ -1,6 +1,6 @@
 """A short video of an event: some seconds before and after it, its region drawn while it lasts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -30,10 +30,24 @@ def write_event_clip(video: Path, event: Event, out: Path, before: float = 2.0, 
         before, after: seconds; what lies outside the video is not there.
 
     Raises:
-        DataError: the video cannot be read there, or the clip cannot be written. UsageError: `out` is no video's name.
+        DataError: nothing of the video can be read there, or the clip cannot be written.
+        UsageError: `out` is no video's name.
     """
     begin, end = max(0.0, event.start - before), event.end + after
-    write_pictures(iter_frames(video, start=begin, end=end), event, out, probe(video).fps)
+    frames = _up_to_damage(iter_frames(video, start=begin, end=end))
+    write_pictures(frames, event, out, probe(video).fps)
+
+
+def _up_to_damage(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
+    """Frames as far as they can be read. Raises DataError: none can."""
+    some = False
+    try:
+        for frame in frames:
+            some = True
+            yield frame
+    except DataError:
+        if not some:
+            raise
 
 
 def write_pictures(pictures: Iterable[tuple[float, np.ndarray]], event: Event, out: Path, fps: float) -> None:

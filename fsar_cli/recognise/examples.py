@@ -112,7 +112,7 @@ def not_yet(clips: Sequence[ExampleClip], support: SupportSet) -> list[ExampleCl
 
 
 def find_footage(places: Sequence[Path]) -> list[Path]:
-    """Video files, and those of folders, sorted; each once.
+    """Video files, and those of folders, sorted; each once. What scans wrote into folders is passed over.
 
     Raises:
         DataError: one is not there, or a folder has none.
@@ -124,8 +124,16 @@ def find_footage(places: Sequence[Path]) -> list[Path]:
                 raise DataError(f"no video at {place}", "a video file, or a folder of them")
             files[place.absolute()] = None
             continue
-        inside = sorted(file for file in place.rglob("*") if file.suffix.lower() in VIDEO_EXTENSIONS and file.is_file())
+        files_in = (file for file in place.rglob("*") if file.suffix.lower() in VIDEO_EXTENSIONS and file.is_file())
+        inside = sorted(file for file in files_in if not _of_a_scan(file, place))
         if not inside:
             raise DataError(f"no videos in {place}", f"read are {', '.join(sorted(VIDEO_EXTENSIONS))}")
         files |= dict.fromkeys(file.absolute() for file in inside)
     return list(files)
+
+
+def _of_a_scan(file: Path, place: Path) -> bool:
+    """Whether a video below a folder is a clip of an event, or what a report plays."""
+    parents = file.relative_to(place).parents
+    written = (place / folder for folder in parents if folder.name in ("clips", "media"))
+    return any((folder.parent / "scan.json").is_file() for folder in written)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsar_cli.data.annotations.labelled import LabelledSegment, of_videos
+from fsar_cli.engine.outputs import remove_others
 from fsar_cli.errors import DataError, counted, listed
 from fsar_cli.files import write_whole
 from fsar_cli.recognise.calibration import AlarmLevel
@@ -15,13 +16,13 @@ from fsar_cli.recognise.eventclip import write_event_clip
 from fsar_cli.recognise.outputs import event_document, file_word, write_activitynet, write_csv, write_vtt
 from fsar_cli.recognise.recognizer import Recognizer
 from fsar_cli.recognise.report.report import Example, ReportData, ReportVideo, write_report
-from fsar_cli.recognise.scan import ScannedVideo, ScanResult
+from fsar_cli.recognise.scan import ScanResult
 from fsar_cli.recognise.summary import facts, level_document
 from fsar_cli.recognise.truth import compare_events
 from fsar_cli.recognise.truth_report import TruthReport
-from fsar_cli.recognise.watch import WatchedSource, window_log
+from fsar_cli.recognise.watch import window_log
+from fsar_cli.recognise.watched import WatchedSource
 from fsar_cli.recognise.windowlog import read_windows
-from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
 
 
@@ -54,15 +55,39 @@ def write_scan(
     target.unlink(missing_ok=True)
     if page:
         title = f"Scan of {', '.join(video.path.name for video in result.videos)}"
-        videos = _of_files(recognizer, result)
+        videos = _of_files(result)
         write_report(_page(recognizer, result.level, title, videos, against), result.folder, reporter)
-    plain = {"schema": 1, **source_of(result.videos), **document(recognizer, result, support, against)}
-    write_whole(result.folder / "scan.json", json.dumps(plain, indent=1, allow_nan=False) + "\n")
+    _write_document(result.folder, {"sources": [str(video.path) for video in result.videos], "complete": True,
+                                    **document(recognizer, result, support, against)})  # fmt: skip
 
 
-def source_of(videos: Sequence[ScannedVideo]) -> dict[str, object]:
-    """What a scan is made from, as scan.json has it."""
-    return {"sources": [str(video.path) for video in videos]}
+def begin_results(folder: Path, sources: Sequence[str], keep_clips: bool = False) -> None:
+    """Say what a folder is about to hold, and remove what an earlier scan wrote at its end.
+
+    Until the new results are there, scan.json says `complete: false`; so a scan that was killed leaves no other's.
+
+    Args:
+        sources: absolute paths, or addresses as they may be shown.
+    """
+    if old := _sources_of(folder / "scan.json"):  # else the folder may be another's
+        subtitles = subtitle_names([Path(source).stem for source in old])
+        for name in ("events.csv", "events.json", "report.html", *subtitles):
+            (folder / name).unlink(missing_ok=True)
+        if not keep_clips:
+            remove_others(folder / "clips", set(), "[0-9][0-9][0-9][0-9]-*.mp4")
+    _write_document(folder, {"sources": list(sources), "complete": False})
+
+
+def _sources_of(document: Path) -> list[str]:
+    try:
+        stated = json.loads(document.read_bytes()).get("sources")
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [source for source in stated if isinstance(source, str)] if isinstance(stated, list) else []
+
+
+def _write_document(folder: Path, plain: dict[str, object]) -> None:
+    write_whole(folder / "scan.json", json.dumps({"schema": 1, **plain}, indent=1, allow_nan=False) + "\n")
 
 
 def truth_of(
@@ -114,11 +139,10 @@ def _page(recognizer: Recognizer, level: AlarmLevel, title: str, videos: Sequenc
     )
 
 
-def _of_files(recognizer: Recognizer, result: ScanResult) -> list[ReportVideo]:
-    clip = recognizer.encoder.config.clip
+def _of_files(result: ScanResult) -> list[ReportVideo]:
     return [
         ReportVideo(str(video.path), video.path, list(read_windows(video.log)), [e.event for e in video.events],
-                    crop=crop_of(video.path, clip))
+                    crop=video.crop)
         for video in result.videos if not (video.failed and not video.windows)
     ]  # fmt: skip
 
@@ -129,7 +153,7 @@ def watch_document(
     """What was watched, as plain values for JSON; null: not known."""
     return {
         "folder": str(folder), "support": str(support.absolute()), "classes": list(recognizer.classes),
-        "sources": [
+        "streams": [
             {"source": each.name, "windows": each.windows, "passed_over": each.passed_over,
              "events": len(each.events), "failed": each.failed or None, **vars(each.state)}
             for each in watched
@@ -156,21 +180,21 @@ def write_watch(
         ]  # fmt: skip
         title = f"Scan of {', '.join(each.name for each in watched)}"
         write_report(_page(recognizer, level, title, videos), folder, reporter)
-    plain = {"schema": 1, **watch_document(recognizer, watched, folder, level, support)}
-    write_whole(folder / "scan.json", json.dumps(plain, indent=1, allow_nan=False) + "\n")
+    _write_document(folder, {"sources": [each.name for each in watched], "complete": True,
+                             **watch_document(recognizer, watched, folder, level, support)})  # fmt: skip
 
 
 def _write_events(result: ScanResult) -> None:
     events, folder = result.events, result.folder
     write_csv(folder / "events.csv", events)
     write_activitynet(folder / "events.json", events, [str(video.path) for video in result.videos])
-    for video, name in zip(result.videos, subtitle_names(result.videos), strict=True):
+    names = subtitle_names([video.path.stem for video in result.videos])
+    for video, name in zip(result.videos, names, strict=True):
         write_vtt(folder / name, [event.event for event in video.events])
 
 
-def subtitle_names(videos: Sequence[ScannedVideo]) -> list[str]:
+def subtitle_names(stems: Sequence[str]) -> list[str]:
     """NAME.vtt of each video; a number before those that others have, too."""
-    stems = [video.path.stem for video in videos]
     return [f"{stem}.vtt" if stems.count(stem) == 1 else f"{number:04d}-{stem}.vtt"
             for number, stem in enumerate(stems, 1)]  # fmt: skip
 
@@ -182,7 +206,10 @@ def write_clips(result: ScanResult, reporter: Reporter = SILENT) -> list[Path]:
     with reporter.track("clips", len(events), "clips") as task:
         for number, named in enumerate(events, 1):
             out = result.folder / "clips" / f"{number:04d}-{file_word(named.event.cls)}.mp4"
-            write_event_clip(Path(named.video), named.event, out)
-            written.append(out)
+            try:
+                write_event_clip(Path(named.video), named.event, out)
+                written.append(out)
+            except DataError as error:
+                reporter.warn(f"no clip of an event: {error.message}")
             task.advance()
     return written

@@ -14,10 +14,11 @@ from pathlib import Path
 from fsar_cli.data.video import probe
 from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel
-from fsar_cli.recognise.events import Event, ScoredWindow
+from fsar_cli.recognise.events import Box, Event, ScoredWindow
 from fsar_cli.recognise.outputs import EventLog, NamedEvent
 from fsar_cli.recognise.recognizer import Recognizer
 from fsar_cli.recognise.windowlog import WindowLog, read_windows
+from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
 
 EVENTS = "events.jsonl"
@@ -32,6 +33,8 @@ class ScannedVideo:
     """Absolute."""
     log: Path
     """Its windows."""
+    crop: Box = (0.0, 0.0, 1.0, 1.0)
+    """What the network sees of its pictures."""
     seconds: float = 0.0
     """Of video that windows cover."""
     windows: int = 0
@@ -111,6 +114,7 @@ def _scan(
     reporter: Reporter,
 ) -> None:  # fmt: skip
     info, facts = probe(video.path), video.path.stat()
+    video.crop = crop_of(video.path, recognizer.encoder.config.clip)
     made_of = {"video": str(video.path), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
                "grid": vars(recognizer.grid)}  # fmt: skip
     detector, stride = recognizer.detector(result.level), recognizer.grid.stride
@@ -132,6 +136,8 @@ def _scan(
             take(detector.push(last))
             video.windows += 1
         task.advance(video.windows)
+        if resume and not video.windows:
+            reporter.log(f"{video.path.name}: no windows of it by this support file to go on from; from its start")
         started = time.monotonic()
         try:
             for window in () if log.ended else _further(recognizer, video.path, last, stride):

@@ -19,7 +19,8 @@ from fsar_cli.data.video.live import source as live_source
 from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import EventDetector, EventRule, ScoredWindow, events_of
-from fsar_cli.recognise.watch import WatchedSource, watch
+from fsar_cli.recognise.watch import watch
+from fsar_cli.recognise.watched import WatchedSource
 from fsar_cli.recognise.windowlog import read_windows
 from fsar_cli.recognise.windows import Window, WindowGrid, windows_of_file
 

@@ -70,7 +70,7 @@ class LiveSource:
         self._max_reconnects, self._reporter, self._clock = max_reconnects, reporter, clock
         self._board, self._patience = FrameBoard(staleness, stall, clock), Patience(clock.monotonic)
         self._ticks, self._grid = StreamClock(), TimeGrid(every)
-        self._size, self._scaler, self._gap, self._finite = None, None, False, False
+        self._size, self._scaler, self._gap, self._finite, self._told = None, None, False, False, False
         self._thread = threading.Thread(target=self._run, name="live source", daemon=True)
 
     def __repr__(self) -> str:
@@ -120,11 +120,15 @@ class LiveSource:
         """How the source does now."""
         return self._board.state()
 
-    def close(self) -> None:
-        """Stop reading; returns when the thread has ended, or after two seconds. Frames that wait are let go."""
-        told = self._patience.stopped.is_set()
+    def stop(self) -> None:
+        """Begin to close without waiting for it, as for many sources at once. Frames that wait are let go."""
         self._patience.stopped.set()
         self._board.close()
+
+    def close(self) -> None:
+        """Stop reading; returns when the thread has ended, or after two seconds. Frames that wait are let go."""
+        told, self._told = self._told, True
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join(PARTING)
             if not told and self._board.frames:
