@@ -1,20 +1,24 @@
 """Small encoders, windows and support sets for the tests of `recognise`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from small_project import lively
 from videos import DRAW, draw_counter, draw_motion, draw_noise, make_video
 
-from fsar_cli.config import Config
+from fsar_cli.config import ClipConfig, Config
 from fsar_cli.core.method import FRAMES, Encoded
-from fsar_cli.data.video import to_jpeg
+from fsar_cli.data.video import VideoWriter, to_jpeg
 from fsar_cli.engine.model import Model
+from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.encoder import Encoder
 from fsar_cli.recognise.enrolment import calibrated
+from fsar_cli.recognise.events import EventDetector, ScoredWindow
 from fsar_cli.recognise.examples import ExampleClip
 from fsar_cli.recognise.identity import identity_of
 from fsar_cli.recognise.recognizer import Recognizer
@@ -27,7 +31,7 @@ from fsar_cli.recognise.support import (
     SupportDocument,
     SupportSet,
 )
-from fsar_cli.recognise.windows import Window, WindowFrame
+from fsar_cli.recognise.windows import Window, WindowFrame, WindowGrid, windows_of_file
 from fsar_cli.settings import resolve
 
 CPU = torch.device("cpu")
@@ -149,3 +153,52 @@ def as_it_happens(events: Sequence[dict]) -> bool:
         for event, (_, start, end, _) in zip(events, HAPPENS, strict=True)
         for side, true in (("start", start), ("end", end))
     )
+
+
+BRIGHT, BRIGHT_SECONDS, BRIGHT_FPS = (3.0, 5.0), 8, 20
+
+
+def bright_film(path: Path) -> Path:
+    """Eight seconds, bright from the third to the fifth."""
+    dice = np.random.default_rng(0)
+    with VideoWriter(path, 64, 48, BRIGHT_FPS) as writer:
+        for number in range(BRIGHT_SECONDS * BRIGHT_FPS):
+            light = 200 if BRIGHT[0] <= number / BRIGHT_FPS < BRIGHT[1] else 20
+            writer.write(np.clip(dice.normal(light, 8, (48, 64, 3)), 0, 255).astype(np.uint8))
+    return path
+
+
+@dataclass
+class BrightnessRecognizer:
+    """Stands in for a recognizer: a window is of the class `bright` as far as its pictures are."""
+
+    slow: float = 0.0
+    """Seconds that scoring a window takes."""
+    classes: tuple[str, ...] = ("dark", "bright")
+    grid: WindowGrid = field(default_factory=lambda: WindowGrid.laid(0.8, 0.2, 4))
+
+    @property
+    def encoder(self) -> SimpleNamespace:
+        return SimpleNamespace(batch=2, config=SimpleNamespace(clip=ClipConfig(frames=4, size=32, short_side=32)))
+
+    @property
+    def examples(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="bright/one")]
+
+    def rank(self, score: float) -> None:
+        return None
+
+    def detector(self, level: AlarmLevel) -> EventDetector:
+        return EventDetector(self.classes, level.rule, self.grid.stride)
+
+    def windows(self, video: Path, start: float = 0.0, origin: float | None = None) -> Iterator[ScoredWindow]:
+        for window in windows_of_file(video, self.grid, self.encoder.config.clip, start, origin=origin):
+            yield from self.scored([window])
+
+    def scored(self, windows: list[Window]) -> list[ScoredWindow]:
+        time.sleep(self.slow * len(windows))
+        return [
+            ScoredWindow(w.start, w.end, np.array([0.0, w.pictures.mean() / 255], np.float32), 0,
+                         ((w.start, (0.25, 0.25, 0.75, 0.75)),), w.wall, w.breaks)
+            for w in windows
+        ]  # fmt: skip

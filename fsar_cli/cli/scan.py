@@ -80,7 +80,7 @@ def scan(
     --json: folder, support, classes, calibration [threshold, release, asked, kept, alarms, hours, most], rule,
     videos [path, seconds, windows, events, failed], events [as a line of --jsonl], speed (seconds of video a second),
     truth. Of live sources, instead of videos, speed and truth: streams [source, windows, passed_over, events, failed,
-    state, frames, rate, lag, drops {cause: frames}, missed (seconds), reconnects, last_error]. null: not known.
+    state, frames, drops {cause: frames}, missed (seconds), reconnects, last_error]. null: not known.
 
     --jsonl: video, state (open or closed), id, start, end, class, score, rank, because, cut, wall, track.
     """
@@ -93,7 +93,7 @@ def scan(
 
     if lines and as_json:
         raise UsageError("--json and --jsonl exclude each other", "leave one of the two out")
-    live = [source for source in sources if is_live(source)]
+    live = [source for source in dict.fromkeys(sources) if is_live(source)]
     _check_kind(live, sources, {"--truth": truth, "--resume": resume or None},
                 {"--seconds": seconds, "--max-reconnects": max_reconnects})  # fmt: skip
     rate, rule = parse_rate(false_alarms), _rule(agree, shortest, longest, merge)
@@ -117,7 +117,7 @@ def _check_kind(live: list[str], sources: list[str], of_files: dict, of_live: di
     if unknown := [found for found in addresses if not Path(found.string).exists()]:
         hint = "rtsp://..., rtsps://..., http://..., https://..., udp://..., rtmp://..., rtmps://... or camera:0"
         raise UsageError(f"'{unknown[0][0]}...' is no live source, and no file", hint)  # behind it may be a password
-    if live and len(live) < len(sources):
+    if live and set(live) < set(sources):
         raise UsageError("files and live sources are not scanned together", "scan them one after the other")
     wrong = [name for name, value in (of_files if live else of_live).items() if value is not None]
     if wrong:

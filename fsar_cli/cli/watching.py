@@ -135,10 +135,10 @@ def _view(reporter, output: Output) -> Iterator[tuple[Callable, Callable]]:
     # What a file or a pipe takes is not woven into the view: it goes there.
     woven = sys.stdout.isatty()
     with Live(console=stderr.console, refresh_per_second=4, transient=True, redirect_stdout=woven) as live:
-        yield say, lambda watched: live.update(_table(watched))
+        yield say, lambda watched: live.update(view_of(watched))
 
 
-def _table(watched: Sequence["WatchedSource"]) -> "RenderableType":
+def view_of(watched: Sequence["WatchedSource"]) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 

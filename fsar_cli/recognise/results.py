@@ -155,7 +155,8 @@ def watch_document(
         "folder": str(folder), "support": str(support.absolute()), "classes": list(recognizer.classes),
         "streams": [
             {"source": each.name, "windows": each.windows, "passed_over": each.passed_over,
-             "events": len(each.events), "failed": each.failed or None, **vars(each.state)}
+             "events": len(each.events), "failed": each.failed or None,
+             **{key: value for key, value in vars(each.state).items() if key not in ("rate", "lag")}}  # of now alone
             for each in watched
         ],
         "calibration": level_document(recognizer, level),

@@ -128,7 +128,7 @@ def _scan(
 
     total = None if info.duration is None else max(1, round(info.duration / stride))
     with (
-        WindowLog(video.log, made_of, recognizer.grid.window, resume) as log,
+        WindowLog(video.log, made_of, recognizer.grid.window, resume, recognizer.encoder.batch) as log,
         reporter.track(video.path.name, total, "windows") as task,
     ):
         last = None

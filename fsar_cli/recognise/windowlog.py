@@ -25,15 +25,16 @@ class WindowLog:
     Args:
         made_of: plain values; windows of others are not gone on from.
         full: seconds of a window.
-        resume: keep the windows that are there; where they are not all of them, up to the last full one.
+        resume: keep the windows that are there; where they are not all of them, up to the last full one of a group.
+        together: windows that were scored in one call. Groups are kept whole, as rounding depends on what is in a call.
 
     Raises:
         OSError: it cannot be written, then or later.
     """
 
-    def __init__(self, path: Path, made_of: dict[str, Any], full: float, resume: bool) -> None:
+    def __init__(self, path: Path, made_of: dict[str, Any], full: float, resume: bool, together: int = 1) -> None:
         self.path, self._made_of, self._resume = path, json.loads(json.dumps(made_of)), resume
-        self._full = full
+        self._full, self._together = full, together
         self._file: BinaryIO | None = None
         self.ended = False
         """Whether all windows of the video are there."""
@@ -78,7 +79,8 @@ class WindowLog:
                 return 0
             self.ended = plain.get("ended", False)
             length += size
-            if number == 0 or self.ended or plain["end"] - plain["start"] > self._full - TOLERANCE:
+            ready = number == 0 or plain.get("end", 0.0) - plain.get("start", 0.0) > self._full - TOLERANCE
+            if self.ended or (ready and number % self._together == 0):
                 kept = length
         return kept
 

@@ -4,74 +4,31 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from own_videos import BRIGHT, BRIGHT_SECONDS, BrightnessRecognizer, bright_film
 from streams import free_port, http_server, paced, transport_chunks
 
-from fsar_cli.config import ClipConfig
-from fsar_cli.data.video import VideoWriter, probe
+from fsar_cli.data.video import probe
 from fsar_cli.data.video.live import source as live_source
 from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel
-from fsar_cli.recognise.events import EventDetector, EventRule, ScoredWindow, events_of
+from fsar_cli.recognise.events import EventRule, events_of
 from fsar_cli.recognise.watch import watch
 from fsar_cli.recognise.watched import WatchedSource
 from fsar_cli.recognise.windowlog import read_windows
-from fsar_cli.recognise.windows import Window, WindowGrid, windows_of_file
+from fsar_cli.recognise.windows import windows_of_file
 
-FPS, SECONDS = 20, 8
-BRIGHT = (3.0, 5.0)
 RULE = EventRule(threshold=0.4, release=0.3, agree=2, among=2, merge=0.0)
 LEVEL = AlarmLevel(RULE, 1.0, 0, 1.0)
-
-
-@dataclass
-class BrightnessRecognizer:
-    """Stands in for a recognizer: a window is of the class `bright` as far as its pictures are."""
-
-    slow: float = 0.0
-    """Seconds that scoring a window takes."""
-    classes: tuple[str, ...] = ("dark", "bright")
-    grid: WindowGrid = field(default_factory=lambda: WindowGrid.laid(0.8, 0.2, 4))
-
-    @property
-    def encoder(self) -> SimpleNamespace:
-        return SimpleNamespace(config=SimpleNamespace(clip=ClipConfig(frames=4, size=32, short_side=32)))
-
-    @property
-    def examples(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(name="bright/one")]
-
-    def rank(self, score: float) -> None:
-        return None
-
-    def detector(self, level: AlarmLevel) -> EventDetector:
-        return EventDetector(self.classes, level.rule, self.grid.stride)
-
-    def scored(self, windows: list[Window]) -> list[ScoredWindow]:
-        time.sleep(self.slow * len(windows))
-        return [
-            ScoredWindow(w.start, w.end, np.array([0.0, w.pictures.mean() / 255], np.float32), 0,
-                         ((w.start, (0.25, 0.25, 0.75, 0.75)),), w.wall, w.breaks)
-            for w in windows
-        ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight seconds, bright from the third to the fifth."""
-    path = tmp_path_factory.mktemp("a b [c]") / "film.mp4"
-    rng = np.random.default_rng(0)
-    with VideoWriter(path, 64, 48, FPS) as writer:
-        for number in range(SECONDS * FPS):
-            light = 200 if BRIGHT[0] <= number / FPS < BRIGHT[1] else 20
-            writer.write(np.clip(rng.normal(light, 8, (48, 64, 3)), 0, 255).astype(np.uint8))
-    return path
+    return bright_film(tmp_path_factory.mktemp("a b [c]") / "film.mp4")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +73,7 @@ def test_a_stream_gives_the_events_of_its_file(film, chunks, tmp_path) -> None:
 def test_slow_scoring_passes_windows_over_and_counts_them(chunks, tmp_path) -> None:
     with http_server(lambda number: paced(chunks)) as address:
         found = watched(address, tmp_path, BrightnessRecognizer(slow=0.45))
-    whole = (SECONDS - 0.8) / 0.2
+    whole = (BRIGHT_SECONDS - 0.8) / 0.2
     assert found.passed_over > 10
     assert abs(found.windows + found.passed_over - whole) <= 3
     assert "bright" in {named.event.cls for named in found.events}

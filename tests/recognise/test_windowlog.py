@@ -115,3 +115,14 @@ def test_a_scan_goes_on_from_its_log_as_if_it_had_never_stopped(tmp_path: Path) 
         for name in ("start", "end", "scores"):
             found, expected = ([getattr(w, name) for w in some] for some in (whole, everything))
             np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_windows_that_were_scored_together_are_kept_together(tmp_path: Path) -> None:
+    full = [ScoredWindow(i / 2, i / 2 + FULL, np.zeros(2, np.float32)) for i in range(9)]
+    for number, kept in ((0, 0), (3, 0), (4, 4), (7, 4), (8, 8), (9, 8)):
+        path = written(tmp_path / f"{number}.jsonl", full[:number], ended=False)
+        with WindowLog(path, MADE_OF, FULL, resume=True, together=4):
+            assert len(list(read_windows(path))) == kept
+    path = written(tmp_path / "all.jsonl", full)
+    with WindowLog(path, MADE_OF, FULL, resume=True, together=4) as log:
+        assert log.ended and len(list(read_windows(path))) == 9
