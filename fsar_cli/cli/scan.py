@@ -186,11 +186,12 @@ def _rule(agree: str, shortest: float, longest: float, merge: float) -> "EventRu
 
 def _show(recognizer: "Recognizer", result: "ScanResult", against: "TruthReport | None") -> None:
     from fsar_cli.cli.output import stdout, table
+    from fsar_cli.data.video import printable
     from fsar_cli.recognise.summary import level_facts
 
     many = len(result.videos) > 1
     rows = [
-        [*([Path(e.video).name] if many else []), clock(e.event.start), clock(e.event.end), e.event.cls,
+        [*([printable(Path(e.video).name)] if many else []), clock(e.event.start), clock(e.event.end), e.event.cls,
          f"{e.event.score:.3f}", "-" if e.rank is None else f"{e.rank:.4f}", e.because]
         for e in result.events
     ]  # fmt: skip

@@ -40,9 +40,9 @@ def check(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DIR|RUN",
-            help="A folder of example clips, DIR/CLASS/clip.mp4, or a run folder, whose test split is checked (default:"
-            " the newest run under runs/).",
+            metavar="DIR|RUN|FILE",
+            help="A folder of example clips, DIR/CLASS/clip.mp4; a run folder, whose test split is checked (default:"
+            " the newest run under runs/); or a support file, by what it holds of its examples.",
             show_default=False,
         ),
     ] = None,
@@ -86,13 +86,17 @@ def check(
 
     Writes support.csv (a row a clip), support.png (flagged clips beside what they were taken for) and support.json.
 
+    Of a support file nothing is written, pixels are not seen, and each example is recognised by all the others: as many
+    as each class has.
+
     A run's own test split is to hold classes that are new to it; a folder may hold any, and known ones are named.
 
     --json: run, pool, clips, classes, shots, draws, recognised and chance (shares of 1), tells_classes_apart, flagged
     (clips), videos [class, video, margin, nearest, flags [kind, detail]], summary, split_digest, trained_split_digest,
-    overlap (classes the run knows), files. null: not known.
+    overlap (classes the run knows), files. null: not known. Of a support file: file instead of run and pool, and no
+    digests, overlap and files.
     """
-    from fsar_cli.cli.output import ConsoleReporter, print_json, stdout, table
+    from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
     from fsar_cli.cli.source import resolve_method
     from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
@@ -101,6 +105,11 @@ def check(
     from fsar_cli.recognise.checking.check import check as check_pool
     from fsar_cli.recognise.checking.report import document, write_report
 
+    if path is not None and path.is_file():
+        given = {"--run": run, "--shots": shots, "--draws": draws, "--seed": seed, "--split": split, "--out": out,
+                 "--dataset": dataset, "--region": region, "--preset": preset, "--config": config,
+                 "--set": assignments or None}  # fmt: skip
+        return _check_file(path, [name for name, value in given.items() if value is not None], show_all, as_json)
     reporter = ConsoleReporter(quiet or as_json, verbose)
     folder, run = _what(path, run, {"--split": split, "--dataset": dataset})
     flags = {"eval.shots": [shots] if shots else None, "eval.seed": seed, "eval.split": split,
@@ -129,18 +138,42 @@ def check(
     if as_json:
         print_json({"command": "support check", **plain, "files": [str(place / name) for name in files]})
     else:
-        lines = [_cells(clip) for clip in (clips if show_all else clips[:SHOWN])]
         title = f"{len(clips)} clips of {len(report.classes)} classes, {report.shot} examples each"
-        columns = ["class", "clip", "margin", "nearest other", "flags", "because"]
-        stdout.print(table(title, columns, lines, right=("margin",)))
-        if len(clips) > len(lines):
-            stdout.print(f"... and {len(clips) - len(lines)} clips with larger margins (--all)", style="dim")
+        _show(title, clips, show_all)
         for line in [*_known(novelty), *sentences(report), f"{', '.join(files)}: {place}"]:
             stdout.print(line)
     lost = [clip for clip in clips if clip.nearest is None]
     if lost:
         text = f"{len(lost)} of {len(clips)} clips cannot be read, such as {lost[0].video}: {lost[0].details}"
         raise DataError(text, "replace them")
+
+
+def _check_file(file: Path, given: list[str], show_all: bool, as_json: bool) -> None:
+    """Check the examples of a support file. Raises UsageError: an option is `given` that says nothing of one."""
+    from fsar_cli.cli.output import print_json, stdout
+    from fsar_cli.recognise.checking.check import check_enrolled, sentences
+    from fsar_cli.recognise.checking.report import document
+    from fsar_cli.recognise.supportfile import read_support
+
+    if given:
+        raise UsageError(f"{given[0]} says nothing of a support file", "its encoder and examples stand in it")
+    report = check_enrolled(read_support(file))
+    if as_json:
+        print_json({"command": "support check", "file": str(file), **document(report)})
+        return
+    _show(f"{file}: {len(report.clips)} examples of {len(report.classes)} classes", report.clips, show_all)
+    for line in sentences(report):
+        stdout.print(line)
+
+
+def _show(title: str, clips: "list[CheckedClip]", show_all: bool) -> None:
+    from fsar_cli.cli.output import stdout, table
+
+    lines = [_cells(clip) for clip in (clips if show_all else clips[:SHOWN])]
+    columns = ["class", "clip", "margin", "nearest other", "flags", "because"]
+    stdout.print(table(title, columns, lines, right=("margin",)))
+    if len(clips) > len(lines):
+        stdout.print(f"... and {len(clips) - len(lines)} clips with larger margins (--all)", style="dim")
 
 
 def _what(path: Path | None, run: Path | None, of_runs: dict[str, object]) -> tuple[Path | None, Path | None]:

@@ -74,12 +74,12 @@ def watch_sources(
 ) -> None:  # fmt: skip
     """Watch until told to stop; everything is written by then. Raises DataError: a source failed."""
     from fsar_cli.cli.output import print_json, stdout
-    from fsar_cli.data.video.live import masked
     from fsar_cli.engine.outputs import result_folder
     from fsar_cli.recognise.results import begin_results, watch_document, write_watch
     from fsar_cli.recognise.watch import watch
+    from fsar_cli.recognise.watched import shown_names
 
-    names, stop = [masked(address) for address in addresses], Flag()
+    names, stop = shown_names(addresses), Flag()
     default = Path("scans") / f"{datetime.now():%Y%m%d-%H%M%S}"
     with (
         result_folder(default, output.folder, "scan.json", {"sources": names}, reporter, force=output.force) as place,

@@ -4,10 +4,12 @@ FOLDER/events.csv, events.json (ActivityNet), NAME.vtt, clips/0001-CLASS.mp4, re
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from fsar_cli.data.annotations.labelled import LabelledSegment, of_videos
+from fsar_cli.data.video import printable
 from fsar_cli.engine.outputs import remove_others
 from fsar_cli.errors import DataError, counted, listed
 from fsar_cli.files import write_whole
@@ -24,6 +26,8 @@ from fsar_cli.recognise.watch import window_log
 from fsar_cli.recognise.watched import WatchedSource
 from fsar_cli.recognise.windowlog import read_windows
 from fsar_cli.reporting import SILENT, Reporter
+
+LONGEST_STEM = 240  # bytes of the name of subtitles, without its ending
 
 
 def document(
@@ -54,7 +58,7 @@ def write_scan(
     target = result.folder / "report.html"
     target.unlink(missing_ok=True)
     if page:
-        title = f"Scan of {', '.join(video.path.name for video in result.videos)}"
+        title = f"Scan of {', '.join(printable(video.path.name) for video in result.videos)}"
         videos = _of_files(result)
         write_report(_page(recognizer, result.level, title, videos, against), result.folder, reporter)
     _write_document(result.folder, {"sources": [str(video.path) for video in result.videos], "complete": True,
@@ -141,7 +145,7 @@ def _page(recognizer: Recognizer, level: AlarmLevel, title: str, videos: Sequenc
 
 def _of_files(result: ScanResult) -> list[ReportVideo]:
     return [
-        ReportVideo(str(video.path), video.path, list(read_windows(video.log)), [e.event for e in video.events],
+        ReportVideo(printable(video.path), video.path, list(read_windows(video.log)), [e.event for e in video.events],
                     crop=video.crop)
         for video in result.videos if not (video.failed and not video.windows)
     ]  # fmt: skip
@@ -195,7 +199,9 @@ def _write_events(result: ScanResult) -> None:
 
 
 def subtitle_names(stems: Sequence[str]) -> list[str]:
-    """NAME.vtt of each video; a number before those that others have, too."""
+    """NAME.vtt of each video, as far as file systems take it; a number before those that others have, too."""
+    stems = [os.fsencode(stem)[:LONGEST_STEM].decode(errors="ignore") if len(os.fsencode(stem)) > LONGEST_STEM else stem
+             for stem in stems]  # fmt: skip
     return [f"{stem}.vtt" if stems.count(stem) == 1 else f"{number:04d}-{stem}.vtt"
             for number, stem in enumerate(stems, 1)]  # fmt: skip
 

@@ -8,6 +8,7 @@ FOLDER/events.csv, events.json, NAME.vtt, clips/, report.html, scan.json
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class ScannedVideo:
     """Its windows."""
     crop: Box = (0.0, 0.0, 1.0, 1.0)
     """What the network sees of its pictures."""
+    duration: float | None = None
+    """Seconds, as its header says; None: it does not."""
     seconds: float = 0.0
     """Of video that windows cover."""
     windows: int = 0
@@ -101,20 +104,29 @@ def scan_files(
             say(event)
 
         for video in found:
-            try:
+            with _noted(video, reporter):
+                video.duration = probe(video.path).duration
+                video.crop = crop_of(video.path, recognizer.encoder.config.clip)
+            if not video.failed:
                 _scan(recognizer, video, result, made_with, resume, tell, reporter)
-            except DataError as error:
-                video.failed = error.message
-                reporter.warn(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
     return result
+
+
+@contextmanager
+def _noted(video: ScannedVideo, reporter: Reporter) -> Iterator[None]:
+    """That a video cannot be read is noted and told, and is no error."""
+    try:
+        yield
+    except DataError as error:
+        video.failed = error.message
+        reporter.warn(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
 
 
 def _scan(
     recognizer: Recognizer, video: ScannedVideo, result: ScanResult, made_with: str, resume: bool, tell: Say,
     reporter: Reporter,
 ) -> None:  # fmt: skip
-    info, facts = probe(video.path), video.path.stat()
-    video.crop = crop_of(video.path, recognizer.encoder.config.clip)
+    facts = video.path.stat()
     made_of = {"video": str(video.path), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
                "grid": vars(recognizer.grid)}  # fmt: skip
     detector, stride = recognizer.detector(result.level), recognizer.grid.stride
@@ -126,7 +138,7 @@ def _scan(
                 video.events.append(named)
             tell(named)
 
-    total = None if info.duration is None else max(1, round(info.duration / stride))
+    total = None if video.duration is None else max(1, round(video.duration / stride))
     with (
         WindowLog(video.log, made_of, recognizer.grid.window, resume, recognizer.encoder.batch) as log,
         reporter.track(video.path.name, total, "windows") as task,
@@ -140,13 +152,13 @@ def _scan(
             reporter.log(f"{video.path.name}: no windows of it by this support file to go on from; from its start")
         started = time.monotonic()
         try:
-            for window in () if log.ended else _further(recognizer, video.path, last, stride):
+            for window in () if log.ended else _further(recognizer, video, last, stride, reporter):
                 log.add(window)
                 take(detector.push(window))
                 video.windows, last = video.windows + 1, window
                 result.fresh += stride
                 task.advance(events=len(video.events))
-            if not log.ended:
+            if not log.ended and not video.failed:
                 log.end()
         finally:
             result.took += time.monotonic() - started
@@ -155,18 +167,16 @@ def _scan(
 
 
 def _further(
-    recognizer: Recognizer, path: Path, last: ScoredWindow | None, stride: float
+    recognizer: Recognizer, video: ScannedVideo, last: ScoredWindow | None, stride: float, reporter: Reporter
 ) -> Iterator[ScoredWindow]:  # fmt: skip
-    """The windows behind the last one that is known."""
-    if last is None:
-        yield from recognizer.windows(path)
-        return
-    begin = last.start + stride
-    try:
-        yield from recognizer.windows(path, begin, begin)
-    except DataError as error:
-        if "has no frame" not in error.message:  # the last window was the last
-            raise
+    """The windows behind the last one that is known, up to what cannot be read."""
+    begin = () if last is None else (last.start + stride,) * 2
+    with _noted(video, reporter):
+        try:
+            yield from recognizer.windows(video.path, *begin)
+        except DataError as error:
+            if last is None or "has no frame" not in error.message:  # else the last window was the last
+                raise
 
 
 def named_event(recognizer: Recognizer, video: str, event: Event) -> NamedEvent:

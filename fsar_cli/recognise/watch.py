@@ -25,7 +25,7 @@ from fsar_cli.recognise.events import Event
 from fsar_cli.recognise.outputs import EventLog, NamedEvent, file_word
 from fsar_cli.recognise.recognizer import Recognizer
 from fsar_cli.recognise.scan import EVENTS, Say, named_event
-from fsar_cli.recognise.watched import WatchedSource
+from fsar_cli.recognise.watched import WatchedSource, shown_names
 from fsar_cli.recognise.windowlog import WindowLog
 from fsar_cli.recognise.windows import Window, Windower
 from fsar_cli.reporting import SILENT, Reporter
@@ -66,7 +66,10 @@ def watch(
         OSError: the folder cannot be written to.
     """
     keep = level.rule.longest + BEFORE + AFTER + 2 * recognizer.grid.window if clips else 0.0
-    watched = [_watched(recognizer, address, level, keep, max_reconnects, reporter) for address in addresses]
+    watched = [
+        _watched(recognizer, address, name, level, keep, max_reconnects, reporter)
+        for address, name in zip(addresses, shown_names(addresses), strict=True)
+    ]
     until, there = time.monotonic() + (np.inf if seconds is None else seconds), Condition()
     with ExitStack() as stack:
         log = stack.enter_context(EventLog(folder / EVENTS))
@@ -107,14 +110,14 @@ def watch(
 
 
 def _watched(
-    recognizer: Recognizer, address: str, level: AlarmLevel, keep: float, max_reconnects: int | None,
+    recognizer: Recognizer, address: str, name: str, level: AlarmLevel, keep: float, max_reconnects: int | None,
     reporter: Reporter,
 ) -> WatchedSource:  # fmt: skip
     clip, grid = recognizer.encoder.config.clip, recognizer.grid
     source = LiveSource(
         address, short_side=clip.short_side, every=grid.step, max_reconnects=max_reconnects, reporter=reporter
     )
-    return WatchedSource(source, Windower(grid, clip), recognizer.detector(level), keep)
+    return WatchedSource(source, name, Windower(grid, clip), recognizer.detector(level), keep)
 
 
 def _connect(watched: Sequence[WatchedSource], stop: Flag) -> None:

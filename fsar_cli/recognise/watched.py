@@ -1,14 +1,14 @@
 """One live source as it is watched: its frames become windows in a thread of its own, of which the newest waits."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Condition
 
 import numpy as np
 
 from fsar_cli.data.video import to_jpeg
-from fsar_cli.data.video.live import LiveSource, StreamState
+from fsar_cli.data.video.live import LiveSource, StreamState, masked
 from fsar_cli.data.video.picture import jpeg_picture
 from fsar_cli.errors import FsarError
 from fsar_cli.recognise.events import Event, EventDetector, ScoredWindow
@@ -21,11 +21,19 @@ MOST_GAPS = 10_000
 LAST = 5  # events that a view shows
 
 
+def shown_names(addresses: Sequence[str]) -> list[str]:
+    """Addresses without logins, with a number behind those that differ by these alone."""
+    names = [masked(address) for address in addresses]
+    return [f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
 @dataclass
 class WatchedSource:
     """A live source that is being watched."""
 
     source: LiveSource
+    name: str
+    """The address as it may be shown, unlike all others'."""
     windower: Windower
     detector: EventDetector
     keep: float = 0.0
@@ -47,11 +55,6 @@ class WatchedSource:
     _pictures: deque[tuple[float, bytes]] = field(default_factory=deque)
     _over: bool = False
     _stopped: bool = False
-
-    @property
-    def name(self) -> str:
-        """The address as it may be shown."""
-        return self.source.name
 
     @property
     def state(self) -> StreamState:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def scan(own: Path, fsar, tmp_path: Path):
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "events.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "events.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -118,6 +120,15 @@ def test_names_of_any_kind_and_one_stem_in_two_folders(scan, own: Path, tmp_path
     }  # fmt: skip
     assert len(list((folder / "clips").iterdir())) == 6 and len(rows(folder)) == 6
     assert {row["video"] for row in rows(folder)} <= {video["path"] for video in document["videos"]}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_a_name_that_is_no_text(scan, own: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe.mp4")
+    (tmp_path / name).symlink_to(own / "film.mp4")
+    done = scan(name, own / "calm.mp4", "--report", "--clips", "--out", "o")
+    assert "\ufffd\ufffd.mp4" in done.out and "\ufffd\ufffd.mp4" in (tmp_path / "o" / "report.html").read_text()
+    assert document(tmp_path / "o")["sources"][0] == str(tmp_path / name) and len(rows(tmp_path / "o")) == 2
 
 
 def test_a_file_that_breaks_off_keeps_its_events_and_the_others_finish(scan, tmp_path: Path) -> None:
@@ -219,6 +230,19 @@ def test_results_of_another_scan_are_not_mixed_with(scan, own: Path, tmp_path: P
     assert list((tmp_path / "o" / "clips").iterdir()) == [] and not (tmp_path / "o" / "report.html").exists()
 
 
+def test_a_scan_that_was_stopped_keeps_its_folder(scan, own: Path, tmp_path: Path, monkeypatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "film.mp4").symlink_to(own / "calm.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(Recognizer, "windows", stopped)
+        assert "--resume" in scan("film.mp4", code=130).err
+    scan("b/film.mp4")
+    assert document(tmp_path / "scans" / "b-film")["complete"] and not document(tmp_path / "scans" / "film")["complete"]
+
+
 def test_what_is_no_scan_of_ours_is_left_alone(scan, tmp_path: Path) -> None:
     for name in ("mine.vtt", "clips/mine.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -281,6 +305,17 @@ def test_a_disk_that_fills_in_the_middle_leaves_what_can_be_gone_on_from(scan, t
         resource.setrlimit(resource.RLIMIT_FSIZE, most)
     assert "0001.jsonl: File too large" in done.err and document(tmp_path / "o")["complete"] is False
     assert as_it_happens(scan("film.mp4", "--out", "o", "--resume", "--json").json["events"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+def test_lines_that_nobody_can_take_are_not_the_fault_of_the_video(scan, own: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fsar_cli", "scan", "film.mp4", "--support", own / "support.fsar", "--jsonl"]
+    root = str(Path(__file__).parents[2])
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*command, "--device", "cpu"], stdout=full, stderr=subprocess.PIPE, text=True,
+                              env=os.environ | {"PYTHONPATH": root})  # fmt: skip
+    assert done.returncode == 3 and "error: standard output cannot be written" in done.stderr
+    assert "videos" not in done.stderr and document(tmp_path / "scans" / "film")["complete"] is False
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -1,6 +1,7 @@
 """What a scan leaves in its folder: whose it is, whether it is whole, and nothing of another's."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,9 @@ def stated(folder: Path) -> dict:
 
 def test_subtitles_have_names_of_their_own() -> None:
     assert subtitle_names(["a", "b", "a", "c d"]) == ["0001-a.vtt", "b.vtt", "0003-a.vtt", "c d.vtt"]
+    long = ["é" * 124 + end for end in ("1", "2")]  # 249 bytes, and all the same up to what a file's name has room for
+    names = subtitle_names([*long, "b" * 252, "\udcff"])
+    assert len({*names}) == 4 and all(len(os.fsencode(name)) < 256 for name in names) and names[3] == "\udcff.vtt"
 
 
 def test_nothing_is_calibrated_and_all_of_it_is_json(recognizer, tmp_path: Path) -> None:

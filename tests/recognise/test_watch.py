@@ -17,7 +17,7 @@ from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import EventRule, events_of
 from fsar_cli.recognise.watch import watch
-from fsar_cli.recognise.watched import WatchedSource
+from fsar_cli.recognise.watched import WatchedSource, shown_names
 from fsar_cli.recognise.windowlog import read_windows
 from fsar_cli.recognise.windows import windows_of_file
 
@@ -131,3 +131,8 @@ def test_a_source_that_fails_leaves_the_others_be(chunks, tmp_path) -> None:
         found = watch(recognizer, [good, bad], tmp_path, LEVEL, stop=Flag(), max_reconnects=0)
     assert "bright" in {named.event.cls for named in found[0].events}
     assert found[1].failed and found[1].windows > 0
+
+
+def test_sources_that_differ_by_their_secrets_alone_have_names_of_their_own() -> None:
+    names = shown_names(["http://a:b@nvr/x", "http://c:d@nvr/x", "http://nvr/y?token=1", "camera:0"])
+    assert names == ["http://***@nvr/x (1)", "http://***@nvr/x (2)", "http://nvr/y?token=***", "camera:0"]

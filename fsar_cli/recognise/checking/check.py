@@ -19,6 +19,7 @@ from fsar_cli.recognise.checking import flags as kinds
 from fsar_cli.recognise.checking.flags import Flag, clip_distances, duplicate_flags, label_flags, picture_flags
 from fsar_cli.recognise.checking.margins import SupportDraws, margins, mean_scores
 from fsar_cli.recognise.checking.pool import Pool
+from fsar_cli.recognise.support import SupportSet
 from fsar_cli.reporting import SILENT, Reporter
 
 DRAWS = 60
@@ -110,6 +111,25 @@ def check(
     nearest = np.where(nearest < 0, nearest_by_likeness(distances, pool.labels), nearest)
     clips = judge(pool, values, nearest, distances, faults)
     return SupportReport(clips, pool.classes, shot, draws)
+
+
+def check_enrolled(support: SupportSet) -> SupportReport:
+    """Check the examples of a support file by what it holds of them: no encoder is needed, and no pixels are seen.
+
+    Raises:
+        DataError: they are of one class.
+    """
+    if len(support.classes) < 2:
+        raise DataError(f"all examples are of the class {support.classes[0]}", "two classes or more can be checked")
+    labels, names = np.asarray(support.labels), [example.name for example in support.examples]
+    values, nearest = margins(support.left_out.double().numpy(), labels)
+    frames = support.described.tensors.get(FRAMES)
+    alike = np.ones((len(labels), len(labels)))  # where the method keeps no frames nothing is said of likeness
+    distances = alike if frames is None else clip_distances(frames)
+    nearest = np.where(nearest < 0, nearest_by_likeness(distances, labels), nearest)
+    pool = Pool("support file", tuple(names), labels, tuple(support.classes), None)
+    clips = judge(pool, values, nearest, distances, {})
+    return SupportReport(clips, tuple(support.classes), int(np.bincount(labels).max()), 1)
 
 
 def look(pool: Pool, reporter: Reporter = SILENT) -> tuple[Pool, dict[str, list[Flag]]]:

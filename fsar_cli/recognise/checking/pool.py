@@ -38,7 +38,8 @@ class Pool:
     labels: np.ndarray
     """int64 [V]"""
     classes: tuple[str, ...]
-    reader: ClipReader
+    reader: ClipReader | None
+    """None: of what is enrolled there are features alone."""
     unreadable: dict[str, tuple[str, str]] = field(default_factory=dict)
     """{video: (class, reason)} of clips that are not in `videos`, as they cannot be read."""
 
