@@ -26,14 +26,16 @@ def example_sheet(support: SupportSet, title: str) -> np.ndarray:
         heading = f"{name}: {len(members)}" + (f", {len(shown)} shown" if len(shown) < len(members) else "")
         rows += [(heading if at == 0 else "", shown[at : at + ACROSS]) for at in range(0, len(shown), ACROSS)]
 
+    across = max(3, *(len(members) for _, members in rows))
+
     def draw(figure: Figure) -> None:
         figure.suptitle(shorten(title, 90), x=0.01, ha="left", size=12, weight="bold")
         for part, (heading, members) in zip(figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
             part.suptitle(shorten(heading, 90), x=0.01, ha="left", size=10, weight="bold")
             for place, member in enumerate(members, 1):
-                axes, name = part.add_subplot(1, ACROSS, place), support.examples[member].name
+                axes, name = part.add_subplot(1, across, place), support.examples[member].name
                 axes.axis("off")
                 axes.imshow(jpeg_picture(support.thumbnails[member], LARGEST_THUMBNAIL))
                 axes.set_title(shorten(name.partition("/")[2] or name, 24), size=8, color=MUTED)
 
-    return drawing(draw, (ACROSS * INCHES, 0.5 + (INCHES + 0.35) * len(rows)))
+    return drawing(draw, (across * INCHES, 0.5 + (INCHES + 0.35) * len(rows)))
