@@ -110,7 +110,7 @@ def test_numbers_come_with_what_they_rest_on(recognizer: Recognizer) -> None:
     most = plain["calibration"]["most"]
     assert not level.kept and plain["calibration"]["alarms"] == 0 and plain["calibration"]["asked"] == 1.0
     assert most == pytest.approx(2.996 / recognizer.hours, rel=1e-3)
-    assert f"at most {most:.2g} an hour" in words
+    assert f"at most {most:.3g} an hour" in words
     assert plain["recognised"]["of"] == plain["recall"]["of"] == 6
     assert 0 <= plain["auroc"] <= 1 and f"{silent} others calibrate" in words
 
