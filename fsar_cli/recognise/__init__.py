@@ -13,7 +13,7 @@ Read in this order:
     calibration    what `unknown` and an alarm rest on; summary says it
     events         scores -> start, end, class
     recognizer     all of it: the Python API
-    scan           files into a folder, with windowlog; watch: live sources; results: what both leave behind
+    scan           files into a folder, with windowlog; watch, watched: live sources; results: what both leave behind
     outputs        events as tables, lines, subtitles; eventclip; report/: the page; truth: events against true ones
     onnx           the same encoder by another library: onnxgraph, onnxexport, onnxfile
     checking/      are these examples good ones?

@@ -57,11 +57,12 @@ class AlarmLevel:
         if self.rate is None:
             return "not calibrated: there is no normal footage, so how often it is wrong is not known"
         seen = f"{counted(self.alarms, 'false alarm')} in {_hours(self.hours)} of normal footage"
+        asked = "1 false alarm" if self.rate == 1 else f"{self.rate:.3g} false alarms"
         limit = f"at most {most:.3g} an hour (95 %)"
         if self.kept:
-            return f"asked for {self.rate:.3g} false alarms an hour; {seen}: {limit}"
+            return f"asked for {asked} an hour; {seen}: {limit}"
         return (
-            f"asked for {self.rate:.3g} false alarms an hour, which takes {_hours(1 / self.rate)} of normal footage or"
+            f"asked for {asked} an hour, which takes {_hours(1 / self.rate)} of normal footage or"
             f" more; {seen}, above all of which the threshold lies: {limit}"
         )
 

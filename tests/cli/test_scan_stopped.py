@@ -15,7 +15,7 @@ SLOWLY = """
 import sys, time
 from fsar_cli.recognise.recognizer import Recognizer
 scored = Recognizer.scored
-Recognizer.scored = lambda self, windows: (time.sleep(0.2), scored(self, windows))[1]
+Recognizer.scored = lambda self, windows: (time.sleep(0.1), scored(self, windows))[1]
 from fsar_cli.cli.app import main
 main()
 """
@@ -49,7 +49,9 @@ def document(folder: Path) -> dict:
     return json.loads((folder / "scan.json").read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [
+    signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_a_scan_that_was_stopped_goes_on_to_the_same_results(fsar, own: Path, tmp_path: Path, number: int) -> None:
     support = enrolled(fsar, own)
     arguments = ("scan", own / "film.mp4", own / "other.mp4", "--support", support, "--device", "cpu", "--json")
@@ -57,7 +59,7 @@ def test_a_scan_that_was_stopped_goes_on_to_the_same_results(fsar, own: Path, tm
     if not whole.exists():
         assert as_it_happens(fsar(*arguments, "--out", whole).json["events"][:2])
     run = started(own, support, "o")
-    wait_for_windows(tmp_path / "o" / "windows" / "0001.jsonl", 20)
+    wait_for_windows(tmp_path / "o" / "windows" / "0001.jsonl", 12)
     run.send_signal(number)
     out, err = run.communicate(timeout=20)
     assert run.returncode == (-number if number == signal.SIGKILL else 130) and out == ""
@@ -75,14 +77,14 @@ def test_a_scan_that_was_stopped_goes_on_to_the_same_results(fsar, own: Path, tm
     assert own_words == others
 
 
-@pytest.mark.parametrize("damage", ["half a line", "no line end", "words", "of nothing"])
+@pytest.mark.parametrize("damage", ["half a line", "words"])
 def test_what_is_half_written_is_not_gone_on_from(fsar, own: Path, tmp_path: Path, damage: str) -> None:
     support = enrolled(fsar, own)
     arguments = ("scan", own / "film.mp4", "--support", support, "--device", "cpu", "--json", "--out", "o")
     whole = fsar(*arguments).json
     log = tmp_path / "o" / "windows" / "0001.jsonl"
     kept, lines = log.read_bytes(), log.read_bytes().splitlines(keepends=True)
-    half = {"half a line": lines[20][:-9], "no line end": lines[20][:-1], "words": b"what?\n", "of nothing": b"{}\n"}
+    half = {"half a line": lines[20][:-9], "words": b"what?\n"}
     log.write_bytes(b"".join(lines[:20]) + half[damage])
     (tmp_path / "o" / "events.jsonl").write_bytes((tmp_path / "o" / "events.jsonl").read_bytes()[:-20])
     again = fsar(*arguments, "--resume").json

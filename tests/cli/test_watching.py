@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from own_videos import action_film, as_it_happens, enrolled
 from rich.console import Console
-from streams import free_port, has_rtsp, http_server, mute_server, paced, rtsp_server, transport_chunks
+from streams import free_port, has_rtsp, http_server, paced, rtsp_server, transport_chunks
 
 from fsar_cli.cli.watching import view_of
 from fsar_cli.data.video.live import source as live_source
@@ -30,7 +30,7 @@ from fsar_cli.recognise.outputs import NamedEvent
 
 WRITTEN = {".lock", "events.csv", "events.json", "events.jsonl", "scan.json"}
 PASSWORD = "hunter2"
-QUICK = 6.0  # times as fast as it happened
+QUICK = 10.0  # times as fast as it happened
 
 
 @pytest.fixture(scope="module")
@@ -145,24 +145,12 @@ def test_ctrl_c_on_a_terminal_gives_the_cursor_back_and_lines_go_where_they_are_
     assert {path.name for path in (tmp_path / "o").iterdir()} == WRITTEN
 
 
-def test_ctrl_c_while_nobody_answers_ends_at_once(support, tmp_path, fsar) -> None:
-    with mute_server() as port:
-        arguments = (f"http://127.0.0.1:{port}/a", f"rtsp://127.0.0.1:{port}/b", "--out", "o")
-        with process(support, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-            until((tmp_path / "o" / "events.jsonl").exists)
-            run.send_signal(signal.SIGINT)
-            started = time.monotonic()
-            out, err = run.communicate(timeout=20)
-            assert time.monotonic() - started < 4.0 and run.returncode == 0, err
-    assert document(tmp_path / "o")["complete"] is True and "0 events" in out
-
-
 def test_two_sources_are_watched_at_once_and_json_is_one_document(scan, own, chunks, tmp_path) -> None:
     with (
         http_server(lambda _: paced(chunks, QUICK)) as one,
         http_server(lambda _: paced(chunks, QUICK), length=sum(len(data) for _, data in chunks)) as two,
     ):
-        found = scan(one, two, one, "--seconds", 7, "--max-reconnects", 0, "--json", "--report", "--out", "o", code=3)
+        found = scan(one, two, one, "--seconds", 6, "--max-reconnects", 0, "--json", "--report", "--out", "o", code=3)
     streams = found.json["streams"]
     assert [stream["source"] for stream in streams] == [one, two] and found.json == found.json | document_of(tmp_path)
     assert streams[0]["failed"] and streams[1]["failed"] is None and streams[1]["state"] == "ended"
@@ -179,7 +167,7 @@ def document_of(tmp_path: Path) -> dict:
 def test_seconds_are_kept_to_and_lines_are_all_that_is_on_stdout(scan, chunks, tmp_path) -> None:
     with http_server(lambda _: paced(chunks, QUICK)) as address:
         started = time.monotonic()
-        done = scan(address, "--seconds", 3, "--jsonl", "--quiet", "--out", "o")
+        done = scan(address, "--seconds", 1.4, "--jsonl", "--quiet", "--out", "o")
         assert time.monotonic() - started < 9.0
     said = [json.loads(line) for line in done.out.splitlines()]
     assert [line["state"] for line in said] == ["open", "closed"] and said[0]["id"] == said[1]["id"]
@@ -227,6 +215,7 @@ def test_one_of_two_that_is_refused_leaves_no_thread_behind(scan, chunks) -> Non
         until(lambda: not [thread for thread in threading.enumerate() if thread.name == "live source"], 5.0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_rtsp(), reason="GStreamer's RTSP server is not installed")
 def test_an_rtsp_camera_with_a_login(scan, own, tmp_path) -> None:
     with rtsp_server(own / "short.mp4", login=f"guard:{PASSWORD}", method="digest") as port:

@@ -113,6 +113,14 @@ def test_a_window_that_cannot_be_scored_ends_the_video_with_what_was_found(film,
     assert any(named.event.cut for named in result.events)
 
 
+def test_who_listens_and_fails_is_not_the_video(film: Path, tmp_path: Path) -> None:
+    def say(_: object) -> None:
+        raise DataError("standard output cannot be written")
+
+    with pytest.raises(DataError, match="standard output"):
+        scanned(tmp_path, film, say=say)
+
+
 def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1"), (tmp_path / "b").write_bytes(b"1"), (tmp_path / "c").write_bytes(b"2")
     a, b, c = (file_digest(tmp_path / name) for name in "abc")

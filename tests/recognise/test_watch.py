@@ -9,7 +9,7 @@ from threading import Event as Flag
 
 import pytest
 from own_videos import BRIGHT, BRIGHT_SECONDS, BrightnessRecognizer, bright_film
-from streams import free_port, http_server, paced, transport_chunks
+from streams import free_port, http_server, mute_server, paced, transport_chunks
 
 from fsar_cli.data.video import probe
 from fsar_cli.data.video.live import source as live_source
@@ -113,6 +113,16 @@ def test_it_stops_when_told_and_leaves_whole_files(chunks, tmp_path) -> None:
         assert time.monotonic() - started < 6.0
     assert found.windows > 5 and (tmp_path / "events.jsonl").read_bytes().endswith((b"\n", b""))
     assert not [thread for thread in threading.enumerate() if thread.name == "collector" and thread.is_alive()]
+
+
+def test_it_stops_when_told_while_nobody_answers(tmp_path) -> None:
+    stop, started = Flag(), time.monotonic()
+    threading.Timer(0.5, stop.set).start()
+    with mute_server() as port:
+        addresses = [f"http://127.0.0.1:{port}/a", f"rtsp://127.0.0.1:{port}/b"]
+        found = watch(BrightnessRecognizer(), addresses, tmp_path, LEVEL, stop=stop)
+    assert time.monotonic() - started < 3.5 and [each.windows for each in found] == [0, 0]
+    assert not [thread for thread in threading.enumerate() if thread.name == "live source"]
 
 
 def test_nobody_there_is_an_error_without_a_password(tmp_path) -> None:
