@@ -30,7 +30,7 @@ demo-weights: install
 	$(BIN)/python -m fsar_cli.tools.demo.pretrain fsar_cli/presets/demo.safetensors
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

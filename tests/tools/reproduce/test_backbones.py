@@ -94,6 +94,7 @@ def encoded(monkeypatch) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_its_figures_are_those_of_evaluate_and_each_backbone_sees_each_video_once(folder, encoded):
     plan = few(*NETWORKS)
     report = reported(plan)

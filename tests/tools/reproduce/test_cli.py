@@ -35,6 +35,7 @@ def options(data, *more):
     return ["--quick", "--dataset", data, "--out", "o u t", "--device", "cpu", *SETS, *more]
 
 
+@pytest.mark.slow
 def test_cells_are_what_their_commands_give(data, fsar, tmp_path):
     found = fsar("reproduce", "table2", *options(data, "--json"))
     assert found.code == 0, found.err

@@ -69,6 +69,7 @@ def trainings(monkeypatch) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_table_is_made_once_and_its_runs_serve_the_next(folder, trainings):
     third = plan_of("table3")
     place = Reproduction(Path("out"), CPU)
