@@ -7,7 +7,12 @@ import numpy as np
 from fsar_cli.errors import counted
 from fsar_cli.recognise.calibration import AlarmLevel, example_auroc, recalled
 from fsar_cli.recognise.recognizer import Recognizer
-from fsar_cli.recognise.support import Gain
+from fsar_cli.recognise.support import Gain, NormalFootage
+
+KINDS = {
+    "plain": "without normal footage", "whitened": "whitened by it", "less normal": "less the nearest normal window",
+}  # fmt: skip
+"""Words for the steps of `Gain`."""
 
 
 def document(recognizer: Recognizer) -> dict[str, object]:
@@ -52,30 +57,15 @@ def facts(recognizer: Recognizer, level: AlarmLevel | None = None) -> Iterator[t
     support, grid = recognizer.support, recognizer.grid
     normal = support.document.normal
     yield "Windows", f"windows of {grid.window:.2g} s every {grid.stride:g} s"
-    if normal is None:
-        yield (
-            "Normal footage",
-            ("no normal footage: `unknown` and alarms rest on the examples alone; --normal makes them honest"),
-        )
-    else:
-        whitened = f"{counted(normal.whitened, 'window')} whiten the features, " if normal.whitened else ""
-        yield "Normal footage", f"normal footage: {whitened}{counted(normal.silent, 'other')} calibrate"
+    yield "Normal footage", _footage(normal)
     right, of = recalled(recognizer.left_out, support.labels, -np.inf)
-    classes = counted(len(support.classes), "class")
-    yield (
-        "Examples",
-        (
-            f"{right} of {of} examples are recognised by the others of {classes}"
-            if of
-            else "one example a class: nothing can be said of how well they are recognised"
-        ),
-    )
+    others = f"{right} of {of} examples are recognised by the others of {counted(len(support.classes), 'class')}"
+    yield "Examples", others if of else "one example a class: nothing can be said of how well they are recognised"
     if (area := example_auroc(recognizer.left_out, recognizer.silent)) is not None:
         share = f"{100 * area:.0f} % of pairs (AUROC, examples left out)"
         yield "Against normal", f"examples score above normal windows in {share}"
     if gains := support.document.gains:
-        steps = "; ".join(f"{gain.kind}: {_gained(gain)}" for gain in gains)
-        yield "What normal footage brings", f"what normal footage brings: {steps}"
+        yield "What it brings", "; ".join(map(_gained, gains))
     yield from level_facts(recognizer, level or recognizer.alarm_level())
 
 
@@ -84,9 +74,18 @@ def level_facts(recognizer: Recognizer, level: AlarmLevel) -> Iterator[tuple[str
     yield "False alarms", level.words(recognizer.most_alarms(level))
     found, of = recalled(recognizer.left_out, recognizer.support.labels, level.rule.threshold)
     if of:
-        yield "Expected recall", f"expected recall at that threshold: {found} of {of} examples, each by the others"
+        yield "Expected recall", f"at that threshold {found} of {of} examples are recognised, each by the others"
+
+
+def _footage(normal: NormalFootage | None) -> str:
+    if normal is None:
+        return "no normal footage: `unknown` and alarms rest on the examples alone; --normal makes them honest"
+    calibrating = counted(normal.silent, "normal window")
+    if not normal.whitened:
+        return f"{calibrating} calibrate"
+    return f"{counted(normal.whitened, 'normal window')} whiten the features, {normal.silent} others calibrate"
 
 
 def _gained(gain: Gain) -> str:
     above = "" if gain.auroc is None else f", AUROC {100 * gain.auroc:.0f} %"
-    return f"{gain.right} of {gain.of} recognised{above}"
+    return f"{KINDS.get(gain.kind, gain.kind)} {gain.right} of {gain.of} examples{above}"
