@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -44,6 +45,14 @@ class Episodes:
     classes: np.ndarray
     support: np.ndarray
     query: np.ndarray
+
+
+class EpisodeNumbers(Protocol):
+    """How many videos an episode has: what a matcher asks of whatever draws them."""
+
+    way: int
+    shot: int
+    queries: int
 
 
 class EpisodeSampler:
