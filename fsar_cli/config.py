@@ -83,7 +83,7 @@ class Section(BaseModel):
     @classmethod
     def _plain(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what pydantic and the system would take amiss: true as the number 1, no path as the current folder."""
-        kind = cls.model_fields[info.field_name].annotation
+        kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and get_origin(kind) is not Literal and bool not in (kind, *get_args(kind)):
             raise ValueError("must not be true or false")
         if isinstance(value, str | Path) and not str(value):

@@ -156,7 +156,8 @@ def _on_hub(backbone: str, name: str, files: tuple[str, ...]) -> Path:
         problem: Exception = FileNotFoundError(f"no {' or '.join(files)}")
         for file in files:
             try:
-                if found := fetch(name, file, local_files_only=cached):
+                found: str | None = fetch(name, file, local_files_only=cached)
+                if found:
                     return found
             except Exception as error:  # the hub's and the network's are of many kinds
                 problem = error

@@ -123,6 +123,7 @@ def lock(path: Path, busy: tuple[str, str] | None = None) -> Iterator[None]:
     try:
         held = FileLock(path).acquire(timeout=0 if busy else -1)
     except Timeout as error:
+        assert busy is not None  # else it waits
         raise UsageError(f"{busy[0]}{_read_holder(holder)}", busy[1]) from error
     except NotImplementedError as error:
         raise OSError(errno.ENOLCK, "its file system has no locks", str(path)) from error

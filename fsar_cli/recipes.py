@@ -56,7 +56,7 @@ class InputRecipe:
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Dotted keys that the recipe decides, where `values` and the defaults of the paper do not."""
-        if self.size is None:
+        if self.size is None or self.short_side is None:
             return {}
         side, frames = _number(values, "clip.size", self.size), _number(values, "clip.frames", self.frames)
         region = 4 * side // 7  # as 128 of 224

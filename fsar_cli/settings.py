@@ -210,7 +210,7 @@ def resolve(
         UsageError: unknown key, wrong value, unreadable file.
     """
     layers = [(dict(base), "run")] if base is not None else _layers(preset, path)
-    layers += [over] if over else []
+    layers += [(dict(over[0]), over[1])] if over else []
     values, origins = _merged([*layers, *_given(flags, assignments, environ)])
     if recipe or (recipe is None and base is None):
         _add_recipe(values, origins)

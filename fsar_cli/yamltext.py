@@ -26,11 +26,11 @@ class _Fault(Exception):
 class _Composer(yaml.SafeLoader):
     """Text -> nodes, of which nothing is guessed and none is used twice."""
 
-    yaml_implicit_resolvers: dict = {}  # noqa: RUF012, it is PyYAML's
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, it is PyYAML's
 
-    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave its type out
             raise _fault(f"references (*{event.anchor}) are not read: write the value out", event.start_mark)
         return super().compose_node(parent, index)
 
@@ -57,8 +57,9 @@ def read_yaml(content: str | bytes, name: str) -> Any:
     except yaml.MarkedYAMLError as error:
         what = " ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
+        where = f" (line {mark.line + 1})" if mark else ""
         hint = "YAML is indented by spaces, not by tabs" if "\\t" in what else ""
-        raise UsageError(f"{name} is not valid YAML: {what} (line {mark.line + 1})", hint) from error
+        raise UsageError(f"{name} is not valid YAML: {what}{where}", hint) from error
     except RecursionError as error:
         raise UsageError(f"{name} is nested too deeply: that is no configuration") from error
 
@@ -92,11 +93,12 @@ def _value(node: yaml.Node, prefix: str, lines: dict[str, int]) -> Any:
 def _key(node: yaml.Node, prefix: str, lines: dict[str, int]) -> str:
     if not isinstance(node, yaml.ScalarNode):
         raise _fault("a key must be a word", node.start_mark)
-    key, line = f"{prefix}{node.value}", node.start_mark.line + 1
+    word: str = node.value
+    key, line = f"{prefix}{word}", node.start_mark.line + 1
     if key in lines:
         raise _fault(f"'{key}' is given twice, first in line {lines[key]}", node.start_mark)
     lines[key] = line
-    return node.value
+    return word
 
 
 def _plain(text: str) -> Any:
