@@ -163,6 +163,13 @@ def test_lost_data_is_named_and_fetched_again(tree: Path, store: Path, undisturb
         assert np.array_equal(again.read(video, everything), whole.read(video, everything))
 
 
+def test_rows_of_other_columns_are_no_rows_of_an_index(tmp_path: Path) -> None:
+    rows = ["a/a,0,512,100,0,0,", "a/b,0,512,100,0,/b.mp4", "a/c,0,512,100,", "a/d,0,1,2,3,4,5,"]
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards/index.csv").write_text("\n".join(["heading", *rows, ""]))
+    assert read_index(tmp_path) == {"a/a": ShardPlace("a/a", 0, 512, 100)}
+
+
 def test_damage_inside_a_shard_is_named(store: Path, kind: str) -> None:
     place = read_index(store)["kick/kick_1"]
     path = shards.shard_path(store, place.shard)

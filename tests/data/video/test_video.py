@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from videos import draw_counter, make_video, read_counter, truncate, zero
 from zoo import EXHIBITS, Exhibit
 
-from fsar_cli.data.video import VideoWriter, count_frames, iter_frames, probe, scaled_size
+from fsar_cli.data.video import VideoWriter, count_frames, iter_frames, probe, reading, scaled_size
 from fsar_cli.errors import DataError, UsageError
 
 KINDS = {
@@ -45,6 +47,13 @@ def test_every_frame_in_order_to_the_last(tmp_path: Path, name: str) -> None:
     assert info.fps == pytest.approx(30, rel=0.15)
     assert info.frames in (31, None)
     assert count_frames(path) == 31
+
+
+def test_stamps_of_a_container_that_does_not_say_are_thousandths(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [SimpleNamespace(pts=stamp) for stamp in (100, 140, 180)]
+    monkeypatch.setattr(reading, "good_frames", lambda *_: iter(frames))
+    stream = SimpleNamespace(time_base=None, average_rate=Fraction(25), guessed_rate=None)
+    assert [seconds for seconds, _ in reading.timed_frames("a.mkv", None, stream)] == [0.0, 0.04, 0.08]
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
