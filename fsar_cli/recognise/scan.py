@@ -140,7 +140,7 @@ def _scan(
 
     total = None if video.duration is None else max(1, round(video.duration / stride))
     with (
-        WindowLog(video.log, made_of, recognizer.grid.window, resume, recognizer.encoder.batch) as log,
+        WindowLog(video.log, made_of, recognizer.grid.window, resume, recognizer.together) as log,
         reporter.track(video.path.name, total, "windows") as task,
     ):
         last = None
