@@ -262,6 +262,8 @@ class Cache:
         for entry in self.folder.iterdir():
             with suppress(OSError, UsageError):
                 if not entry.name.startswith("."):
+                    if entry.stat().st_mtime > time.time():  # the clock was set back: from now on it ages again
+                        os.utime(entry)
                     size = sum(file.stat().st_size for file in entry.iterdir())
                     entries.append((entry.stat().st_mtime, entry.name, size))
                     total += size

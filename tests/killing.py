@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,10 +190,8 @@ class Child:
 
     def kill(self, whole_group: bool = True) -> None:
         """SIGKILL, to all its processes or to it alone; it may be over already."""
-        try:
+        with suppress(ProcessLookupError):
             (os.killpg if whole_group else os.kill)(self.number, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def wait(self) -> int:
         """Its exit code; negative: the signal."""
@@ -326,27 +325,27 @@ class Killings:
 
 def over_every_write(
     forge: Forge, target: str, begin: Callable[[], tuple[Path, list[object]]], check: Callable[[Path], None],
-    torn: bool = False, step: int = 1,
+    left: Callable[[Path], None] = lambda folder: None, torn: bool = False, step: int = 1,
 ) -> int:  # fmt: skip
     """Kill a function over its first write, then over its second, and so on, and let it be done again each time.
 
     Args:
-        begin: a fresh folder, and the arguments.
+        begin: makes a fresh folder; also the function's arguments.
         check: the state that has to come of it, whatever befell.
+        left: what has to hold of what a killed one left.
         step: kill over every so-manieth only.
 
     Returns:
         over how many writes it was killed.
     """
-    deaths = 0
-    for deadly in range(1, 1_000_000, step):
+    for deaths, deadly in enumerate(range(1, 1_000_000, step)):
         folder, arguments = begin()
         child = forge.start(*arguments, folder=folder, target=target, deadly=deadly, torn=torn)
         if (code := child.wait()) == 0:
             check(folder)
             return deaths
         assert code == DIED, child.words
-        deaths += 1
+        left(folder)
         forge.done(*arguments, folder=folder, target=target)
         check(folder)
         shutil.rmtree(folder)

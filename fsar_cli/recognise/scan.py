@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fsar_cli.data.video import probe
+from fsar_cli.data.video import printable, probe
 from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import Box, Event, ScoredWindow
@@ -107,8 +107,9 @@ def scan_files(
             with _noted(video, reporter):
                 video.duration = probe(video.path).duration
                 video.crop = crop_of(video.path, recognizer.encoder.config.clip)
+                made_of = _made_of(video.path, made_with, recognizer)
             if not video.failed:
-                _scan(recognizer, video, result, made_with, resume, tell, reporter)
+                _scan(recognizer, video, result, made_of, resume, tell, reporter)
     return result
 
 
@@ -122,13 +123,20 @@ def _noted(video: ScannedVideo, reporter: Reporter) -> Iterator[None]:
         reporter.warn(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
 
 
+def _made_of(video: Path, made_with: str, recognizer: Recognizer) -> dict[str, object]:
+    """What windows are of, as `WindowLog` is told. Raises DataError: the video is gone."""
+    try:
+        facts = video.stat()
+    except OSError as error:
+        raise DataError(f"{printable(video)} cannot be read: {error.strerror}") from error
+    return {"video": str(video), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
+            "grid": vars(recognizer.grid)}  # fmt: skip
+
+
 def _scan(
-    recognizer: Recognizer, video: ScannedVideo, result: ScanResult, made_with: str, resume: bool, tell: Say,
-    reporter: Reporter,
+    recognizer: Recognizer, video: ScannedVideo, result: ScanResult, made_of: dict[str, object], resume: bool,
+    tell: Say, reporter: Reporter,
 ) -> None:  # fmt: skip
-    facts = video.path.stat()
-    made_of = {"video": str(video.path), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
-               "grid": vars(recognizer.grid)}  # fmt: skip
     detector, stride = recognizer.detector(result.level), recognizer.grid.stride
 
     def take(events: list[Event]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,13 +27,6 @@ COLUMNS = ["step", "loss", "accuracy", "val_accuracy"]
 def seeds(few: range = FEW, many: range = MANY) -> list:
     """A few for every day, the others among the slow ones."""
     return [*few, *(pytest.param(seed, marks=pytest.mark.slow) for seed in many)]
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    made = Forge(tmp_path_factory.mktemp("said"))
-    yield made
-    made.close()
 
 
 # Extraction.
@@ -185,8 +178,8 @@ def scanned(forge: Forge, own: Path) -> tuple[Path, float]:
 
 
 def scan(forge: Forge, own: Path, out: Path) -> Callable[[], Child]:
-    return lambda: forge.start("scan", own / "film.mp4", own / "other.mp4", "--support", own / "support.fsar",
-                               "--device", "cpu", "--resume", "--out", out, folder=own, target=SMALL_GROUPS)  # fmt: skip
+    line = ("scan", own / "film.mp4", own / "other.mp4", "--support", own / "support.fsar", "--device", "cpu")
+    return lambda: forge.start(*line, "--resume", "--out", out, folder=own, target=SMALL_GROUPS)
 
 
 def results(folder: Path) -> dict[str, object]:
