@@ -109,7 +109,7 @@ class DeadlyWrites:
 
     Args:
         deadly: which one, from 1 on.
-        torn: over a write it dies in its middle, with a half on the disk; else before it.
+        torn: it dies behind it, or in the middle of a write, with a half on the disk; else before it.
     """
 
     CALLS = ("replace", "rename", "fsync", "unlink", "remove", "mkdir", "rmdir", "link", "symlink", "truncate")
@@ -126,8 +126,10 @@ class DeadlyWrites:
         def opened(file: object, mode: str = "r", *arguments: object, **options: object) -> Any:
             if not set(mode) & set("wax+"):
                 return real(file, mode, *arguments, **options)
-            self.count()
-            return _WatchedFile(real(file, mode, *arguments, **options), self)
+            last, new = self.count(), real(file, mode, *arguments, **options)
+            if last:  # it is there, and empty
+                os._exit(DIED)
+            return _WatchedFile(new, self)
 
         builtins.open = io.open = opened
 

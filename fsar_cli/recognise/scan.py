@@ -7,9 +7,9 @@ FOLDER/events.csv, events.json, NAME.vtt, clips/, report.html, scan.json
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsar_cli.data.video import printable, probe
@@ -18,6 +18,7 @@ from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import Box, Event, ScoredWindow
 from fsar_cli.recognise.outputs import EventLog, NamedEvent
 from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.saidevents import SaidEvents
 from fsar_cli.recognise.windowlog import WindowLog, read_windows
 from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
@@ -41,8 +42,8 @@ class ScannedVideo:
     seconds: float = 0.0
     """Of video that windows cover."""
     windows: int = 0
-    events: list[NamedEvent] = field(default_factory=list)
-    """Those that are over, by start."""
+    events: Collection[NamedEvent] = ()
+    """Those that are over (`SaidEvents`), by start."""
     failed: str = ""
     """Why it was not read to its end; empty: it was."""
 
@@ -104,6 +105,7 @@ def scan_files(
             say(event)
 
         for video in found:
+            video.events = SaidEvents(log, str(video.path), tracks=True)
             with _noted(video, reporter):
                 video.duration = probe(video.path).duration
                 video.crop = crop_of(video.path, recognizer.encoder.config.clip)
@@ -141,10 +143,9 @@ def _scan(
 
     def take(events: list[Event]) -> None:
         for event in events:
-            named = named_event(recognizer, str(video.path), event)
+            tell(named_event(recognizer, str(video.path), event))
             if not event.is_open:
-                video.events.append(named)
-            tell(named)
+                video.events.note()
 
     total = None if video.duration is None else max(1, round(video.duration / stride))
     with (
