@@ -7,7 +7,6 @@ import csv
 import errno
 import os
 import platform
-import secrets
 import shutil
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import TextIO, TypeVar
 from filelock import FileLock, Timeout
 
 from fsar_cli.errors import UsageError
+from fsar_cli.leftovers import is_dead, own_name, remove_leftovers
 
 Content = TypeVar("Content")
 
@@ -43,25 +43,39 @@ def atomic(path: Path) -> Iterator[Path]:
     """A file to write beside `path`; it takes that name at the end of the block and is removed on an error.
 
     Readers see the old file or the new one, never a part. The file beside keeps the suffix, by which libraries know the
-    format, and has a short name, as `path` may be as long as the file system allows. Pipes and devices are written as
-    they are.
+    format, and has a short name, as `path` may be as long as the file system allows. What a killed process left there
+    is removed first. Pipes and devices are written as they are.
 
     Raises:
         OSError: naming `path`, whatever went wrong with the file beside it.
     """
-    part = path.with_name(f".fsar-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    part = path.with_name(f".{own_name()}{path.suffix}")
     with naming(path, part):
         if path.exists() and not path.is_file():
             yield path
             return
+        remove_leftovers(path.parent)
         try:
             yield part
             with part.open("r+b") as file:
                 os.fsync(file.fileno())  # else a power cut could leave the name without the content
             os.replace(part, path)
+            _keep_names(path.parent)
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def _keep_names(folder: Path) -> None:
+    """Have a folder's names on the disk before anything that builds on them is written there, for a power cut."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):  # a file system that cannot, or a folder one may not read: the content is there
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -158,15 +172,7 @@ def _read_holder(file: Path) -> str:
 def _is_dead(holder: str) -> bool:
     """Whether the process of a holder's text is one of this machine that is no more."""
     word, number, _, machine, *_ = [*holder.split(), "", "", "", ""]
-    if os.name != "posix" or word != "process" or machine != platform.node() or not number.isdigit():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # another user's, or no number of a process
-        pass
-    return False
+    return word == "process" and machine == platform.node() and number.isdigit() and is_dead(int(number))
 
 
 class Cache:
@@ -257,6 +263,8 @@ class Cache:
         for entry in self.folder.iterdir():
             with suppress(OSError, UsageError):
                 if not entry.name.startswith("."):
+                    if entry.stat().st_mtime > time.time():  # the clock was set back: from now on it ages again
+                        os.utime(entry)
                     size = sum(file.stat().st_size for file in entry.iterdir())
                     entries.append((entry.stat().st_mtime, entry.name, size))
                     total += size
@@ -297,6 +305,7 @@ def scratch(name: str, size: int, warn: Callable[[str], None]) -> Iterator[Path]
         try:
             place = cache_folder(name)
             place.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(place)
             folder = stack.enter_context(_roomy(place, size))
         except OSError as error:
             warn(without_cache(cache_folder(), error))
@@ -306,7 +315,7 @@ def scratch(name: str, size: int, warn: Callable[[str], None]) -> Iterator[Path]
 
 @contextmanager
 def _roomy(place: Path | None, size: int) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="fsar-", dir=place, ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix=f"{own_name()}-", dir=place, ignore_cleanup_errors=True) as name:
         probe = Path(name) / "room"
         with naming(Path(name)), probe.open("wb") as file:
             allocate(file.fileno(), size)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from videos import make_video
 
 from fsar_cli.cli import app
+
+if TYPE_CHECKING:
+    from killing import Forge
 
 # Tests run side by side (pytest -n): threads of several processes on the same cores would wait for one another.
 torch.set_num_threads(1)
@@ -70,6 +73,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from small_project import make_project
 
     return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Forge"]:
+    """A process whose children do what is to be killed (`killing`)."""
+    from killing import Forge
+
+    made = Forge(tmp_path_factory.mktemp("said"))
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -182,6 +182,10 @@ class BrightnessRecognizer:
         return SimpleNamespace(batch=2, config=SimpleNamespace(clip=ClipConfig(frames=4, size=32, short_side=32)))
 
     @property
+    def together(self) -> int:
+        return self.encoder.batch
+
+    @property
     def examples(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name="bright/one")]
 

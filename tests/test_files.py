@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from fsar_cli import leftovers
 from fsar_cli.errors import UsageError
 from fsar_cli.files import (
     IN_USE_SECONDS,
@@ -375,3 +376,51 @@ def test_available_memory_is_what_the_machine_and_every_limit_around_leave(tmp_p
     first = group("memory/job/", str(900 * kib), 1000 * kib, 50 * kib, version=1)
     assert available_memory(machine(tmp_path / "first", "5:cpu,memory:/job\n4:pids:/\n", first)) == 0
     assert available_memory(tmp_path / "nowhere") == 4 * 2**30
+
+
+def killed_over(path: Path, within: Callable) -> int:
+    """The number of a process that was killed in the middle of a file."""
+
+    def die() -> None:
+        with within(path) as part:
+            (part if part.suffix else part / "f").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = PROCESSES.Process(target=die)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_removed_and_what_may_be_anothers_stays(tmp_path, monkeypatch):
+    pid, here = killed_over(tmp_path / "x.txt", atomic), leftovers.machine()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(f".fsar-{pid}-{here}-") and left.read_text() == "half"
+    others = {
+        f".fsar-{pid}-{'0' * 8}-1.txt",  # of another machine
+        f".fsar-{os.getppid()}-{here}-1.txt",  # of a living process
+        f".fsar-99999999999-{here}-1.txt",  # no number of a process
+        f".fsar-{pid}.txt", "fsar-notes.txt", f"x.fsar-{pid}-{here}-1.txt",  # the user's own
+    }  # fmt: skip
+    for name in others:
+        (tmp_path / name).touch()
+    write_whole(tmp_path / "y.txt", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == others | {"y.txt"}
+
+
+def test_what_a_killed_process_left_makes_room_before_anything_is_written_and_is_looked_for_once(tmp_path, monkeypatch):
+    killed_over(tmp_path / "x.txt", atomic)
+    with atomic(tmp_path / "y.txt") as part:
+        assert not list(tmp_path.iterdir())
+        part.touch()
+    monkeypatch.setattr(os, "scandir", lambda _: pytest.fail("looked for again"))
+    write_whole(tmp_path / "z.txt", "whole")
+
+
+def test_scratch_of_a_killed_process_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("FSAR_CACHE", str(tmp_path))
+    killed_over(tmp_path, lambda _: scratch("some", 10, print))
+    assert len(list((tmp_path / "some").iterdir())) == 1
+    with scratch("some", 10, print) as folder:
+        assert list((tmp_path / "some").iterdir()) == [folder]

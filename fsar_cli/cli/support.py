@@ -1,5 +1,7 @@
 """`fsar support make | add | remove`: examples and normal footage become a support file, and it grows."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,12 +97,13 @@ def make(
     frozen = {"model.method": method, "model.backbone": backbone, "model.weights": weights}
     model = _model(run, frozen, preset, config, assignments, target.type, bool(footage), reporter)
     encoder = Encoder(model.load(), model.config, target)
-    made, failed = enrol(model, encoder, clips, footage, window=window, stride=stride, reporter=reporter)
-    if parts := [clip for clip in calm if clip.end is not None]:  # of videos that show more: one window each
-        made, lost = extended(encoder, made, [], parts, reporter)
-        failed |= lost
-    out.parent.mkdir(parents=True, exist_ok=True)
-    made.write(out)
+    with changing(out):
+        made, failed = enrol(model, encoder, clips, footage, window=window, stride=stride, reporter=reporter)
+        if parts := [clip for clip in calm if clip.end is not None]:  # of videos that show more: one window each
+            made, lost = extended(encoder, made, [], parts, reporter)
+            failed |= lost
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made.write(out)
     _tell(Recognizer(made, encoder), out, failed, as_json)
     _lost(failed)
 
@@ -138,6 +141,23 @@ def _model(
     return Model(settings.model_copy(update={"model": chosen}))
 
 
+@contextmanager
+def changing(file: Path) -> Iterator[None]:
+    """Keep a support file to this process from before it is read, so that no change to it is lost.
+
+    Raises:
+        UsageError: another process is at it.
+    """
+    from fsar_cli.files import lock
+
+    if not file.is_file():  # which who reads it says
+        yield
+        return
+    busy = f"another process is changing {file}", "wait for it, and run the same again"
+    with lock(file.with_name(f".{file.name[:60]}.lock"), busy):
+        yield
+
+
 @app.command("add")
 def add(
     examples: Examples,
@@ -160,13 +180,14 @@ def add(
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
     found = find_examples(examples, reporter)
-    old = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
-    clips = not_yet([clip for clip in found if clip.cls != NORMAL], old.support)
-    calm = [clip for clip in found if clip.cls == NORMAL]
-    if not clips and not calm:
-        raise DataError(f"all of {len(found)} examples are in {support} already", "nothing was changed")
-    grown, failed = extended(old.encoder, old.support, clips, calm, reporter)
-    grown.write(support)
+    with changing(support):
+        old = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
+        clips = not_yet([clip for clip in found if clip.cls != NORMAL], old.support)
+        calm = [clip for clip in found if clip.cls == NORMAL]
+        if not clips and not calm:
+            raise DataError(f"all of {len(found)} examples are in {support} already", "nothing was changed")
+        grown, failed = extended(old.encoder, old.support, clips, calm, reporter)
+        grown.write(support)
     _tell(Recognizer(grown, old.encoder), support, failed, as_json)
     _lost(failed)
 
@@ -194,14 +215,15 @@ def remove(
     from fsar_cli.recognise.recognizer import Recognizer
 
     reporter = ConsoleReporter(quiet or as_json, verbose)
-    old = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
-    known = {example.name for example in old.examples} | set(old.classes)
-    if wrong := [name for name in names if name not in known]:
-        hint = did_you_mean(wrong[0], known) or "`fsar support show` lists all"
-        raise UsageError(f"{support} has no example '{wrong[0]}'", hint)
-    gone = [example.name for example in old.examples if example.name in names or example.cls in names]
-    smaller = without(old.encoder, old.support, gone)
-    smaller.write(support)
+    with changing(support):
+        old = Recognizer.load(support, device, run=run, weights=weights, reporter=reporter)
+        known = {example.name for example in old.examples} | set(old.classes)
+        if wrong := [name for name in names if name not in known]:
+            hint = did_you_mean(wrong[0], known) or "`fsar support show` lists all"
+            raise UsageError(f"{support} has no example '{wrong[0]}'", hint)
+        gone = [example.name for example in old.examples if example.name in names or example.cls in names]
+        smaller = without(old.encoder, old.support, gone)
+        smaller.write(support)
     _tell(Recognizer(smaller, old.encoder), support, {}, as_json)
 
 

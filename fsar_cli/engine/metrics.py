@@ -37,6 +37,14 @@ def waits(items: Iterable[Item]) -> Iterator[tuple[Item, float]]:
         yield item, time.monotonic() - started
 
 
+class DivergedError(DataError):
+    """The loss of an episode is not finite."""
+
+    def __init__(self, loss: float, episode: int) -> None:
+        super().__init__(f"the loss became {loss} at episode {episode}", DIVERGED)
+        self.episode = episode
+
+
 class TrainingLog:
     """Figures of episodes, averaged over windows of `train.log_every`; `rows` and `window` are part of a checkpoint."""
 
@@ -62,7 +70,7 @@ class TrainingLog:
             figures: `seconds` and `waited` of it at least; not every episode needs all others.
 
         Raises:
-            DataError: as `read`.
+            DivergedError: as `read`.
         """
         self._seconds, self._waited = self._seconds + figures["seconds"], self._waited + figures["waited"]
         self.unread.append((episode, torch.stack([loss.detach(), accuracy]), figures))
@@ -72,7 +80,7 @@ class TrainingLog:
         """Read what the device has not been asked for yet; before anything is written.
 
         Raises:
-            DataError: a loss is not finite.
+            DivergedError: a loss is not finite.
         """
         self._read(all_but=0)
 
@@ -81,7 +89,7 @@ class TrainingLog:
             episode, pair, figures = self.unread.pop(0)
             loss, accuracy = pair.tolist()
             if not math.isfinite(loss):
-                raise DataError(f"the loss became {loss} at episode {episode}", DIVERGED)
+                raise DivergedError(loss, episode)
             self.running = {"loss": loss, "accuracy": accuracy}
             self.window.append(self.running | figures)
 

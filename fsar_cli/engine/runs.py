@@ -85,8 +85,8 @@ def create_run(config: Config, path: Path | None = None) -> Run:
         if any(file.exists() for file in (run.config_file, run.splits_file, run.model_file, run.state_file)):
             hint = f"--resume {run.path} continues it; --out takes a new folder"
             raise UsageError(f"{run.path} holds a run already", hint)
-        write_whole(run.config_file, dump(config))
         write_whole(run.path / "env.json", json.dumps(environment(), indent=2) + "\n")
+        write_whole(run.config_file, dump(config))  # last: what has it is a run, and is whole
     return run
 
 

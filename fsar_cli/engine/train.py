@@ -30,13 +30,14 @@ from fsar_cli.data.clips import ClipReader, EpisodeBatch, TrainingEpisodes, epis
 from fsar_cli.data.splits import Splits
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.shared import share_frames
+from fsar_cli.data.video import printable
 from fsar_cli.engine.bank import encode_videos
 from fsar_cli.engine.checkpoint import load_state, save_state, save_weights
 from fsar_cli.engine.device import constant_sizes, loader_workers, loss_scaler
 from fsar_cli.engine.evaluate import evaluate_bank
 from fsar_cli.engine.frozen import DescribedEpisode, FrozenFeatures
 from fsar_cli.engine.memory import does_not_fit
-from fsar_cli.engine.metrics import DIVERGED, TrainingLog, region_figures, waits
+from fsar_cli.engine.metrics import DIVERGED, DivergedError, TrainingLog, region_figures, waits
 from fsar_cli.engine.runs import Run
 from fsar_cli.engine.setup import (
     build_optimizer,
@@ -49,7 +50,7 @@ from fsar_cli.engine.setup import (
 from fsar_cli.engine.steps import episode_loss, step_seed
 from fsar_cli.engine.trained_on import check_unchanged, keep_splits
 from fsar_cli.engine.whitening import fit_for_training
-from fsar_cli.errors import DataError, FsarError, Interrupted, is_out_of_memory, remedy
+from fsar_cli.errors import DataError, FsarError, Interrupted, is_out_of_memory, listed, remedy
 from fsar_cli.files import Cache
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -153,11 +154,13 @@ class Trainer:
                         raise self._interrupted()
         except KeyboardInterrupt:
             raise self._interrupted() from None
+        except DivergedError as error:
+            raise self._with_videos(error) from None
         except OSError as error:
             raise self._unwritten(error) from error
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
-                raise does_not_fit(self.config, self.device) from error
+                raise self._going_on(does_not_fit(self.config, self.device)) from error
             raise
         finally:
             self.log.close()
@@ -195,8 +198,23 @@ class Trainer:
         if not self._saved or not isinstance(error, FsarError):
             return error
         self.folder.log(f"stopped at episode {self.step}, saved: {error.message}")
-        going_on = f"episodes up to {self.step} are saved, go on with: fsar train --resume '{self.folder.path}'"
-        return type(error)(error.message, f"{error.hint}; {going_on}" if error.hint else going_on)
+        return self._going_on(error)
+
+    def _going_on(self, error: FsarError) -> FsarError:
+        """The error, with what is saved and how to go on from there."""
+        if not self._saved:
+            return error
+        how = f"episodes up to {self._saved} are saved, go on with: fsar train --resume '{self.folder.path}'"
+        return type(error)(error.message, f"{error.hint}; {how}" if error.hint else how)
+
+    def _with_videos(self, error: DivergedError) -> DataError:
+        """The error with the classes and first videos of its episode, to look at; log.txt gets all of them."""
+        episode, sampler = self.sampler(error.episode), self.sampler
+        videos = [printable(sampler.videos[i]) for i in (*episode.support.flat, *episode.query.flat)]
+        classes = ", ".join(printable(sampler.classes[c]) for c in episode.classes)
+        self.folder.log(f"{error.message}, of the videos {', '.join(videos)}")
+        hint = f"look at its videos, of which {self.folder.log_file} has the whole list; {error.hint}"
+        return DataError(f"{error.message}, of {classes}: {listed(videos)}", hint)
 
     def _train_on(self, batch: Episode, waited: float = 0.0) -> None:
         """Loss and gradients of an episode and, after every `accumulate` episodes, the optimiser's step.

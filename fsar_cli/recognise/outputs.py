@@ -128,18 +128,26 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: BinaryIO
+        self._position = 0
 
     def __enter__(self) -> "EventLog":
         with naming(self.path):
             if self.path.is_file():
                 _mend(self.path)
             self._file = self.path.open("ab", buffering=0)
+            self._position = self.path.stat().st_size if self.path.is_file() else 0
         return self
+
+    @property
+    def position(self) -> int:
+        """Bytes that the file has had since it was opened, with what was said."""
+        return self._position
 
     def say(self, named: NamedEvent) -> None:
         """Append an event, at once and in one piece."""
         with naming(self.path):
             line = json.dumps(event_document(named), allow_nan=False).encode() + b"\n"
+            self._position += len(line)
             while line:
                 line = line[self._file.write(line) :]
 

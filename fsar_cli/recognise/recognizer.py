@@ -37,6 +37,8 @@ FALSE_ALARMS = 1.0
 SHARE_WRONG = 0.05
 """Of normal clips that may get a class, where nothing else is asked for."""
 USUAL_RULE = EventRule(0.0, 0.0)
+GROUPS = 16
+"""Calls of the network after which shared frames are seen anew, a twentieth of the work, so that scans go on there."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,18 @@ class Recognizer:
             DataError: it cannot be read, after the windows before the damage.
         """
         found = windows_of_file(Path(video), self.grid, self.encoder.config.clip, start, origin=origin)
-        for some in _batches(found, self.encoder.batch):
+        for number, some in enumerate(_batches(found, self.encoder.batch)):
+            if number % GROUPS == 0:
+                forget(some)
             yield from self.scored(some)
+
+    @property
+    def together(self) -> int:
+        """Windows of a file behind which nothing is known of those before: scoring that goes on there is the same.
+
+        Rounding depends on what is in a call of the network, and windows share frames from call to call.
+        """
+        return self.encoder.batch * (GROUPS if self.encoder.shares_frames else 1)
 
     def detector(self, level: AlarmLevel) -> EventDetector:
         """What makes events of the windows of one source."""
@@ -231,6 +243,13 @@ class Recognizer:
         yield from detector.flush()
         if failure:
             raise failure
+
+
+def forget(windows: Iterable[Window]) -> None:
+    """Let go of what is known of the frames of windows."""
+    for window in windows:
+        for frame in window.frames:
+            frame.maps = None
 
 
 def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:

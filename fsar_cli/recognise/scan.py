@@ -7,17 +7,18 @@ FOLDER/events.csv, events.json, NAME.vtt, clips/, report.html, scan.json
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from fsar_cli.data.video import probe
+from fsar_cli.data.video import printable, probe
 from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import Box, Event, ScoredWindow
 from fsar_cli.recognise.outputs import EventLog, NamedEvent
 from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.saidevents import SaidEvents
 from fsar_cli.recognise.windowlog import WindowLog, read_windows
 from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
@@ -41,8 +42,8 @@ class ScannedVideo:
     seconds: float = 0.0
     """Of video that windows cover."""
     windows: int = 0
-    events: list[NamedEvent] = field(default_factory=list)
-    """Those that are over, by start."""
+    events: Collection[NamedEvent] = ()
+    """Those that are over (`SaidEvents`), by start."""
     failed: str = ""
     """Why it was not read to its end; empty: it was."""
 
@@ -104,11 +105,13 @@ def scan_files(
             say(event)
 
         for video in found:
+            video.events = SaidEvents(log, str(video.path), tracks=True)
             with _noted(video, reporter):
                 video.duration = probe(video.path).duration
                 video.crop = crop_of(video.path, recognizer.encoder.config.clip)
+                made_of = _made_of(video.path, made_with, recognizer)
             if not video.failed:
-                _scan(recognizer, video, result, made_with, resume, tell, reporter)
+                _scan(recognizer, video, result, made_of, resume, tell, reporter)
     return result
 
 
@@ -122,25 +125,31 @@ def _noted(video: ScannedVideo, reporter: Reporter) -> Iterator[None]:
         reporter.warn(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
 
 
+def _made_of(video: Path, made_with: str, recognizer: Recognizer) -> dict[str, object]:
+    """What windows are of, as `WindowLog` is told. Raises DataError: the video is gone."""
+    try:
+        facts = video.stat()
+    except OSError as error:
+        raise DataError(f"{printable(video)} cannot be read: {error.strerror}") from error
+    return {"video": str(video), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
+            "grid": vars(recognizer.grid)}  # fmt: skip
+
+
 def _scan(
-    recognizer: Recognizer, video: ScannedVideo, result: ScanResult, made_with: str, resume: bool, tell: Say,
-    reporter: Reporter,
+    recognizer: Recognizer, video: ScannedVideo, result: ScanResult, made_of: dict[str, object], resume: bool,
+    tell: Say, reporter: Reporter,
 ) -> None:  # fmt: skip
-    facts = video.path.stat()
-    made_of = {"video": str(video.path), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
-               "grid": vars(recognizer.grid)}  # fmt: skip
     detector, stride = recognizer.detector(result.level), recognizer.grid.stride
 
     def take(events: list[Event]) -> None:
         for event in events:
-            named = named_event(recognizer, str(video.path), event)
+            tell(named_event(recognizer, str(video.path), event))
             if not event.is_open:
-                video.events.append(named)
-            tell(named)
+                video.events.note()
 
     total = None if video.duration is None else max(1, round(video.duration / stride))
     with (
-        WindowLog(video.log, made_of, recognizer.grid.window, resume, recognizer.encoder.batch) as log,
+        WindowLog(video.log, made_of, recognizer.grid.window, resume, recognizer.together) as log,
         reporter.track(video.path.name, total, "windows") as task,
     ):
         last = None

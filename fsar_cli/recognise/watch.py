@@ -24,6 +24,7 @@ from fsar_cli.recognise.eventclip import write_pictures
 from fsar_cli.recognise.events import Event
 from fsar_cli.recognise.outputs import EventLog, NamedEvent, file_word
 from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.saidevents import SaidEvents
 from fsar_cli.recognise.scan import EVENTS, Say, named_event
 from fsar_cli.recognise.watched import WatchedSource, shown_names
 from fsar_cli.recognise.windowlog import WindowLog
@@ -73,6 +74,8 @@ def watch(
     until, there = time.monotonic() + (np.inf if seconds is None else seconds), Condition()
     with ExitStack() as stack:
         log = stack.enter_context(EventLog(folder / EVENTS))
+        for each in watched:
+            each.events = SaidEvents(log, each.name)
         logs = _window_logs(stack, recognizer, watched, folder) if windows else {}
         writer = _ClipWriter(folder / "clips", reporter) if clips else None
 
@@ -82,8 +85,8 @@ def watch(
                 log.say(named)
                 say(named)
                 if not event.is_open:
-                    each.events.append(replace(named, event=replace(event, track=())))
-                    each.last.append(each.events[-1])
+                    each.events.note()
+                    each.last.append(replace(named, event=replace(event, track=())))
                     if writer:
                         writer.wait_for(each, named)
 

@@ -1,7 +1,7 @@
 """One live source as it is watched: its frames become windows in a thread of its own, of which the newest waits."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Condition
 
@@ -38,8 +38,8 @@ class WatchedSource:
     detector: EventDetector
     keep: float = 0.0
     """Seconds of pictures that are kept for clips; 0: none."""
-    events: list[NamedEvent] = field(default_factory=list)
-    """Those that are over, without their tracks."""
+    events: Collection[NamedEvent] = ()
+    """Those that are over (`SaidEvents`), without their tracks."""
     last: deque[NamedEvent] = field(default_factory=lambda: deque(maxlen=LAST))
     windows: int = 0
     passed_over: int = 0

@@ -26,7 +26,8 @@ class WindowLog:
         made_of: plain values; windows of others are not gone on from.
         full: seconds of a window.
         resume: keep the windows that are there; where they are not all of them, up to the last full one of a group.
-        together: windows that were scored in one call. Groups are kept whole, as rounding depends on what is in a call.
+        together: windows of a group (`Recognizer.together`). Groups are kept whole, as rounding depends on what is
+            scored together.
 
     Raises:
         OSError: it cannot be written, then or later.

@@ -26,6 +26,7 @@ from fsar_cli.errors import UsageError
 
 LONGEST_GAP = 1.0  # seconds between two frames of one shot; the slowest cameras give a frame a second
 TOLERANCE = 1e-6  # seconds; times of containers are rounded
+DIGITS = 9  # of seconds; beyond, times depend on where counting began
 SHORTEST_STRIDE, LONGEST_WINDOW = 0.01, 600.0  # seconds; what is beyond is a slip
 
 
@@ -191,6 +192,7 @@ class Windower:
         start = self._origin if short else self._origin + (index - self.grid.span) * self.grid.step
         breaks, self._breaks, self._emitted = self._breaks, False, True
         assert self._crop is not None  # since `_begin`
+        start, end = round(start, DIGITS), round(end, DIGITS)
         return Window(frames, start, end, input_crop(self._crop, self._size), breaks, self._wall)
 
 

@@ -2,7 +2,8 @@
 
 A worker leaves what the store keeps of a video in OUT/.partial/<short name>; this process then moves that into its
 place and appends the manifest's row. A video is done when both exist, so a killed run repeats no finished video and
-keeps no half one.
+keeps no half one. A power cut may take what the system had not yet written: a video whose last frame is empty or
+missing then, or whose shard is too short, is extracted anew.
 """
 
 import errno
@@ -176,7 +177,10 @@ def store_video(task: VideoTask) -> Stored | str | OSError:
     except DataError as error:
         return error.message.removeprefix(f"{printable(task.source.path)}: ")
     except OSError as error:
-        return error if error.errno in FULL else f"its frames cannot be written ({error.strerror})"
+        if error.errno in FULL:
+            return error
+        is_source = error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(task.source.path)
+        return f"{'it cannot be read' if is_source else 'its frames cannot be written'} ({error.strerror})"
     except MemoryError:
         return "not enough memory for its pictures"
 

@@ -63,8 +63,10 @@ class LooseFrames:
         (folder / SECONDS).write_text("".join(f"{second!r}\n" for second in clip.chosen.times), encoding="utf-8")
 
     def whole(self, record: Record) -> bool:
-        """As `Kind.whole`: the last frame is there."""
-        return (self.root / record.id / frame_name(record.frames - 1)).is_file()
+        """As `Kind.whole`: the last frame is there, and is not the empty file that a power cut leaves."""
+        with suppress(OSError):
+            return (self.root / record.id / frame_name(record.frames - 1)).stat().st_size > 0
+        return False
 
     def open(self, records: Sequence[Record]) -> None:
         """Nothing to do."""

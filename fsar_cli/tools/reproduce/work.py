@@ -159,7 +159,7 @@ class Reproduction:
 
     def _train(self, run: PlannedRun, title: str) -> None:
         where, state = run.folder(self.out), self.state(run)
-        if state == "trained" or (not run.trained and (where / "env.json").exists()):
+        if state == "trained" or (not run.trained and Run(where).config_file.exists()):
             return
         resuming, folder = state == "go on training", Run(where)
         if not resuming:  # what a killed process left has nothing to go on from
