@@ -102,10 +102,9 @@ def _is_window(plain: dict[str, Any]) -> bool:
     try:
         steps = [[at, *box] for at, box in plain["track"]]
         numbers = [plain["start"], plain["end"], *plain["scores"], *itertools.chain(*steps)]
-        fits = all(type(number) in (int, float) and abs(number) <= LARGEST for number in numbers)
-        return fits and all(len(step) == 5 for step in steps) and (type(plain["nearest"]), type(plain["breaks"])) == (
-            int, bool,
-        )  # fmt: skip
+        kinds = [type(plain[key]) for key in ("scores", "track", "nearest", "breaks")]
+        fits = kinds == [list, list, int, bool] and all(len(step) == 5 for step in steps)
+        return fits and all(type(number) in (int, float) and abs(number) <= LARGEST for number in numbers)
     except (KeyError, TypeError, ValueError):
         return False
 

@@ -97,7 +97,10 @@ def array_of(data: bytes) -> np.ndarray:
     stream = BytesIO(data)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("an array of another version")
-    shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # it is read as Python's, and raises what that does
+        raise ValueError(f"an array without a header ({type(error).__name__})") from error
     size = len(data) - stream.tell()
     if by_column or kind.hasobject or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != size:
         raise ValueError(f"an array {list(shape)} in {size} bytes")
