@@ -4,6 +4,7 @@ Defaults are those of the paper; where it is silent, see the README's "differenc
 among presets, files, environment and flags is the matter of `settings`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -43,6 +44,8 @@ AboveZero = Annotated[Number, Field(gt=0)]
 ZeroOrMore = Annotated[Number, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SMALLEST_SIDE = 16
+_HALF_SIGN = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""What no file can be called; the others of this kind are bytes that are no text."""
 LONGEST = 60  # characters of a wrong value that are shown
 # What pydantic calls by the names of Python's types.
 REASONS = {
@@ -90,6 +93,8 @@ class Section(BaseModel):
             raise ValueError("must not be empty")
         if isinstance(value, str | Path) and "\0" in str(value):
             raise ValueError("must not hold a NUL character")
+        if isinstance(value, str | Path) and _HALF_SIGN.search(str(value)):
+            raise ValueError("must not hold half a sign")
         return value
 
 
@@ -487,6 +492,8 @@ def load(content: str | bytes, name: str = "the configuration") -> Config:
     tree = read_yaml(content, name) or {}
     if not isinstance(tree, dict):
         raise UsageError(f"{name} must hold a mapping of sections")
-    for key in {"store", "clips"} & set(tree.get("data") or ()):  # where runs of version 0.1.0 have them
-        tree.setdefault("extract", {})[key] = tree["data"].pop(key)
+    data, extract = tree.get("data"), tree.setdefault("extract", {})
+    if isinstance(data, dict) and isinstance(extract, dict):
+        for key in {"store", "clips"} & set(data):  # where runs of version 0.1.0 have them
+            extract[key] = data.pop(key)
     return validate(tree, dict.fromkeys(KEYS, name))

@@ -1,20 +1,31 @@
 """Errors a user can act on; each class carries the exit code of the process. What else escapes is a bug (1)."""
 
 import errno
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 
+_NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def in_a_line(text: str) -> str:
+    r"""Text in which line ends and control characters stand as escapes, such as `\n`."""
+    return _NO_LINE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class FsarError(Exception):
-    """What went wrong (`message`: what, which value, what is allowed) and what to do next (`hint`)."""
+    """What went wrong (`message`: what, which value, what is allowed) and what to do next (`hint`), a line each.
+
+    Both may be given with names as files hold them, which may hold anything.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = in_a_line(message), in_a_line(hint)
+        super().__init__(self.message)
 
 
 class UsageError(FsarError):

@@ -137,7 +137,7 @@ def _of_hub(backbone: str, files: tuple[str, ...]) -> Mapping[str, Any]:
     found = _in_folder(Path(source), files) if Path(source).is_dir() else _on_hub(backbone, source, files)
     try:
         content = json.loads(found.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise unreadable(found, f"{found} is no JSON", "fetch it again", error) from error
     return content if isinstance(content, dict) else {}
 

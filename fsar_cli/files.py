@@ -18,7 +18,7 @@ from typing import TextIO, TypeVar
 
 from filelock import FileLock, Timeout
 
-from fsar_cli.errors import UsageError
+from fsar_cli.errors import DataError, UsageError
 from fsar_cli.leftovers import is_dead, own_name, remove_leftovers
 
 Content = TypeVar("Content")
@@ -107,14 +107,21 @@ class _PlainEnds:
 
 
 def complete_rows(file: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file without its heading; a last one that a killed process left unfinished is passed over."""
+    """The rows of a CSV file without its heading; a last one that a killed process left unfinished is passed over.
+
+    Raises:
+        DataError: it is no CSV.
+    """
     try:
         # newline="": names may hold line breaks, which stand quoted in the file.
         with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
             lines = [line for line in stream if line.endswith(("\n", "\r"))]
     except FileNotFoundError:
         return
-    yield from csv.reader(lines[1:])
+    try:
+        yield from csv.reader(lines[1:])
+    except csv.Error as error:
+        raise DataError(f"{file} is not CSV ({error})", "get the file again, or remove it") from error
 
 
 @contextmanager

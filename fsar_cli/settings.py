@@ -9,6 +9,7 @@ and variables (`$DATA`, `${DATA}`; `$$` is a dollar sign) are written out, where
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,21 +140,29 @@ def _expand(path: str | Path, key: str, origin: str) -> str | Path:
         name = match[1] or match[2]
         if name is None:
             return "$"
-        if not os.environ.get(name):
+        if not (text := _variable(name)):
             raise UsageError(
                 f"{key} ({origin}): '{path}' needs the variable '{name}', which is not set",
                 f"`export {name}=...`, or `$$` for a dollar sign in a name",
             )
-        return os.environ[name]
+        return text
 
     text = str(path) if isinstance(path, Path) else re.sub(r"\$(?:(\w+)|\{([^}]*)\}|\$)", value, path)
-    home = os.path.expanduser(text)
+    home = text
+    with suppress(ValueError):  # no user has a NUL or half a sign in the name
+        home = os.path.expanduser(text)
     if home.startswith("~"):
         raise UsageError(
             f"{key} ({origin}): '{path}' is in the home of a user who is not known here",
             f"a folder of that name is written ./{text}",
         )
     return type(path)(home)
+
+
+def _variable(name: str) -> str | None:
+    with suppress(ValueError):  # half a sign, which no name has
+        return os.environ.get(name)
+    return None
 
 
 def verbatim(path: Path) -> str:

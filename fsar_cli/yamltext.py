@@ -60,6 +60,8 @@ def read_yaml(content: str | bytes, name: str) -> Any:
         where = f" (line {mark.line + 1})" if mark else ""
         hint = "YAML is indented by spaces, not by tabs" if "\\t" in what else ""
         raise UsageError(f"{name} is not valid YAML: {what}{where}", hint) from error
+    except (ValueError, OverflowError) as error:  # an escape of no character, a version of too many digits
+        raise UsageError(f"{name} is not valid YAML: {error}") from error
     except RecursionError as error:
         raise UsageError(f"{name} is nested too deeply: that is no configuration") from error
 
@@ -106,7 +108,7 @@ def _plain(text: str) -> Any:
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     for kind in (int, float):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             number = kind(text)
             if math.isfinite(number) and str(number) == text:
                 return number

@@ -175,7 +175,8 @@ def _rule(agree: str, shortest: float, longest: float, merge: float) -> "EventRu
     from fsar_cli.recognise.events import EventRule
 
     m, _, n = agree.partition("/")
-    if not (m.isdecimal() and n.isdecimal() and 1 <= int(m) <= int(n) <= 100):
+    short = m.isdecimal() and n.isdecimal() and max(len(m), len(n)) <= 3
+    if not (short and 1 <= int(m) <= int(n) <= 100):
         raise UsageError(f"--agree must be M/N with 1 <= M <= N, such as 2/2, not '{agree}'")
     if infinite := [name for name, value in (("--longest", longest), ("--merge", merge)) if not math.isfinite(value)]:
         raise UsageError(f"{infinite[0]} must be a number of seconds", f"give a large one, such as {infinite[0]} 3600")

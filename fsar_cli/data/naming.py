@@ -66,12 +66,12 @@ def fold(name: str) -> str:
     """
     plain = unicodedata.normalize("NFKC", name).casefold()
     if plain.isascii():
-        spaced = _SEPARATORS.sub(" ", plain)
-    else:
-        # \W would take vowel signs and other marks for punctuation.
-        spaced = "".join(mark if unicodedata.category(mark)[0] in "LMN" else " " for mark in plain)
-        spaced = " ".join(spaced.split())
-    return _LONE_GAP.sub("", spaced) or plain
+        return _LONE_GAP.sub("", _SEPARATORS.sub(" ", plain)) or plain
+    plain = unicodedata.normalize("NFKC", plain)
+    # \W would take vowel signs and other marks for punctuation.
+    spaced = "".join(mark if unicodedata.category(mark)[0] in "LMN" else " " for mark in plain)
+    folded = _LONE_GAP.sub("", " ".join(spaced.split())) or plain
+    return unicodedata.normalize("NFKC", folded)  # an accent may have come to stand behind its letter
 
 
 def bare(name: str) -> str:

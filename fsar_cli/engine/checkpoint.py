@@ -8,12 +8,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.weightfile import require_finite
+from fsar_cli.core.backbones.weightfile import require_finite, require_its_size
 from fsar_cli.core.build import build_method
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.engine.runs import Run
 from fsar_cli.errors import DataError, unreadable
 from fsar_cli.files import write_whole
+
+PARTS = {
+    "method": dict, "optimizer": dict, "scaler": dict, "gradients": list, "step": int, "best": list | None, "rows": list,
+    "window": list,
+}  # fmt: skip
+"""Of a run's state."""
 
 
 def save_weights(method: FewShotMethod, path: Path) -> None:
@@ -96,8 +102,14 @@ def load_state(path: Path) -> dict:
     """
     if not path.is_file():
         raise DataError(f"nothing to resume at {path}", "the run stopped before its first checkpoint: start it anew")
+    hint = "the file is damaged: start the run anew"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        require_its_size(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
     except Exception as error:  # whatever a damaged archive raises
-        message, hint = f"cannot read {path}: {type(error).__name__}", "the file is damaged: start the run anew"
-        raise unreadable(path, message, hint) from error
+        raise unreadable(path, f"cannot read {path}: {type(error).__name__}", hint) from error
+    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in PARTS.items()):
+        raise DataError(f"{path} holds no state of a run", hint)
+    return state

@@ -75,7 +75,7 @@ def other_source(file: Path, source: Mapping[str, object]) -> str:
     """What a document was made from, if that is another input; empty where it is not, or does not tell."""
     try:
         stated = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     for key, own in source.items() if isinstance(stated, dict) else ():
         if (other := stated.get(key, own)) != own:

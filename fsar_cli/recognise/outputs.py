@@ -219,5 +219,5 @@ def _last_line(file: BinaryIO) -> tuple[int, bytes]:
 def _is_whole(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

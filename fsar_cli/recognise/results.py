@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsar_cli.data.annotations.labelled import LabelledSegment, of_videos
+from fsar_cli.data.naming import is_storable
 from fsar_cli.data.video import printable
 from fsar_cli.engine.outputs import remove_others
 from fsar_cli.errors import DataError, counted, listed
@@ -85,9 +86,10 @@ def begin_results(folder: Path, sources: Sequence[str], keep_clips: bool = False
 def _sources_of(document: Path) -> list[str]:
     try:
         stated = json.loads(document.read_bytes()).get("sources")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return []
-    return [source for source in stated if isinstance(source, str)] if isinstance(stated, list) else []
+    named = [source for source in stated if isinstance(source, str)] if isinstance(stated, list) else []
+    return [source for source in named if is_storable(source)]
 
 
 def _write_document(folder: Path, plain: dict[str, object]) -> None:

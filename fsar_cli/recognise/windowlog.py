@@ -4,6 +4,7 @@ The first line says what they are windows of: the video (place, size, time), the
 last line that a killed process left unfinished is cut off.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from fsar_cli.files import naming
 from fsar_cli.recognise.events import ScoredWindow
 
 TOLERANCE = 1e-6  # seconds
+LARGEST = 1e30
+"""No time, score or side is beyond."""
 LINES = {"schema"}, {"start", "end", "scores", "nearest", "breaks", "track"}, {"ended"}
 """What the kinds of lines hold at least."""
 
@@ -95,6 +98,18 @@ def read_windows(path: Path) -> Iterator[ScoredWindow]:
             yield ScoredWindow(plain["start"], plain["end"], scores, plain["nearest"], track, None, plain["breaks"])
 
 
+def _is_window(plain: dict[str, Any]) -> bool:
+    """Whether a line holds what `WindowLog.add` writes: a log may have come from anywhere."""
+    try:
+        steps = [[at, *box] for at, box in plain["track"]]
+        numbers = [plain["start"], plain["end"], *plain["scores"], *itertools.chain(*steps)]
+        kinds = [type(plain[key]) for key in ("scores", "track", "nearest", "breaks")]
+        fits = kinds == [list, list, int, bool] and all(len(step) == 5 for step in steps)
+        return fits and all(type(number) in (int, float) and abs(number) <= LARGEST for number in numbers)
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """(object, bytes) of each line up to the first that is not whole."""
     try:
@@ -108,5 +123,7 @@ def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             except (ValueError, RecursionError):
                 plain = None
             if not isinstance(plain, dict) or not any(part <= set(plain) for part in LINES):
+                return
+            if ("scores" in plain or "start" in plain or "end" in plain) and not _is_window(plain):
                 return
             yield plain, len(line)

@@ -5,8 +5,10 @@ A file is judged by its content, not by its name, and nothing in it is executed.
 
 import argparse
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,8 @@ WRAPPERS = (
     "state_dict", "model_state_dict", "model_state", "teacher", "student", "model", "network", "net", "module",
 )  # fmt: skip
 DEPTH = 4
+SMALL = 64 * 2**20
+"""Bytes of a file for which there is memory: one that takes more of it claims what it does not hold."""
 HEAD = 512  # bytes
 
 
@@ -84,6 +88,14 @@ def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
         )
 
 
+def require_its_size(path: Path) -> None:
+    """Refuse an archive that would become more than it is. Raises DataError."""
+    with path.open("rb") as file:
+        is_archive = file.read(4) == b"PK\x03\x04"
+    if is_archive and (fault := _inside(path)):
+        raise _unreadable(path, *fault)
+
+
 def _unreadable(path: Path, reason: str, hint: str) -> DataError:
     return DataError(f"cannot read the weights {path}: it {reason}", hint)
 
@@ -110,8 +122,13 @@ def _inside(path: Path) -> tuple[str, str] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            unpacked = sum(info.file_size for info in archive.infolist())
     except zipfile.BadZipFile:
         return "is cut off: the end of its archive is missing", AGAIN
+    except (NotImplementedError, ValueError, struct.error) as error:
+        return f"is a damaged archive ({error})", AGAIN
+    if unpacked > path.stat().st_size:  # PyTorch packs nothing, and would take the memory for all of it
+        return f"is an archive that says it holds {unpacked} bytes, more than it has", AGAIN
     reason, hint = next(fault for end, fault in INSIDE.items() if not end or any(n.endswith(end) for n in names))
     return (reason, hint) if reason else None
 
@@ -131,7 +148,7 @@ def _pickled(path: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # whatever a damaged pickle or archive raises
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and path.stat().st_size > SMALL:
             raise
         raise _unreadable(path, *_why(path, error)) from error
 
@@ -151,23 +168,24 @@ def _why(path: Path, error: Exception) -> tuple[str, str]:
 
 def _names_modules(path: Path) -> bool:
     """Whether a pickle, in an archive or bare, has modules of torch in it."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            pickle = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
-    else:
-        with path.open("rb") as file:
-            pickle = file.read(2**20)
-    return b"torch.nn.modules" in pickle
+    with path.open("rb") as file:  # in an archive of PyTorch it stands first, and as it is
+        return b"torch.nn.modules" in file.read(2**20)
 
 
-def _unwrapped(content: Any, depth: int = DEPTH) -> dict[str, Tensor]:
-    """The tensors of a state dict, or of the one that a checkpoint holds; empty where there is none."""
-    if not isinstance(content, Mapping) or not depth:
+def _unwrapped(content: Any, depth: int = DEPTH, above: tuple[int, ...] = ()) -> dict[str, Tensor]:
+    """The tensors of a state dict, or of the one that a checkpoint holds; empty where there is none.
+
+    Args:
+        above: ids of what was unwrapped so far: a pickle may hold itself.
+    """
+    if not isinstance(content, Mapping) or not depth or id(content) in above:
         return {}
+    inside = partial(_unwrapped, depth=depth - 1, above=(*above, id(content)))
     for key in WRAPPERS:
-        if inner := _unwrapped(content.get(key), depth - 1):
+        if inner := inside(content.get(key)):
             return inner
     if tensors := {k: v.detach() for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}:
         return tensors
-    others = [inner for value in content.values() if (inner := _unwrapped(value, depth - 1))]
+    each = {id(value): value for value in content.values() if isinstance(value, Mapping)}
+    others = [inner for value in each.values() if (inner := inside(value))]
     return others[0] if len(others) == 1 else {}

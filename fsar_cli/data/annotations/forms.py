@@ -49,7 +49,10 @@ def read_rows(file: Path, exact: bool = False) -> list[AnnotationRow]:
         raise unreadable(file, message, "check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
-    return list(read_json(file, text) if file.suffix.lower() == ".json" else _table(file, text, exact))
+    try:
+        return list(read_json(file, text) if file.suffix.lower() == ".json" else _table(file, text, exact))
+    except RecursionError as error:  # of values that are shown, too
+        raise DataError(f"{file} is nested too deeply: these are no annotations", f"read are {FORMS}") from error
 
 
 def _table(file: Path, text: str, exact: bool) -> Iterator[AnnotationRow]:

@@ -54,9 +54,10 @@ class Verdicts:
             text = self.file.read_bytes()
         whole = text.rfind(b"\n") + 1
         for line in text[:whole].splitlines():
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, TypeError, RecursionError):
                 path, size, mtime, frames, reason = json.loads(line)
-                self._kept[path, size, mtime] = Verdict(frames, reason)
+                if type(frames) is int and isinstance(reason, str):
+                    self._kept[path, size, mtime] = Verdict(frames, reason)
         return whole if whole < len(text) else None
 
     def __enter__(self) -> "Verdicts":

@@ -193,13 +193,14 @@ def _body(rows: Iterable[tuple[str, Video]]) -> str:
 
 def _parse(text: str) -> tuple[tuple[tuple[str, Video], ...], dict[str, str]]:
     header: dict[str, str] = {}
-    before = 0
-    while text.startswith("#"):
-        line, _, text = text.partition("\n")
-        key, colon, value = line[1:].partition(":")
-        before += 1
+    before = start = 0
+    while text.startswith("#", start):
+        end = text.find("\n", start) + 1 or len(text)
+        key, colon, value = text[start + 1 : end].partition(":")
+        before, start = before + 1, end
         if colon:
             header[key.strip()] = value.strip()
+    text = text[start:]
     if header.get("fsar-splits", FORMAT) != FORMAT:
         raise DataError(
             f"version {header['fsar-splits']} of the format is newer than this fsar knows ({FORMAT})", "update fsar"
@@ -237,11 +238,13 @@ def _id(at: str, cls: str, written: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if _PATH.match(path):
         parts = parts[-2:]
-    if ".." in parts:
+    if len(parts) == 1:
+        parts = [*cls.split("/"), *parts]
+    if ".." in parts or (len(parts) > 1 and not parts[0]):
         raise DataError(
             f"{at}'{written}' names no video", "an id is the video's folder and its name, as in walk/clip_0"
         )
-    return "/".join(parts if len(parts) != 1 else [cls, *parts])
+    return "/".join(parts)
 
 
 def _refuse_two_spellings(rows: Sequence[tuple[str, Video]], places: Sequence[str]) -> None:

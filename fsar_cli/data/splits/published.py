@@ -30,7 +30,7 @@ FORMS = {
 
 LIST_ENDINGS = (".txt", ".list")
 _ANONYMOUS = re.compile(r"(?:train|val|test)\d+")
-_NUMBER = re.compile(r"\s+(\d+)$")
+_NUMBER = re.compile(r"(?<!\s)\s+(\d+)$")
 
 
 def read_list(content: bytes, name: str) -> list[tuple[str, str]]:

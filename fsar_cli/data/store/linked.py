@@ -8,19 +8,21 @@ its videos. It must be the file that was indexed, by size and modification time.
 """
 
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from PIL import Image
 
 from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.records import Record
-from fsar_cli.data.store.shards import ShardPlace, Shards
+from fsar_cli.data.store.shards import ShardPlace, Shards, array_of
 from fsar_cli.data.video import iter_frames, printable
 from fsar_cli.data.video.picture import FrameScaler, resized
 from fsar_cli.data.video.positions import EntryPoint, FramePositions, Position, read_positions
@@ -28,6 +30,8 @@ from fsar_cli.errors import DataError
 
 TABLE = "index.npz"
 FRAMES = np.dtype([("number", "<i8"), ("stamp", "<i8"), ("seconds", "<f8")])
+LARGEST_TABLE = 64 * 2**20
+"""Bytes of a table as it is unpacked; a frame takes 24."""
 AGAIN = (
     "run `fsar extract-frames` again, with the folder where the videos are now: it indexes anew what changed; or put"
     " the videos where they were, copied with their times"
@@ -135,11 +139,13 @@ class LinkedFrames(Shards):
         """(frames, entries) of a clip."""
         with self.opened(record) as (_, table):
             try:
-                with np.load(BytesIO(table)) as arrays:
-                    frames, entries = arrays["frames"], arrays["entries"]
-            except (BadZipFile, KeyError) as error:
+                with ZipFile(BytesIO(table)) as arrays:
+                    if sum(info.file_size for info in arrays.infolist()) > LARGEST_TABLE:
+                        raise ValueError("it would be too large")
+                    frames, entries = (array_of(arrays.read(f"{name}.npy")) for name in ("frames", "entries"))
+            except (BadZipFile, KeyError, RuntimeError, zlib.error, struct.error) as error:  # as zipfile does
                 raise ValueError(str(error)) from error
-            if frames.dtype != FRAMES or len(frames) != record.frames or entries.shape[1:] != (2,):
+            if (frames.dtype, frames.shape) != (FRAMES, (record.frames,)) or entries.shape[1:] != (2,):
                 raise ValueError(f"its table is not one of {record.frames} frames")
         return frames, entries
 

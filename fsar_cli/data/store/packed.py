@@ -13,7 +13,7 @@ import numpy as np
 from fsar_cli.data.store.clip import ClipFrames
 from fsar_cli.data.store.loose import frame_name
 from fsar_cli.data.store.records import Record
-from fsar_cli.data.store.shards import ShardPlace, Shards, read_at
+from fsar_cli.data.store.shards import ShardPlace, Shards, array_of, read_at
 from fsar_cli.data.video.picture import from_jpeg
 
 TABLE = "index.npy"
@@ -72,8 +72,8 @@ class PackedFrames(Shards):
 
 
 def _rows(data: bytes, record: Record) -> np.ndarray:
-    table: np.ndarray = np.load(BytesIO(data))
-    if table.dtype != COLUMNS or len(table) != record.frames:
+    table = array_of(data)
+    if table.dtype != COLUMNS or table.shape != (record.frames,):
         raise ValueError(f"its table is not one of {record.frames} frames")
     return table
 

@@ -14,6 +14,10 @@ MANIFEST, SETTINGS = "manifest.csv", "extract.json"
 COLUMN = {"id": "video", "label": "class"}  # where the column's name says more, or is no Python name
 ANEW = "run `fsar extract-frames` with --overwrite to extract everything anew"
 
+LARGEST_NUMBER, MOST_FRAMES = 2**63, 10**9
+LARGEST_PICTURE = 2**28
+"""Pixels of a stored picture."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -68,7 +72,7 @@ def read_settings(root: Path) -> ExtractConfig | None:
         return ExtractConfig.model_validate({"clips": "whole", **values, "short_side": values["short_side"] or 0})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"{root / SETTINGS} is damaged ({' '.join(str(error).split())})"
         raise unreadable(root / SETTINGS, message, ANEW) from error
 
@@ -105,10 +109,24 @@ def read_manifest(root: Path) -> Iterator[Record]:
     kinds = cast(list[Callable[[str], Any]], [field.type for field in fields(Record)])
     for row in manifest_rows(root):
         try:
-            yield Record(*[kind(text) for kind, text in zip(kinds, row, strict=False)])
+            record = Record(*[kind(text) for kind, text in zip(kinds, row, strict=False)])
+            _require_possible(record)
+            yield record
         except ValueError as error:
             message = f"the row of '{row[0]}' in {root / MANIFEST} is damaged ({error})"
             raise DataError(message, f"remove the row, or {ANEW}") from error
+
+
+def _require_possible(record: Record) -> None:
+    """Raise ValueError where no extraction makes such a record: a manifest may have come from anywhere."""
+    texts = [value for value in astuple(record) if isinstance(value, str)]
+    numbers = [value for value in astuple(record) if not isinstance(value, str)]
+    if any("\0" in text for text in texts) or {"", ".", ".."} & set(record.id.split("/")):
+        raise ValueError("a name that no file can have")
+    if not all(0 <= number < LARGEST_NUMBER for number in numbers) or not 0 < record.frames <= MOST_FRAMES:
+        raise ValueError("a number out of range")
+    if not 0 < record.width * record.height <= LARGEST_PICTURE:
+        raise ValueError(f"pictures of {record.width} x {record.height}")
 
 
 def write_manifest(root: Path, records: Iterable[Record]) -> None:

@@ -11,6 +11,8 @@ the next writer cuts them off and goes on from there, so the shards become what 
 """
 
 import csv
+import math
+import os
 import re
 import tarfile
 import zlib
@@ -18,9 +20,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO, TextIO
+
+import numpy as np
 
 from fsar_cli.data.store.records import Record
 from fsar_cli.errors import DataError, unreadable
@@ -70,19 +74,37 @@ def read_index(root: Path) -> dict[str, ShardPlace]:
     places = {}
     for row in complete_rows(root / SHARDS / INDEX):
         with suppress(ValueError, TypeError):  # a row that is none of ours counts as missing, which is repairable
-            video, *numbers, source = row
-            shard, position, size, source_size, source_time = map(int, numbers)
-            places[video] = ShardPlace(video, shard, position, size, source_size, source_time, source)
+            video, *texts, source = row
+            shard, position, size, source_size, source_time = numbers = [int(text) for text in texts]
+            if all(0 <= number < 2**63 for number in numbers) and "\0" not in source:
+                places[video] = ShardPlace(video, shard, position, size, source_size, source_time, source)
     return places
 
 
 def read_at(file: BinaryIO, position: int, size: int) -> bytes:
     """`size` bytes from a position of an open file. Raises OSError, or EOFError where there are fewer."""
+    if min(position, size) < 0 or position + size > os.fstat(file.fileno()).st_size:  # tables come from anywhere
+        raise EOFError(f"{size} bytes from {position} on are not there")
     file.seek(position)
     data = file.read(size)
     if len(data) < size:
         raise EOFError(f"{len(data)} of {size} bytes are there")
     return data
+
+
+def array_of(data: bytes) -> np.ndarray:
+    """The array of an .npy file, read only. Raises ValueError: it is damaged, or claims more than its bytes."""
+    stream = BytesIO(data)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array of another version")
+    try:
+        shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # it is read as Python's, and raises what that does
+        raise ValueError(f"an array without a header ({type(error).__name__})") from error
+    size = len(data) - stream.tell()
+    if by_column or kind.hasobject or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != size:
+        raise ValueError(f"an array {list(shape)} in {size} bytes")
+    return np.frombuffer(data, kind, math.prod(shape), stream.tell()).reshape(shape)
 
 
 def remove_shards(root: Path) -> None:

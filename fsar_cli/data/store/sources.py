@@ -180,13 +180,24 @@ def _read_list(file: Path) -> list[tuple[str, str | None]]:
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             if file.suffix.lower() == ".txt":
                 lines = (line.strip("\r\n") for line in stream)
-                return [(line, None) for line in lines if line.strip() and not line.startswith("#")]
+                return _named(file, [(line, None) for line in lines if line.strip() and not line.startswith("#")])
             reader = csv.DictReader(stream)
             if "path" not in (reader.fieldnames or []):
                 raise UsageError(f"{printable(file)} has no column 'path'", "a list is a CSV with path and class")
-            return [(row["path"], row.get("class") or None) for row in reader]
+            rows = [(row["path"] or "", row.get("class") or None) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{printable(file)} is not CSV ({error})", "get the file again, or repair it") from error
     except OSError as error:
         raise unreadable(file, f"{printable(file)} cannot be read ({error.strerror})") from error
+    return _named(file, rows)
+
+
+def _named(file: Path, rows: list[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """The rows of a list, each of which names a file. Raises UsageError."""
+    for path, label in rows:
+        if not path.strip() or "\0" in f"{path}{label}":
+            raise UsageError(f"{printable(file)}: '{path}' is no path of a video", "complete the row, or remove it")
+    return rows
 
 
 def find_videos(inputs: Iterable[Path]) -> FoundVideos:

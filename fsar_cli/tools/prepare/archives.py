@@ -7,6 +7,7 @@ Programs are called without a shell, with absolute paths, without a terminal to 
 own session, so that Ctrl-C reaches only fsar.
 """
 
+import bz2
 import lzma
 import os
 import re
@@ -21,6 +22,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +45,9 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "other"),
     (b"\x28\xb5\x2f\xfd", "other"),
 )
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE
+)  # fmt: skip
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 PRINTERS = {
     "unrar": ("p", "-inul", "-p-", "--"),
@@ -59,10 +64,14 @@ INSTALL = {
 }
 DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, rarfile.Error, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError,
-    ArithmeticError, LookupError,
+    ArithmeticError, LookupError, NotImplementedError, RecursionError,
 )  # fmt: skip
-"""What the readers raise where the bytes make no sense; the last four in corners that they forgot."""
+"""What the readers raise where the bytes make no sense; the last six in corners that they forgot."""
 LONGEST_TARGET = 4096
+LONGEST_HEADER = 2**20
+"""Bytes of a long name, or of the facts of a member, in a tar."""
+SIP = 512
+"""Packed bytes, of which LZMA makes 4 MB at most."""
 
 
 class Encrypted(Exception):
@@ -160,7 +169,36 @@ def _from_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
             return Member(info.filename, "link", target=_target(file))
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return Member(info.filename, "other")
+    if info.compress_type == zipfile.ZIP_BZIP2:
+        read = partial(_from_bzip2, archive, info)
+        return Member(info.filename, "file", info.file_size, read=read, crc=info.CRC)
+    if info.compress_type == zipfile.ZIP_LZMA:
+        return Member(info.filename, "file", info.file_size, read=lambda: _Sips(archive.open(info)))
     return Member(info.filename, "file", info.file_size, read=partial(archive.open, info))
+
+
+def _from_bzip2(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """A member's content; zipfile itself would unpack 46 MB of 40 bytes at once."""
+    packed = copy(info)
+    packed.compress_type, packed.file_size, packed.CRC = zipfile.ZIP_STORED, info.compress_size, None
+    return bz2.BZ2File(archive.open(packed))
+
+
+class _Sips:
+    """Takes little at a time of a method whose bytes zipfile unpacks at once, however many they become."""
+
+    def __init__(self, content: zipfile.ZipExtFile) -> None:
+        self.content = content
+        content.MIN_READ_SIZE = SIP
+
+    def read(self, size: int) -> bytes:
+        return self.content.read1(min(size, SIP))
+
+    def __enter__(self) -> "_Sips":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.content.close()
 
 
 def _target(content: IO[bytes]) -> str:
@@ -169,8 +207,17 @@ def _target(content: IO[bytes]) -> str:
 
 @contextmanager
 def _tar_members(path: Path) -> Iterator[Iterator[Member]]:
-    with tarfile.open(path, "r:*", errorlevel=2) as archive:
+    with tarfile.open(path, "r:*", errorlevel=2, tarinfo=_TarMember) as archive:
         yield _to_the_end(archive)
+
+
+class _TarMember(tarfile.TarInfo):
+    """A member of sensible size: a negative one leads back for ever, and headers are read into memory as a whole."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.type in _HEADERS and self.size > LONGEST_HEADER):
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(archive)
 
 
 def _to_the_end(archive: tarfile.TarFile) -> Iterator[Member]:

@@ -59,7 +59,10 @@ class Staging:
         for row in complete_rows(self.root / DONE):
             if len(row) == len(fields(UnpackedArchive)) and row[0].isdecimal():
                 number, origin, size, mtime, wish, files, size_unpacked = row
-                yield UnpackedArchive(int(number), origin, int(size), int(mtime), wish, int(files), int(size_unpacked))
+                if all(map(str.isdecimal, (size, mtime, files, size_unpacked))):
+                    yield UnpackedArchive(
+                        int(number), origin, int(size), int(mtime), wish, int(files), int(size_unpacked)
+                    )
 
     def _rewrite(self) -> None:
         names = [column.name for column in fields(UnpackedArchive)]

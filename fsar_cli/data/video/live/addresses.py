@@ -17,12 +17,13 @@ CAMERA = re.compile(r"camera:(\d{1,3})", re.IGNORECASE)
 INPUTS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """What opens a camera of the machine, by system."""
 
-_LOGIN = re.compile(r"(\w[\w+.-]*://)[^\s/?#'\"<>]*@")
-_UNESCAPED = re.compile(r"(\w[\w+.-]*://)[^\s/?#'\"<>\[\]@:]*:[^\s'\"<>@]*[/?#][^\s'\"<>]*@")
-_SECRET = re.compile(
-    r"((?:^|[?&;/_])[\w.%-]*?(?:token|key|pass|pwd|pw|secret|sig|auth|cred|session|user|usr|login|jwt)[\w.%-]*=)[^&\s#'\"<>]*",
-    re.IGNORECASE,
-)
+_SCHEME = r"(?<![\w+.-])([\w+.-]+://)"
+_LOGIN = re.compile(_SCHEME + r"[^\s/?#'\"<>]*@")
+_WORD = re.compile(_SCHEME + r"([^\s'\"<>]*)")
+_NO_NAME, _ENDS_HOST = re.compile(r"[/?#\[\]@]"), re.compile("[/?#]")
+_PARAMETER = re.compile(r"(?<![\w.%-])([\w.%-]+)=[^&\s#'\"<>]*")
+_SECRET = re.compile("token|key|pass|pwd|pw|secret|sig|auth|cred|session|user|usr|login|jwt", re.IGNORECASE)
+# All of these take one look at each character: an address may be as long as a command line.
 
 
 def is_live(source: str) -> bool:
@@ -38,8 +39,28 @@ def masked(text: str) -> str:
     `rtsp://user:password@camera/live?token=1` becomes `rtsp://***@camera/live?token=***`. Passwords with an unescaped
     `/`, `?`, `#` or `@` go too, sooner with some of the address than not at all.
     """
-    text = _UNESCAPED.sub(r"\1***@", text)
-    return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1***@", text))
+    return _PARAMETER.sub(_without_secret, _LOGIN.sub(r"\1***@", _WORD.sub(_without_login, text)))
+
+
+def _without_login(word: re.Match[str]) -> str:
+    """An address without a login whose password holds what should have been escaped."""
+    rest = word[2]
+    start, last = 0, rest.rfind("@")
+    while (colon := rest.find(":", start, max(last, 0))) >= 0:
+        unescaped = _ENDS_HOST.search(rest, colon, rest.find("@", colon))
+        if unescaped and not _NO_NAME.search(rest, start, colon):
+            return f"{word[1]}{rest[:start]}***{rest[last:]}"
+        if (another := rest.find("://", start)) < 0:
+            break
+        start = another + 3
+    return word[0]
+
+
+def _without_secret(found: re.Match[str]) -> str:
+    """A parameter without its value, where its name begins as one of an address, or at a `_`, and says that it counts."""
+    last = max((mark.start() for mark in _SECRET.finditer(found[1])), default=-1)
+    begins = found.start() == 0 or found.string[found.start() - 1] in "?&;/" or 0 <= found[1].find("_") < last
+    return f"{found[1]}=***" if begins and last >= 0 else found[0]
 
 
 @dataclass(frozen=True)

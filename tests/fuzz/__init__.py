@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of the parsers of `hostile`; see `__main__`."""
