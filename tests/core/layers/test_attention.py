@@ -108,6 +108,19 @@ def test_two_heads_add_up_to_the_distance_of_the_concatenated_attention() -> Non
     assert relative_error(separate, joined.square().sum(-1).mean(-1)) < 1e-5
 
 
+def test_half_precision_is_matched_in_float32() -> None:
+    """Whatever precision the parameters and the features have; autocast changes nothing either."""
+    transformer, (support, query) = head().bfloat16(), random_index(1, 3, 2, 4, 12)
+    encoded = Encoded(transformer.encode(features(12).bfloat16()))
+    exact = Encoded({name: tensor.float() for name, tensor in encoded.tensors.items()})
+    expected = transformer.float().distance(exact.take(support), exact.take(query))
+    transformer.bfloat16()
+    assert torch.equal(transformer.distance(encoded.take(support), encoded.take(query)), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(transformer.distance(exact.take(support), exact.take(query)), expected)
+    assert expected.dtype == torch.float32
+
+
 def test_a_cross_transformer_is_built_as_the_configuration_says() -> None:
     changes = {"cardinalities": [1, 3], "key_dim": 7, "dropout": 0.25, "position_scale": 0.5}
     config = small_config(**{f"model.match.{name}": value for name, value in changes.items()})
