@@ -8,6 +8,7 @@ import torch
 from core_parts import random_index, relative_error, seeded, small_config
 from oracles.matching import cross_transformer_distance
 
+from fsar_cli.config import Config
 from fsar_cli.core.layers.attention import CrossTransformer, plain_distance
 from fsar_cli.core.layers.basics import position_encoding
 from fsar_cli.core.method import Encoded
@@ -134,8 +135,16 @@ def test_a_cross_transformer_is_built_as_the_configuration_says() -> None:
     assert list(own.cards) == ["card2"]
 
 
+def test_what_is_not_said_is_as_the_configuration_has_it() -> None:
+    found = [CrossTransformer("own", D, T), CrossTransformer.from_config(Config(), T, "own", D)]
+    own, configured = ({name: tensor.shape for name, tensor in head.state_dict().items()} for head in found)
+    assert own == configured
+    own, configured = (head.positions for head in found)
+    assert own.dropout == configured.dropout and torch.equal(own.encoding, configured.encoding)
+
+
 def test_clips_of_another_length_are_refused() -> None:
-    with pytest.raises(UsageError, match="built for clips of 5 frames, not 4") as caught:
+    with pytest.raises(UsageError, match="the cross-transformer was built for clips of 5 frames, not 4") as caught:
         head().encode(torch.zeros(1, 4, D))
     assert "clip.frames" in caught.value.hint
 
