@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+MODULE ?=
 
-.PHONY: demo demo-weights test test-slow gpu bench lint types lock install clean
+.PHONY: demo demo-weights test test-slow mutants gpu bench lint types lock install clean
 .DEFAULT_GOAL := install
 
 # uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
@@ -35,6 +36,15 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow
 
+# Faults put into five modules, one at a time, each of which a test must see: half an hour; MODULE=fsar_cli.core.losses.
+mutants: install
+	@test -x $(BIN)/mutmut || if command -v uv >/dev/null 2>&1; \
+	  then VIRTUAL_ENV=$(VENV) uv pip install --quiet 'mutmut>=3.8,<4'; \
+	  else $(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'; fi
+	FSAR_SHARED=$${FSAR_SHARED:-$(abspath ../shared)} FSAR_GOLDEN=$${FSAR_GOLDEN:-$(abspath ../shared/golden)} \
+	  $(BIN)/mutmut run $(if $(MODULE),"$(MODULE).*")
+	@$(BIN)/mutmut results
+
 # On a machine with a GPU: a skipped CUDA test counts as a failure. PYTHON may name an environment that has torch already.
 gpu:
 	FSAR_EXPECT_CUDA=1 $(PYTHON) -m pytest -m cuda
@@ -56,4 +66,4 @@ lock:
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o constraints.txt
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo mutants build dist .pytest_cache .ruff_cache .mypy_cache

@@ -53,6 +53,13 @@ def test_the_refined_loss_is_two_cross_entropies_not_one_of_summed_logits(weight
     assert halved == pytest.approx(expected / 2, rel=1e-6)
 
 
+def test_both_terms_weigh_the_same_unless_a_weight_is_given() -> None:
+    """And queries are summed, as TRX does, unless their mean is asked for."""
+    spatial, temporal = make_logits(1), make_logits(2)
+    expected = slow_cross_entropy(spatial) + slow_cross_entropy(temporal)
+    assert spatio_temporal_refined_loss(spatial, temporal, LABELS).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_without_temporal_distance_or_weight_the_spatial_loss_remains() -> None:
     spatial, temporal = make_logits(1), make_logits(2)
     expected = slow_cross_entropy(spatial)

@@ -83,6 +83,10 @@ def test_a_map_of_one_cell_cannot_move_the_region() -> None:
     assert KeyRegionSelector(S, P)(torch.full((2, 1, 1), 7.0)).centres.tolist() == [[MIDDLE, MIDDLE]] * 2
 
 
+def test_two_cells_a_side_are_the_corners_of_the_valid_area() -> None:
+    assert grid_offsets(2, 2, S, P).tolist() == [[-HALF, -HALF], [HALF, -HALF], [-HALF, HALF], [HALF, HALF]]
+
+
 # Centre, eq. 6-7
 
 
@@ -102,6 +106,14 @@ def test_double_precision_is_kept_to_the_last_digit() -> None:
     found = KeyRegionSelector(S, P)(cells).centres
     assert found.dtype == torch.float64
     assert relative_error(found, expected) < 1e-14
+
+
+def test_grid_points_are_as_precise_as_the_cells() -> None:
+    """Steps of 24 / 7 and 24 / 5 pixels, which no float has exactly."""
+    cells = torch.zeros(8, 6, dtype=torch.float64)
+    cells[2, 4] = 1.0
+    x, y = KeyRegionSelector(S, P)(cells).centres.tolist()
+    assert (x, y) == pytest.approx((MIDDLE - HALF + 4 * 24 / 5, MIDDLE - HALF + 2 * 24 / 7), rel=1e-15)
 
 
 def test_the_region_moves_towards_the_hot_cell() -> None:
@@ -157,6 +169,16 @@ def test_saturated_means_no_gradient_through_the_hard_clamp() -> None:
     saturated = select(cells).saturated
     assert 0.2 < saturated.float().mean() < 0.9
     assert torch.equal(saturated, (gradients_per_axis(select, cells) == 0).any(-1))
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (ROWS - 1, COLS - 1)])
+def test_a_centre_just_on_the_border_has_no_gradient_and_counts_as_saturated(corner: tuple[int, int]) -> None:
+    select, cells = KeyRegionSelector(S, P), hot_cell(*corner, value=1.0).unsqueeze(0)
+    regions = select(cells)
+    assert ((regions.centres - MIDDLE).abs() == HALF).all() and regions.saturated.all()
+    assert gradients_per_axis(select, cells).tolist() == [[0, 0]]
+    cells *= 1 - 1e-6
+    assert not select(cells).saturated.any() and (gradients_per_axis(select, cells) > 0).all()
 
 
 def test_straight_through_has_the_hard_centres_and_the_unclamped_gradient() -> None:
@@ -227,6 +249,12 @@ def test_random_regions_fill_the_valid_area_of_each_side_and_follow_the_generato
         assert (centres.amax(0) - centres.amin(0) > 0.95 * (S - side)).all()
 
 
+def test_random_regions_have_the_axes_asked_for_and_a_mark_each() -> None:
+    regions = KeyRegionSelector(S, P).uniform((3, 4), torch.device("cpu"), seeded(5))
+    assert regions.centres.shape == (3, 4, 2) and regions.boxes.shape == (3, 4, 4)
+    assert regions.saturated.shape == (3, 4) and regions.saturated.dtype == torch.bool
+
+
 def test_gradients_reach_the_cells_through_every_side() -> None:
     select = KeyRegionSelector(S, (P, 10))
     for side in select.sides:
@@ -267,7 +295,15 @@ def test_the_crop_has_the_gradient_of_its_centre() -> None:
     assert torch.autograd.gradcheck(lambda c: crop_regions(image, c, 6), centres)
 
 
-# Precision
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_centres_may_be_of_another_type_than_the_frames(dtype: torch.dtype) -> None:
+    image = torch.rand(1, 2, S, S, generator=seeded(14))
+    centres = torch.tensor([[18.25, 21.5]])  # exact in half precision, too
+    crops = crop_regions(image, centres.to(dtype), P)
+    assert crops.dtype == image.dtype and torch.equal(crops, crop_regions(image, centres, P))
+
+
+# Precision and place
 
 
 def test_bfloat16_autocast_moves_neither_centres_nor_crops() -> None:
@@ -289,8 +325,25 @@ def test_frames_in_half_precision_are_cropped_at_the_exact_place(dtype: torch.dt
     assert torch.equal(crops, crop_regions(frames.float(), centres, 128).to(dtype))
 
 
-def test_any_leading_axes_may_be_selected() -> None:
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_everything_is_made_on_the_device_of_the_cells(weights: str, clamp: str) -> None:
+    """On the device `meta`, which refuses to mix with another."""
+    device = torch.device("meta")
+    select = KeyRegionSelector(S, (P, 10), weights=weights, clamp=clamp)
+    cells, frames = torch.empty(2, ROWS, COLS, device=device), torch.empty(2, 3, S, S, device=device)
+    for regions in (select(cells), select.uniform((2,), device, None)):
+        assert {regions.centres.device, regions.boxes.device, regions.saturated.device} == {device}
+        assert crop_regions(frames, select.centres(regions, 10), 10).device == device
+    single = grid_offsets(1, 4, S, P, device)
+    assert single.device == device and single.shape == (4, 2)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_any_leading_axes_may_be_selected(weights: str) -> None:
     cells = make_cells(12)
-    regions = KeyRegionSelector(S, P)(cells.view(3, 4, ROWS, COLS))
+    select = KeyRegionSelector(S, P, weights=weights)
+    regions = select(cells.view(3, 4, ROWS, COLS))
     assert regions.centres.shape == (3, 4, 2) and regions.boxes.shape == (3, 4, 4) and regions.saturated.shape == (3, 4)
-    assert torch.equal(regions.centres.view(12, 2), KeyRegionSelector(S, P)(cells).centres)
+    assert torch.equal(regions.centres.view(12, 2), select(cells).centres)
+    assert torch.equal(select(cells[5]).centres, select(cells).centres[5])

@@ -12,6 +12,7 @@ from fsar_cli.recognise.calibration import (
     alarm_level,
     auroc,
     clip_level,
+    example_auroc,
     fpr_at_tpr,
     rank_of,
     recalled,
@@ -73,9 +74,63 @@ def test_footage_too_short_for_the_rate_gives_a_threshold_above_all_of_it_and_sa
     assert f"at most {poisson_upper(0) / level.hours:.3g} an hour (95 %)" in words
 
 
-def test_words_say_the_limit_an_hour_once() -> None:
-    words = AlarmLevel(RULES[0], 2.0, alarms=3, hours=4.0).words(1.9)
-    assert "asked for 2 false alarms an hour; 3 false alarms in 4.0 h" in words and "at most 1.9 an hour" in words
+def test_words_say_what_was_asked_for_what_was_seen_and_what_can_be_claimed() -> None:
+    def words(most: float, rate: float | None, alarms: int = 0, hours: float = 0.0) -> str:
+        return AlarmLevel(RULES[0], rate, alarms, hours).words(most)
+
+    assert words(1.938, 2.0, 3, 4.0) == (
+        "asked for 2 false alarms an hour; 3 false alarms in 4.0 h of normal footage: at most 1.94 an hour (95 %)"
+    )
+    assert words(4.744, 1.0, 0, 1.0) == (
+        "asked for 1 false alarm an hour; 0 false alarms in 1.0 h of normal footage: at most 4.74 an hour (95 %)"
+    )
+    assert words(4.744, 2.0, 1, 1.0) == (
+        "asked for 2 false alarms an hour; 1 false alarm in 1.0 h of normal footage: at most 4.74 an hour (95 %)"
+    )
+    assert words(6.0, 0.5, 0, 0.5) == (
+        "asked for 0.5 false alarms an hour, which takes 2.0 h of normal footage or more; 0 false alarms in 30.0 min of"
+        " normal footage, above all of which the threshold lies: at most 6 an hour (95 %)"
+    )
+    assert words(float("inf"), None) == (
+        "not calibrated: there is no normal footage, so how often it is wrong is not known"
+    )
+
+
+def one_class(*scores: float) -> list[ScoredWindow]:
+    """Windows of one stretch, a second apart; the second class never is the best."""
+    rows = [np.array([score, -100], np.float32) for score in scores]
+    return [ScoredWindow(float(i), i + 2.0, row) for i, row in enumerate(rows)]
+
+
+def test_the_release_lies_half_way_from_the_threshold_to_the_middle_window() -> None:
+    rule = EventRule(0, 0, 1, 1, merge=0.0)
+    level = alarm_level([one_class(0, 4, 0, 8, 2, 1, 2)], 3 * 3600 / 7, rule, CLASSES, 1.0)
+    assert (level.rule.threshold, level.rule.release, level.alarms) == (4, 3, 2)  # the middle window has 2
+    level = alarm_level([one_class(0, 4, 0, 8, 2, 1, 2)], 1e6, rule, CLASSES, 1.0)
+    assert (level.rule.threshold, level.rule.release) == (0, 0)  # below the middle: none
+
+
+@pytest.mark.parametrize("lowest", [0.0, 2.0, 3.0])
+def test_a_threshold_that_nothing_reached_lies_a_little_above_all_that_was_seen(lowest: float) -> None:
+    level = alarm_level([one_class(3, lowest), one_class(3)], 1.0, RULES[0], CLASSES, 1.0)
+    above = level.rule.threshold - 3
+    assert 0 < above == pytest.approx((3 - lowest) / 1000, rel=1e-6, abs=2e-9)
+    assert (level.alarms, level.rate, level.kept) == (0, 1.0, False)
+
+
+def test_the_lowest_threshold_that_keeps_the_rate_has_just_so_many_alarms() -> None:
+    """The alarm that is yet to come counts among them."""
+    windows, rule = one_class(0, 5, 0, 4, 0, 3, 0, 2, 0), EventRule(0, 0, 1, 1, merge=0.0)
+    for alarms, threshold in ((1, 5), (2, 4), (3, 3)):
+        level = alarm_level([windows], (alarms + 1) * 3600 / 9, rule, CLASSES, 1.0)
+        assert (level.rule.threshold, level.alarms, level.kept) == (threshold, alarms, True)
+
+
+def test_alarms_of_far_stretches_are_not_one() -> None:
+    """And all but the threshold of the rule stays as it is."""
+    rule = EventRule(0, 0, 1, 2, shortest=0.5, longest=9.0, merge=3.0)
+    level = alarm_level([one_class(5, 0), one_class(5, 0)], 1e6, rule, CLASSES, 1.0)
+    assert level.rule == replace(rule, threshold=0.0, release=0.0) and level.alarms == 2 and level.hours == 4 / 3600
 
 
 @pytest.mark.parametrize("rate", [100.0, 300.0])
@@ -134,9 +189,30 @@ def test_without_normal_footage_examples_alone_speak_and_that_is_said() -> None:
     assert level.threshold == -np.inf and not level.calibrated and "one example a class" in level.words
 
 
+def test_words_of_clips_say_what_may_go_wrong_and_by_how_many() -> None:
+    left_out, labels = np.array([[3, 0], [1, 0], [0, 2], [0, 4]], np.float32), np.array([0, 0, 1, 1])
+    assert clip_level(np.arange(19), left_out, labels, 0.05).words == (
+        "at most 5 % of normal clips get a class, by 19 normal windows"
+    )
+    assert clip_level(np.arange(18), left_out, labels, 0.05).words == (
+        "18 normal windows allow 5.3 % of normal clips to get a class, not 5 %"
+    )
+    assert clip_level(None, left_out, labels, 0.2).words == (
+        "at most 20 % of true clips are called unknown, by 4 examples, each by the others"
+    )
+    begins = "not calibrated: without normal footage `unknown` rests on the examples alone, and "
+    assert clip_level(None, left_out, labels, 0.1).words == (
+        begins + "4 examples that others of their class recognise allow no less than 1 in 5"
+    )
+    assert clip_level(None, np.full((2, 2), np.nan), np.array([0, 1]), 0.1).words == (
+        begins + "one example a class says nothing of how much examples differ"
+    )
+
+
 def test_without_normal_footage_a_threshold_lies_where_examples_score_for_other_classes() -> None:
     left_out = np.array([[3, 0.5], [np.nan, np.nan], [0.7, 2]], np.float32)
-    level = uncalibrated_level(left_out, np.array([0, 0, 1]), RULES[0])
+    level = uncalibrated_level(left_out, np.array([0, 0, 1]), RULES[2])
+    assert level == AlarmLevel(replace(RULES[2], threshold=level.rule.threshold, release=level.rule.release), None)
     assert level.rule.threshold == level.rule.release == pytest.approx(0.7) and not level.kept
     assert "not calibrated" in level.words(float("inf"))
     assert uncalibrated_level(np.full((2, 2), np.nan), np.array([0, 1]), RULES[0]).rule.threshold == 0
@@ -146,6 +222,7 @@ def test_examples_are_recalled_as_their_own_class_and_above_the_threshold() -> N
     left_out = np.array([[3, 1], [0.5, 0.2], [2, 1], [np.nan, np.nan]], np.float32)
     labels = np.array([0, 0, 1, 1])
     assert recalled(left_out, labels, -np.inf) == (2, 3) and recalled(left_out, labels, 1.0) == (1, 3)
+    assert recalled(left_out, labels, 0.5) == (2, 3)  # as much as the threshold is enough
 
 
 def test_auroc_counts_pairs_and_ties_as_halves() -> None:
@@ -157,10 +234,19 @@ def test_auroc_counts_pairs_and_ties_as_halves() -> None:
     assert np.isnan(auroc(np.array([]), np.array([1.0]))) and np.isnan(auroc(np.array([1.0]), np.array([])))
 
 
+def test_examples_are_told_from_normal_windows_by_their_largest_scores() -> None:
+    left_out, silent = np.array([[3, 1], [np.nan, np.nan], [0, 2]], np.float32), np.array([1, 2.5], np.float32)
+    assert example_auroc(left_out, silent) == 3 / 4  # 3 is above both windows, 2 above one; the second is not known
+    assert example_auroc(left_out, None) is None
+    assert example_auroc(left_out[1:2], silent) is None
+
+
 def test_false_positives_are_counted_where_the_share_of_positives_is_reached() -> None:
     dice = np.random.default_rng(1)
     for count in (1, 7, 20, 100, 140):
         positive, negative = dice.normal(1, 1, count), dice.normal(0, 1, 50)
         levels = [level for level in positive if (positive >= level).mean() >= 0.95 - 1e-12]
         assert fpr_at_tpr(positive, negative) == (negative >= max(levels)).mean()
+    known, normal = np.arange(10), np.array([4, 4.5, 5, 6, 9.5])  # half of them lie at 5 or above
+    assert fpr_at_tpr(known, normal, 0.5) == 3 / 5 and fpr_at_tpr(known, normal, 1.0) == 1.0
     assert np.isnan(fpr_at_tpr(np.array([]), np.array([1.0]))) and np.isnan(fpr_at_tpr(np.array([1.0]), np.array([])))

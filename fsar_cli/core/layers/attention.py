@@ -139,7 +139,7 @@ class TupleAttention(nn.Module):
             variance = ((sums @ _products(keys, keys)) * sums).sum(-1) / keys.shape[-1]  # [...,L]
             scale = (variance + norm.eps).rsqrt() * root
             keys = keys * norm.weight
-            shift = (keys @ norm.bias @ sums.T) * scale * root
+            shift = (keys @ norm.bias.to(keys.dtype) @ sums.T) * scale * root
         rows = (self.key.cardinality, self.key.each)
         return TupleParts(keys.unflatten(-2, rows), scale, shift, values.unflatten(-2, rows))
 

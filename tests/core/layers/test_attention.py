@@ -1,13 +1,16 @@
 """The temporal cross-transformer: one call against the plain form with its loops over classes and tuples (eq. 9-10)."""
 
+import itertools
 import math
 
 import pytest
 import torch
-from core_parts import random_index, relative_error, seeded
+from core_parts import random_index, relative_error, seeded, small_config
 from oracles.matching import cross_transformer_distance
 
+from fsar_cli.config import Config
 from fsar_cli.core.layers.attention import CrossTransformer, plain_distance
+from fsar_cli.core.layers.basics import position_encoding
 from fsar_cli.core.method import Encoded
 from fsar_cli.errors import UsageError
 
@@ -42,6 +45,22 @@ def test_the_plain_equation_is_softmax_of_qk_times_v() -> None:
     expected = (1 - 4 * share) ** 2 + (5 - 2 * (1 - share)) ** 2
     found = plain_distance(query_key, query_value, keys.view(1, 1, 2, 2), values.view(1, 1, 2, 2))
     assert found.shape == (1, 1, 1) and found.item() == pytest.approx(expected)
+
+
+def test_the_plain_equation_is_that_of_every_query_and_class() -> None:
+    """Against one tuple after the other; sizes that all differ, so that no axis passes for another."""
+    episodes, queries, way, tuples, known, dim = 2, 3, 4, 5, 6, 7
+    query_key, query_value = torch.randn(2, episodes, queries, tuples, dim, generator=seeded(2)).double()
+    support_key, support_value = torch.randn(2, episodes, way, known, dim, generator=seeded(3)).double()
+    found = plain_distance(query_key, query_value, support_key, support_value)
+    assert found.shape == (episodes, queries, way)
+    for e, q, n in itertools.product(range(episodes), range(queries), range(way)):
+        total = 0.0
+        for key, value in zip(query_key[e, q], query_value[e, q], strict=True):
+            shares = [math.exp(float(key @ other) / math.sqrt(dim)) for other in support_key[e, n]]
+            attended = sum(s * v for s, v in zip(shares, support_value[e, n], strict=True)) / sum(shares)
+            total += sum((a - b) ** 2 for a, b in zip(value.tolist(), attended.tolist(), strict=True))
+        assert found[e, q, n].item() == pytest.approx(total / tuples, rel=1e-12)
 
 
 @pytest.mark.parametrize("cardinalities", [(1,), (2, 3), (5,)])
@@ -90,8 +109,42 @@ def test_two_heads_add_up_to_the_distance_of_the_concatenated_attention() -> Non
     assert relative_error(separate, joined.square().sum(-1).mean(-1)) < 1e-5
 
 
+def test_half_precision_is_matched_in_float32() -> None:
+    """Whatever precision the parameters and the features have; autocast changes nothing either."""
+    transformer, (support, query) = head().bfloat16(), random_index(1, 3, 2, 4, 12)
+    encoded = Encoded(transformer.encode(features(12).bfloat16()))
+    exact = Encoded({name: tensor.float() for name, tensor in encoded.tensors.items()})
+    expected = transformer.float().distance(exact.take(support), exact.take(query))
+    transformer.bfloat16()
+    assert torch.equal(transformer.distance(encoded.take(support), encoded.take(query)), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(transformer.distance(exact.take(support), exact.take(query)), expected)
+    assert expected.dtype == torch.float32
+
+
+def test_a_cross_transformer_is_built_as_the_configuration_says() -> None:
+    changes = {"cardinalities": [1, 3], "key_dim": 7, "dropout": 0.25, "position_scale": 0.5}
+    config = small_config(**{f"model.match.{name}": value for name, value in changes.items()})
+    found = CrossTransformer.from_config(config, T, "global", D)
+    assert (found.name, found.frames, list(found.cards)) == ("global", T, ["card1", "card3"])
+    assert {card.key.weight.shape for card in found.cards.values()} == {(7, D), (7, 3 * D)}
+    assert {card.value.weight.shape for card in found.cards.values()} == {(7, D), (7, 3 * D)}
+    assert found.positions.dropout == 0.25
+    assert torch.equal(found.positions.encoding, 0.5 * position_encoding(T, D))
+    own = CrossTransformer.from_config(config, T, "global", D, cardinalities=(2,))
+    assert list(own.cards) == ["card2"]
+
+
+def test_what_is_not_said_is_as_the_configuration_has_it() -> None:
+    found = [CrossTransformer("own", D, T), CrossTransformer.from_config(Config(), T, "own", D)]
+    own, configured = ({name: tensor.shape for name, tensor in head.state_dict().items()} for head in found)
+    assert own == configured
+    own, configured = (head.positions for head in found)
+    assert own.dropout == configured.dropout and torch.equal(own.encoding, configured.encoding)
+
+
 def test_clips_of_another_length_are_refused() -> None:
-    with pytest.raises(UsageError, match="built for clips of 5 frames, not 4") as caught:
+    with pytest.raises(UsageError, match="the cross-transformer was built for clips of 5 frames, not 4") as caught:
         head().encode(torch.zeros(1, 4, D))
     assert "clip.frames" in caught.value.hint
 
