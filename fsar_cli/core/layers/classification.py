@@ -49,7 +49,7 @@ def all_videos(support: Tensor, query: Tensor) -> Tensor:
 
 
 def extras_of(names: Iterable[str], support: Encoded, query: Encoded) -> dict[str, Tensor]:
-    """Those of the named tensors that there are, of all videos, for `Scores.extras`: [E,N*K+Q,...], float32 at least."""
+    """Those of the named tensors that there are, for `Scores.extras`: [E,N*K+Q,...] each, float32 at least."""
     return {name: at_least_float32(all_videos(support[name], query[name])) for name in names if name in query}
 
 
