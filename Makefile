@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-weights test test-slow gpu bench lint lock install clean
+.PHONY: demo demo-weights test test-slow coverage gpu bench lint lock install clean
 .DEFAULT_GOAL := install
 
 # uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
@@ -34,6 +34,11 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# Branch coverage of core and data by their own fast tests, without network or GPU; under 95 % it fails.
+coverage: install
+	$(BIN)/python -m pytest -n 2 tests/core tests/data --cov=fsar_cli/core --cov=fsar_cli/data --cov-branch \
+	  --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 # On a machine with a GPU: a skipped CUDA test counts as a failure. PYTHON may name an environment that has torch already.
 gpu:
