@@ -99,7 +99,7 @@ class Encoded:
 
 @dataclass
 class Scores:
-    """Result of a match; larger is better."""
+    """Result of a match; larger is better. All float32 at least, whatever autocast says."""
 
     logits: Tensor
     """[E,Q,N]: the prediction is its argmax."""

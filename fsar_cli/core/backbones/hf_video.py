@@ -100,12 +100,23 @@ def _trunk(model: Any, config: Any, side: int) -> nn.Sequential:
     A VideoMAE that was trained to pool its tokens has no norm before that.
     """
     turning = config.model_type == "vjepa2"
-    tokens = Tokens(model.encoder.embeddings) if turning else Tokens(model.embeddings, None)
+    tokens = Tokens(model.encoder.embeddings) if turning else Tokens(_with_its_positions(model.embeddings), None)
     norm = model.encoder.layernorm if turning else model.layernorm
     patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
     layers = nn.Sequential(*map(TokenLayer, model.encoder.layer))
     maps = TokenMaps(side // patch)
     return nn.Sequential(OrderedDict(tokens=tokens, layers=layers, norm=norm or nn.Identity(), maps=maps))
+
+
+def _with_its_positions(embeddings: nn.Module) -> nn.Module:
+    """VideoMAE's embeddings, whose table of positions moves with them; it is no weight and is not saved.
+
+    In transformers it is a plain tensor, which stays on the CPU and would be sent to a GPU, and waited for, with every
+    batch of clips.
+    """
+    if (table := vars(embeddings).pop("position_embeddings", None)) is not None:
+        embeddings.register_buffer("position_embeddings", table, persistent=False)
+    return embeddings
 
 
 def _model(name: str, config: Any, weights: str) -> nn.Module:

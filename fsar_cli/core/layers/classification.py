@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
+from fsar_cli.core.layers.basics import at_least_float32
 from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 
 CLASS_SCORES = "class_scores"  # [B,C] or [B,T,C]: a video, or each of its frames, among the C training classes
@@ -48,8 +49,8 @@ def all_videos(support: Tensor, query: Tensor) -> Tensor:
 
 
 def extras_of(names: Iterable[str], support: Encoded, query: Encoded) -> dict[str, Tensor]:
-    """Those of the named tensors that there are, of all videos, for `Scores.extras`: [E,N*K+Q,...] each."""
-    return {name: all_videos(support[name], query[name]) for name in names if name in query}
+    """Those of the named tensors that there are, for `Scores.extras`: [E,N*K+Q,...] each, float32 at least."""
+    return {name: at_least_float32(all_videos(support[name], query[name])) for name in names if name in query}
 
 
 def true_classes(classes: Tensor, labels: Tensor, videos: int) -> Tensor:

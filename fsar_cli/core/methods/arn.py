@@ -109,7 +109,7 @@ class ARN(FewShotMethod):
         couples = torch.stack([x.flatten(0, 2) for x in sides], -1).permute(0, 3, 1, 2)  # [E*Q*N,2,R,R]
         groups = couples.split(len(couples) if self.training else PAIRS_AT_A_TIME[couples.device.type])
         logits = torch.cat([self.relation(some) for some in groups]).view(lead)
-        return Scores(logits, extras=extras_of((ALIGNMENT,), support, query))
+        return Scores(at_least_float32(logits), extras=extras_of((ALIGNMENT,), support, query))
 
     def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
         """Squared error of the relation, summed over classes, and the alignment of attention."""

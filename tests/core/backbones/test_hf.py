@@ -312,3 +312,10 @@ def test_without_transformers_a_sentence_says_how_to_install_it(monkeypatch: pyt
     with pytest.raises(UsageError, match="'hf:some/where' needs transformers, which cannot be imported") as caught:
         resolve(flags={"model.backbone": "hf:some/where"}, environ={})
     assert "pip install 'fsar[transformers]'" in caught.value.hint
+
+
+def test_the_positions_of_videomae_move_with_the_network_and_are_no_weight(tmp_path: Path) -> None:
+    """A plain tensor would stay on the CPU, and a GPU would wait for it with every batch."""
+    trunk = build_backbone(folder_of(headed("videomae"), tmp_path), "none").trunk
+    tables = [name for name, _ in trunk.named_buffers() if name.endswith("position_embeddings")]
+    assert len(tables) == 1 and tables[0] not in trunk.state_dict()

@@ -16,12 +16,11 @@ from core_parts import (
     small_config,
     split_episode,
 )
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor
 
 from fsar_cli.config import Config, ModelConfig
 from fsar_cli.core.build import build_method
-from fsar_cli.core.features import FrameFeatures, KeyRegionFeatures
+from fsar_cli.core.features import FrameFeatures
 from fsar_cli.core.method import Encoded, FewShotMethod, Scores
 from fsar_cli.core.methods import METHODS
 
@@ -267,33 +266,3 @@ def test_a_small_step_lowers_the_loss_of_its_episode(name: str) -> None:
     optimizer.step()
     with torch.no_grad():
         assert train_episode(method, 0) < loss
-
-
-# Devices
-
-
-def put(module: nn.Module, device: str) -> None:
-    """What `module.to(device)` does, for tensors that are fake."""
-    for part in module.modules():
-        part._parameters |= {
-            n: nn.Parameter(p.detach().to(device)) for n, p in part._parameters.items() if p is not None
-        }
-        part._buffers |= {n: b.to(device) for n, b in part._buffers.items() if b is not None}
-
-
-def test_it_stays_on_the_device_of_its_clips_and_reads_nothing_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU that is not there: its tensors have a shape and a device, and no numbers that could be read.
-
-    Every method trains with regions and is evaluated without; the paper's is evaluated with them, too.
-    """
-    monkeypatch.setattr(KeyRegionFeatures, "_chance", staticmethod(lambda _: 0.7))  # drawn on the host
-    for training in (True, False) if name == "keyregion" else (has_regions(name),):
-        with FakeTensorMode():
-            method = build_method(config(name)).train(training)
-            put(method, "cuda")
-            index, classes = (torch.arange(n, device="cuda") for n in (8, 3))
-            bank = method.encode(torch.empty(8, FRAMES, 3, SIZE, SIZE, device="cuda"))
-            support, query = bank.take(index[:6].view(1, 3, 2)), bank.take(index[6:].view(1, 2))
-            scores = method.match(support, query, classes.unsqueeze(0))
-            loss = method.loss(scores, classes[:2].unsqueeze(0), "sum", classes.unsqueeze(0))
-        assert {t.device.type for t in (loss, *scores.everything().values(), *bank.tensors.values())} == {"cuda"}
