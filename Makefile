@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-weights test test-slow gpu bench lint lock install clean
+.PHONY: demo demo-weights test test-slow gpu bench lint types lock install clean
 .DEFAULT_GOAL := install
 
 # uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
@@ -46,10 +46,14 @@ bench: install
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
+# The types of what computes, reads data and recognises: fsar_cli/core, data and recognise.
+types: install
+	$(BIN)/mypy
+
 # Refresh the pinned versions.
 lock:
 	uv pip compile pyproject.toml --upgrade --extra dev --extra tensorboard --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o constraints.txt
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache

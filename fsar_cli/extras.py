@@ -126,7 +126,7 @@ def cached_first(fetch: Callable[[bool], Result]) -> Result:
         return fetch(False)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error of another library says, without its advice."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 

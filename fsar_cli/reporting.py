@@ -1,7 +1,7 @@
 """How long work tells of its progress without knowing who listens: the engine calls, the command line draws."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -24,7 +24,7 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """One line about something the user should know."""
 
-    def track(self, label: str, total: int | None, unit: str = "") -> "contextmanager[Task]":
+    def track(self, label: str, total: int | None, unit: str = "") -> AbstractContextManager[Task]:
         """Context manager around a piece of work of `total` steps."""
 
 

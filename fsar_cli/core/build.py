@@ -84,7 +84,7 @@ def _features(config: Config, method: type[FewShotMethod], pretrained: bool) -> 
     shape = backbone.shape(config.clip.frames, size)  # refuses an input the network cannot take
     _check_steps(config, shape.steps)
     if not model.selects_regions:
-        features = GlobalFeatures(method.around(backbone, size), **freezing)
+        features: Features = GlobalFeatures(method.around(backbone, size), **freezing)
     else:
         features = _with_regions(config, method, backbone, shape, pretrained, freezing)
     features.steps = shape.steps
@@ -105,17 +105,20 @@ def _check_steps(config: Config, steps: int) -> None:
 
 
 def _with_regions(
-    config: Config, method: type[FewShotMethod], backbone: Backbone, shape: MapShape, pretrained: bool, freezing: dict
-) -> Features:
+    config: Config, method: type[FewShotMethod], backbone: Backbone, shape: MapShape, pretrained: bool,
+    freezing: dict[str, bool],
+) -> Features:  # fmt: skip
     model, region = config.model, config.model.region
     local = _backbone(model, model.local_weights or model.weights, pretrained)
     if local.side is None:  # else regions are resized to it
         for side in region.sides:
             local.shape(config.clip.frames, side)
+    relation, selector = _selection(config, shape)
     return KeyRegionFeatures(
         method.around(backbone, config.clip.size),
         method.around(local, local.side or max(region.sides)),
-        *_selection(config, shape),
+        relation,
+        selector,
         stop_gradient=region.stop_gradient,
         random_probability=region.random_probability,
         random_kind=region.random_kind,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsar_cli.core.backbones.backbone import Backbone
+from fsar_cli.core.backbones.backbone import Backbone, ClipMaps
 from fsar_cli.core.layers.basics import at_least_float32, without_autocast
 from fsar_cli.core.regions import Regions, Selector, crop_regions
 
@@ -48,12 +48,14 @@ class FrameFeatures:
 
     def joined(self) -> Tensor:
         """[B,T,D,H,W]: the global maps, and those of the regions brought to their size, channels side by side."""
-        return self.pooled(lambda maps: F.adaptive_avg_pool2d(maps, self.maps.shape[-2:]))
+        rows, columns = self.maps.shape[-2:]
+        return self.pooled(lambda maps: F.adaptive_avg_pool2d(maps, (rows, columns)))
 
 
 class Features(nn.Module):
     """Base of the feature branches: keeps what is frozen in evaluation mode."""
 
+    global_backbone: ClipMaps
     dim: int
     """D of the frame features."""
     global_dim: int
@@ -107,7 +109,7 @@ class Features(nn.Module):
 class GlobalFeatures(Features):
     """The whole frame through one backbone."""
 
-    def __init__(self, backbone: nn.Module, **freezing: bool) -> None:
+    def __init__(self, backbone: ClipMaps, **freezing: bool) -> None:
         """
         Args:
             backbone: a `Backbone`, or a module around one with its `dim` and its form (`FewShotMethod.around`).
@@ -126,8 +128,8 @@ class KeyRegionFeatures(Features):
 
     def __init__(
         self,
-        global_backbone: nn.Module,
-        local_backbone: nn.Module,
+        global_backbone: ClipMaps,
+        local_backbone: ClipMaps,
         relation: nn.Module | None,
         selector: Selector,
         *,
@@ -168,7 +170,7 @@ class KeyRegionFeatures(Features):
 
     def of_maps(self, maps: Tensor, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
         read = maps.detach() if self.stop_gradient else maps
-        cells = None if self.relation is None else self._cells(read)
+        cells = None if self.relation is None else self._cells(self.relation, read)
         regions = self._regions(read if cells is None else cells, generator)
         local = [self._local(clips, regions, side) for side in self.selector.sides]  # [B,T,C',H',W'] each
         vectors = torch.cat([maps.mean((3, 4)), _mean([m.mean((3, 4)) for m in local])], dim=-1)
@@ -182,20 +184,24 @@ class KeyRegionFeatures(Features):
         crops = crop_regions(clips.flatten(0, 1), of_frames.flatten(0, 1), side)
         if self.local_side not in (None, side):
             crops = F.interpolate(crops, size=2 * (self.local_side,), mode="bilinear", antialias=True)
-        return self.local_backbone(crops.unflatten(0, clips.shape[:2]))
+        maps: Tensor = self.local_backbone(crops.unflatten(0, clips.shape[:2]))
+        return maps
 
-    def _cells(self, maps: Tensor) -> Tensor:
+    @staticmethod
+    def _cells(relation: nn.Module, maps: Tensor) -> Tensor:
         # In bfloat16 the sum of eq. 6 would move a centre by pixels: the relation is cheap, it stays in float32.
         with without_autocast(maps):
-            return self.relation(at_least_float32(maps))
+            cells: Tensor = relation(at_least_float32(maps))
+        return cells
 
     def _regions(self, seen: Tensor, generator: torch.Generator | None) -> Regions:
         """Regions from what the selector sees: cell weights [B,T,H,W], or maps [B,T,C,H,W]."""
-        if not (self.training and self._chance(generator) < self.random_probability):
-            return self.selector(seen)
-        if self.random_kind == "uniform_centre" or self.relation is None:
-            return self.selector.uniform(seen.shape[:2], seen.device, generator)
-        return self.selector(torch.rand(seen.shape, device=seen.device, generator=generator))
+        if self.training and self._chance(generator) < self.random_probability:
+            if self.random_kind == "uniform_centre" or self.relation is None:
+                return self.selector.uniform(seen.shape[:2], seen.device, generator)
+            seen = torch.rand(seen.shape, device=seen.device, generator=generator)
+        regions: Regions = self.selector(seen)
+        return regions
 
     @staticmethod
     def _chance(generator: torch.Generator | None) -> float:
@@ -215,4 +221,6 @@ def _mean(tensors: list[Tensor]) -> Tensor:
 
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(maps.flatten(0, 1), like.shape[-2:]).unflatten(0, maps.shape[:2])
+    rows, columns = like.shape[-2:]
+    resized: Tensor = F.adaptive_avg_pool2d(maps.flatten(0, 1), (rows, columns)).unflatten(0, maps.shape[:2])
+    return resized

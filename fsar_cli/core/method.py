@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.backbone import Backbone
+from fsar_cli.core.backbones.backbone import Backbone, ClipMaps
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.checkpointing import in_micro_batches
 from fsar_cli.core.losses import episode_cross_entropy
@@ -41,7 +41,8 @@ class Encoded:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], lead: int = 1) -> None:
-        first, *others = [tuple(t.shape[:lead]) for t in tensors.values()] or [None]
+        leads: list[tuple[int, ...] | None] = [tuple(t.shape[:lead]) for t in tensors.values()]
+        first, *others = leads or [None]
         if first is None or any(other != first for other in others):  # no set: an exporter's sizes have no hash
             shapes = {name: tuple(t.shape) for name, t in tensors.items()}
             raise ValueError(f"encoded tensors must share their first {lead} axes, got {shapes}")
@@ -141,7 +142,7 @@ class FewShotMethod(nn.Module):
         return cls(features)
 
     @classmethod
-    def around(cls, backbone: Backbone, side: int) -> nn.Module:
+    def around(cls, backbone: Backbone, side: int) -> ClipMaps:
         """What takes a backbone's place in the features, for inputs of `side` pixels: [B,F,3,h,w] -> [B,T,C,H,W]."""
         return backbone
 

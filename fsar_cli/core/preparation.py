@@ -118,4 +118,5 @@ class Preparation(nn.Module):
         mean, matrix = (getattr(self, f"{name}_{part}").to(at_least_float32(x)) for part in ("mean", "matrix"))
         # Directions of little variance are enlarged most: half precision would enlarge its rounding.
         with torch.autocast(x.device.type, enabled=False):
-            return ((at_least_float32(x).movedim(2, -1) - mean) @ matrix).movedim(-1, 2)
+            whitened: Tensor = (at_least_float32(x).movedim(2, -1) - mean) @ matrix
+            return whitened.movedim(-1, 2)

@@ -50,8 +50,12 @@ def grid_offsets(
         [rows*cols,2] (x, y) in pixels, row by row; the valid area is [P/2, S-P/2] on both axes.
     """
     half = (input_side - region_side) / 2
-    kind = {"device": device, "dtype": dtype}
-    xs, ys = (torch.linspace(-half, half, n, **kind) if n > 1 else torch.zeros(1, **kind) for n in (cols, rows))
+    xs, ys = (
+        torch.linspace(-half, half, n, device=device, dtype=dtype)
+        if n > 1
+        else torch.zeros(1, device=device, dtype=dtype)
+        for n in (cols, rows)
+    )
     return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
@@ -140,7 +144,8 @@ class KeyRegionSelector(Selector):
     def forward(self, cells: Tensor) -> Regions:
         """Cell weights [...,H,W] -> regions of the same leading axes; at least float32, whatever autocast says."""
         cells = at_least_float32(cells)
-        offsets = grid_offsets(*cells.shape[-2:], self.input_side, self.region_side, cells.device, cells.dtype)
+        rows, cols = cells.shape[-2:]
+        offsets = grid_offsets(rows, cols, self.input_side, self.region_side, cells.device, cells.dtype)
         cell_weights = self._weigh(cells.flatten(-2)).unsqueeze(-1)  # [...,H*W,1]
         # Not a matrix product: in TF32 or bfloat16 that would move a centre by pixels.
         total = self.gain * (cell_weights * offsets).sum(-2)  # [...,2], eq. 6

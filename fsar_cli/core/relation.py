@@ -76,7 +76,7 @@ class Relation(nn.Module):
             gates.append(self.motion(maps))
         if not gates:
             return mean
-        gate = sum(gates) + (1.0 if self.residual else 0.0)
+        gate: Tensor = sum(gates) + (1.0 if self.residual else 0.0)
         return mean * gate
 
 

@@ -105,7 +105,8 @@ class TrainingEpisodes:
         rng = np.random.default_rng([self.seed, crc32(b"augment"), index])
         order = np.concatenate([episode.support.reshape(-1), episode.query.reshape(-1)])
         clips = UncutClips.pack([self.reader.uncut(self.sampler.videos[i], rng) for i in order])
-        return EpisodeBatch(index, clips, *episode.support.shape, torch.from_numpy(episode.classes))
+        way, shot = episode.support.shape
+        return EpisodeBatch(index, clips, way, shot, torch.from_numpy(episode.classes))
 
 
 class EvaluationClips:

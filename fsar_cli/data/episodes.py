@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -44,6 +45,14 @@ class Episodes:
     classes: np.ndarray
     support: np.ndarray
     query: np.ndarray
+
+
+class EpisodeNumbers(Protocol):
+    """How many videos an episode has: what a matcher asks of whatever draws them."""
+
+    way: int
+    shot: int
+    queries: int
 
 
 class EpisodeSampler:
@@ -82,11 +91,11 @@ class EpisodeSampler:
         self._first = np.cumsum(self.sizes) - self.sizes  # [C] where a class starts in videos
         self._check_sizes()
         self._stream = zlib.crc32(split.encode())
-        self._groups = None
+        self._groups: GroupDraw | None = None
         if group_disjoint:
             groups = [video.group for videos in members for video in videos]
             self._groups = GroupDraw(groups, self.labels, shot, queries)
-            self._check_groups()
+            self._check_groups(self._groups)
 
     def _check_sizes(self) -> None:
         need = self.shot + self.queries
@@ -100,11 +109,11 @@ class EpisodeSampler:
                 _what_fits(least, self.shot, self.queries),
             )
 
-    def _check_groups(self) -> None:
+    def _check_groups(self, groups: GroupDraw) -> None:
         bad = [
             f"{name} ({self.sizes[i]} videos in {len(sizes)} groups, the largest {max(sizes)})"
             for i, name in enumerate(self.classes)
-            if not splittable(sizes := self._groups.group_sizes(i), self.shot, self.queries)
+            if not splittable(sizes := groups.group_sizes(i), self.shot, self.queries)
         ]
         if bad:
             raise DataError(
@@ -136,18 +145,21 @@ class EpisodeSampler:
         if self._groups is None:
             chosen = self._plain(rngs, classes)
         else:
-            chosen = self._grouped(rngs, classes, start)
+            chosen = self._grouped(self._groups, rngs, classes, start)
         return Episodes(classes, chosen[..., : self.shot], chosen[..., self.shot :])
 
     def _plain(self, rngs: Sequence[np.random.Generator], classes: np.ndarray) -> np.ndarray:
         each = self.shot + self.queries
         uniform = np.array([rng.random((self.way, each)) for rng in rngs]).reshape(len(rngs), self.way, each)
-        return self._first[classes][..., None] + distinct(uniform, self.sizes[classes])  # [E, N, K+Q]
+        chosen: np.ndarray = self._first[classes][..., None] + distinct(uniform, self.sizes[classes])
+        return chosen  # [E, N, K+Q]
 
-    def _grouped(self, rngs: Sequence[np.random.Generator], classes: np.ndarray, start: int) -> np.ndarray:
+    def _grouped(
+        self, groups: GroupDraw, rngs: Sequence[np.random.Generator], classes: np.ndarray, start: int
+    ) -> np.ndarray:
         chosen = np.empty((*classes.shape, self.shot + self.queries), dtype=np.int64)
         for i, rng in enumerate(rngs):
-            drawn = self._groups.draw(rng, classes[i])
+            drawn = groups.draw(rng, classes[i])
             if drawn is None:
                 names = ", ".join(self.classes[c] for c in classes[i])
                 raise DataError(
@@ -195,7 +207,7 @@ class EpisodeList:
         return total.hexdigest()[:16]
 
 
-def distinct(uniform: np.ndarray, size: np.ndarray) -> np.ndarray:
+def distinct(uniform: np.ndarray, size: np.ndarray | np.int64) -> np.ndarray:
     """Turn uniforms into draws without replacement, all orders equally likely.
 
     Args:

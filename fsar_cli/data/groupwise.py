@@ -77,7 +77,8 @@ class GroupDraw:
     def _support(self, rng: np.random.Generator, cls: int, used: np.ndarray) -> np.ndarray:
         pool = self.members[cls]
         pool = pool[~used[self.group[pool]]]
-        return pool[np.argsort(rng.random(len(pool)), kind="stable")[: self.shot]]
+        drawn: np.ndarray = pool[np.argsort(rng.random(len(pool)), kind="stable")[: self.shot]]
+        return drawn
 
 
 def splittable(sizes: Sequence[int], shot: int, queries: int) -> bool:

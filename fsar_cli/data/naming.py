@@ -220,8 +220,8 @@ class _Names:
 
     def under(self, form: _Form) -> list[tuple[str, str, str]]:
         if form not in self._under:
-            forms = ((name, place, form(rest)) for name, place, rest in self._parts)
-            self._under[form] = [name for name in forms if name[2] is not None]
+            parts = self._parts
+            self._under[form] = [(n, place, stem) for n, place, rest in parts if (stem := form(rest)) is not None]
         return self._under[form]
 
 
@@ -261,8 +261,8 @@ class _Search:
         missing = _grouped((name for name in self.wanted.under(bare) if name[0] in self.left), _video_of_clip)
         others = _grouped(self.files.under(bare), _video_of_clip, missing) if missing else {}
         clips = {name: tuple(sorted(others[key])) for key in others for name in missing[key]}
-        found, ambiguous, other_clips = (dict(sorted(each.items())) for each in (self.found, self.ambiguous, clips))
-        return Matches(found, tuple(sorted(self.left)), ambiguous, other_clips, self.anywhere)
+        found, ambiguous = dict(sorted(self.found.items())), dict(sorted(self.ambiguous.items()))
+        return Matches(found, tuple(sorted(self.left)), ambiguous, dict(sorted(clips.items())), self.anywhere)
 
 
 def _grouped(

@@ -48,7 +48,8 @@ def rated_indices(seconds: np.ndarray, frames: int, rate: float, place: float) -
     if spare < 0:
         return np.linspace(0, len(seconds) - 1, frames).astype(np.int64)
     times = seconds[0] + place * spare + np.arange(frames) / rate
-    return np.abs(times[:, None] - seconds).argmin(1)
+    nearest: np.ndarray = np.abs(times[:, None] - seconds).argmin(1)
+    return nearest
 
 
 def jittered_indices(count: int, frames: int, jitter: int, rng: np.random.Generator) -> np.ndarray:

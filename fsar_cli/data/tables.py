@@ -8,8 +8,12 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fsar_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 MARKS = ",;\t"
 """What may stand between two cells."""
@@ -62,7 +66,7 @@ def _read(text: str, mark: str, strict: bool) -> Table:
     return Table(tuple(cell.strip().casefold() for cell in first), rows)
 
 
-def _rows(reader) -> Iterator[tuple[int, list[str]]]:
+def _rows(reader: "Reader") -> Iterator[tuple[int, list[str]]]:
     try:
         yield from ((reader.line_num, cells) for cells in reader if any(map(str.strip, cells)))
     except csv.Error as error:

@@ -113,7 +113,8 @@ def to_float(clips: Tensor, normalization: Normalization | None) -> Tensor:
     if normalization is not None:
         mean, deviation = _statistics(normalization, clips.device, side)
         rows.sub_(mean).div_(deviation)
-    return rows.unflatten(-1, (side, 3)).permute(0, 1, 4, 2, 3)
+    pixels: Tensor = rows.unflatten(-1, (side, 3))
+    return pixels.permute(0, 1, 4, 2, 3)
 
 
 @lru_cache(maxsize=64)

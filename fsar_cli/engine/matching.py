@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fsar_cli.core.method import Encoded, FewShotMethod, Scores
-from fsar_cli.data.episodes import EpisodeList, Episodes, EpisodeSampler
+from fsar_cli.data.episodes import EpisodeList, EpisodeNumbers, Episodes
 from fsar_cli.engine.bank import CHECK_WEIGHTS, Bank, encoded_badly, without_numbers
 from fsar_cli.engine.device import free_memory
 from fsar_cli.errors import DataError
@@ -51,7 +51,7 @@ class Matcher:
         self,
         method: FewShotMethod,
         bank: Bank,
-        sampler: EpisodeSampler,
+        sampler: EpisodeNumbers,
         episodes: int,
         device: torch.device | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Matcher:
     def _allowed(self) -> int:
         return min(BYTES_PER_MATCH[self.device.type], int(SHARE_OF_MEMORY * free_memory(self.device)))
 
-    def _episodes_a_call(self, sampler: EpisodeSampler) -> int:
+    def _episodes_a_call(self, sampler: EpisodeNumbers) -> int:
         videos = sampler.way * (sampler.shot + sampler.queries)
         numbers = (self.encoded.numel_per_video() if self.encoded else 0) + len(self.table) * sampler.way * sampler.shot
         return max(1, self._allowed() // (4 * max(1, numbers) * videos))

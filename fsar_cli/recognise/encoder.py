@@ -84,7 +84,7 @@ class Encoder:
     def _described(self, windows: Sequence[Window]) -> Encoded:
         if not self.shares_frames:
             return self._of_clips(self._floats([window.pictures for window in windows]))
-        maps = torch.stack([torch.cat([frame.maps for frame in window.frames]) for window in windows])
+        maps = torch.stack([torch.cat([f.maps for f in window.frames if f.maps is not None]) for window in windows])
         clips = self._floats([window.pictures for window in windows]) if self.selects_regions else None
         return self._of_maps(maps, clips)
 
@@ -121,9 +121,10 @@ class Encoder:
         x0, y0, x1, y1 = window.input_crop
         scale, shift = np.array([x1 - x0, y1 - y0] * 2), np.array([x0, y0] * 2)
         frames = window.frames[middle_frames(len(window.frames), len(boxes))]
+        shown = np.clip(boxes * scale + shift, 0, 1).tolist()
         return tuple(
-            (frame.seconds, tuple(float(v) for v in np.clip(box * scale + shift, 0, 1)))
-            for frame, box in zip(frames, boxes, strict=True)
+            (frame.seconds, (left, top, right, bottom))
+            for frame, (left, top, right, bottom) in zip(frames, shown, strict=True)
         )
 
     @torch.inference_mode()

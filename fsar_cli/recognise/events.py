@@ -146,11 +146,11 @@ class EventDetector:
 
     def flush(self) -> list[Event]:
         """The events that were open, as the source ends or has a gap."""
-        said = []
+        said: list[Event] = []
         for c, votes in enumerate(self._votes):
             if votes.event is not None:
                 votes.event.cut |= votes.event.is_open
-                said += self._closed(c, votes)
+                said += self._closed(c, votes, votes.event)
         self._votes = [self._fresh() for _ in self.classes]
         return said
 
@@ -160,38 +160,38 @@ class EventDetector:
     def _follow(self, c: int, votes: _Votes, window: ScoredWindow) -> Iterator[Event]:
         rule, event = self.rule, votes.event
         if event is not None and event.is_open:
-            yield from self._go_on(c, votes, window)
+            yield from self._go_on(c, votes, event, window)
         elif len(chosen := votes.at(rule.threshold)) >= rule.agree:
             if event is None:
-                votes.event = _Ongoing(chosen)
+                event = votes.event = _Ongoing(chosen)
             else:
                 new = [w for w in chosen if w.start > event.windows[-1].start]  # others are the event's already
                 if not self._near(event, chosen[0]) or self._too_long(event, window):
-                    yield from self._closed(c, votes)
-                    votes.event = _Ongoing(new)
+                    yield from self._closed(c, votes, event)
+                    event = votes.event = _Ongoing(new)
                 else:
-                    votes.event = replace(event, windows=[*event.windows, *new], is_open=True)
-            yield from self._said(c, votes, window)
+                    event = votes.event = replace(event, windows=[*event.windows, *new], is_open=True)
+            yield from self._said(c, votes, event, window)
         elif event is not None and not any(self._near(event, w) for w in (*chosen, window)):
-            yield from self._closed(c, votes)
+            yield from self._closed(c, votes, event)
 
-    def _go_on(self, c: int, votes: _Votes, window: ScoredWindow) -> Iterator[Event]:
+    def _go_on(self, c: int, votes: _Votes, event: _Ongoing, window: ScoredWindow) -> Iterator[Event]:
         chosen = votes.at(self.rule.release)
         if chosen and chosen[-1] is window:
-            votes.event.windows.append(window)
+            event.windows.append(window)
         if len(chosen) < min(self.rule.agree, len(votes.last)):
-            votes.event.is_open = False
-        yield from self._said(c, votes, window)
+            event.is_open = False
+        yield from self._said(c, votes, event, window)
 
-    def _said(self, c: int, votes: _Votes, window: ScoredWindow) -> Iterator[Event]:
+    def _said(self, c: int, votes: _Votes, event: _Ongoing, window: ScoredWindow) -> Iterator[Event]:
         """An event that goes on is said as it is long enough, and cut before a further window makes it too long."""
-        event, (start, end) = votes.event, self._span(votes.event)
+        start, end = self._span(event)
         if not event.said and end - start >= self.rule.shortest:
             event.said = True
             yield self._event(c, event)
         if event.is_open and self._too_long(event, window, self.stride):
             event.cut = True
-            yield from self._closed(c, votes)
+            yield from self._closed(c, votes, event)
             votes.last.clear()
 
     def _near(self, event: _Ongoing, window: ScoredWindow) -> bool:
@@ -208,8 +208,8 @@ class EventDetector:
         first, last, half = event.windows[0], event.windows[-1], self.stride / 2
         return max(first.start, first.middle - half), min(last.end, last.middle + half)
 
-    def _closed(self, c: int, votes: _Votes) -> Iterator[Event]:
-        event, votes.event = votes.event, None
+    def _closed(self, c: int, votes: _Votes, event: _Ongoing) -> Iterator[Event]:
+        votes.event = None
         event.is_open = False
         start, end = self._span(event)
         if end - start >= self.rule.shortest:

@@ -110,11 +110,12 @@ def _jobs(
         block: seconds after which the job changes; None: it does not.
         silent: the first job.
     """
-    last = now = None
+    last: Window | None = None
+    now: bool | None = None
     for window in windows_of_file(path, grid, config.clip):
         job = silent if block is None else silent ^ bool(int(window.start // block) % 2)
         changed = now is not None and job != now
-        if changed and (window.start < last.end or window.frames[0].seconds <= last.frames[-1].seconds):
+        if changed and last and (window.start < last.end or window.frames[0].seconds <= last.frames[-1].seconds):
             continue  # it shows what the other job has
         yield window, job, now is None or changed or window.breaks
         now, last = job, window

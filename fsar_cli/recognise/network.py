@@ -35,7 +35,8 @@ class WindowNetwork(nn.Module):
 
     def maps(self, frames: Tensor) -> Tensor:
         """Frames [N,3,S,S] -> maps [N,C,H,W], where frames are shared."""
-        return self.method.features.global_backbone(frames.unsqueeze(1)).squeeze(1)
+        maps: Tensor = self.method.features.global_backbone(frames.unsqueeze(1))
+        return maps.squeeze(1)
 
     def of_clips(self, clips: Tensor) -> Encoded:
         """Clips [B,F,3,S,S] -> what `FewShotMethod.describe` gives, with BOXES in any case."""

@@ -6,7 +6,7 @@ like videos: smooth, moving, made of whole numbers from 0 to 255.
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ def _folded(network: WindowNetwork) -> WindowNetwork:
     if not own.method.features.wrapped:
         fold(own.method)
         for backbone in own.method.features.backbones():
-            backbone.trunk = backbone.trunk if backbone.folded is None else backbone.folded.__self__
+            if backbone.folded is not None:
+                backbone.trunk = backbone.folded.__self__  # type: ignore[attr-defined]  # it is a method of the folded one
             backbone.folded = None
     return own
 
@@ -139,7 +140,7 @@ def _checked(
     """The graph, whole and by its halves, against PyTorch. Raises DataError: they differ too much."""
     outputs, absolute, relative = list(wanted[0]), 0.0, 0.0
     session = whole_session(model, out)
-    ways = [lambda clips: run_session(session, outputs, {CLIPS: clips}, out)]
+    ways: list[Callable[[Tensor], list[Tensor]]] = [lambda clips: run_session(session, outputs, {CLIPS: clips}, out)]
     if network.shares_frames:
         graphs = OnnxGraphs(model, outputs, True, torch.device("cpu"), out)
         ways.append(lambda clips: _by_halves(graphs, clips, network.selects_regions))
@@ -175,7 +176,8 @@ def _document(
         weights=identity.weights, preprocessing=identity.preprocessing, code=identity.code,
         clip=OnnxPreprocessing(
             frames=clip.frames, rate=clip.rate, short_side=clip.short_side, interpolation=clip.interpolation,
-            size=clip.size, mean=recipe and recipe.mean, deviation=recipe and recipe.deviation,
+            size=clip.size, mean=recipe.mean if recipe else None,
+            deviation=recipe.deviation if recipe else None,
         ),
         steps=outputs[BOXES].shape[1], inputs={CLIPS: taken},
         outputs={

@@ -106,6 +106,7 @@ def _exported(graph: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str
         program, dynamo=True, verbose=False, external_data=False, opset_version=OPSET, input_names=list(inputs),
         output_names=list(outputs),
     )  # fmt: skip
+    assert exported is not None  # as it is by `dynamo`
     model = exported.model_proto
     del model.graph.value_info[:]  # their names of sizes would not fit those of another half
     return model

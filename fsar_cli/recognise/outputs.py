@@ -64,11 +64,11 @@ def write_activitynet(path: Path, events: Iterable[NamedEvent], videos: Iterable
         videos: those that are in it even without an event.
         details: what the method was trained on, in words.
     """
-    results: dict[str, list[dict]] = {video: [] for video in videos}
+    results: dict[str, list[dict[str, object]]] = {video: [] for video in videos}
     for named in events:
         event = named.event
         segment = [round(event.start, 3), round(event.end, 3)]
-        entry = {"label": event.cls, "segment": segment, "score": _rounded(event.score)}
+        entry: dict[str, object] = {"label": event.cls, "segment": segment, "score": _rounded(event.score)}
         results.setdefault(named.video, []).append(entry)
     external = {"used": True, "details": details}
     document = {"version": ACTIVITYNET, "results": results, "external_data": external}
@@ -127,7 +127,7 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO | None = None
+        self._file: BinaryIO
 
     def __enter__(self) -> "EventLog":
         with naming(self.path):
@@ -143,11 +143,11 @@ class EventLog:
             while line:
                 line = line[self._file.write(line) :]
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._file.close()
 
 
-def event_document(named: NamedEvent) -> dict:
+def event_document(named: NamedEvent) -> dict[str, object]:
     """An event as plain JSON values, a line of events.jsonl; its `id` is the same as it opens and as it closes."""
     event = named.event
     track = [[_rounded(at, 4), [_rounded(side, 4) for side in box]] for at, box in event.track]

@@ -120,7 +120,7 @@ class Recognizer:
     @property
     def left_out(self) -> np.ndarray:
         """float32 [n,C]: scores of each example by the others; NaN: it has none."""
-        return self.support.left_out.numpy()
+        return self.support.own_scores.numpy()
 
     @property
     def hours(self) -> float:
@@ -142,11 +142,10 @@ class Recognizer:
             false_alarms: an hour.
             rule: all of it but the threshold.
         """
-        silent = self.support.silent
-        if silent is None:
+        silent, silent_scores = self.support.silent, self.support.silent_scores
+        if silent is None or silent_scores is None:
             return uncalibrated_level(self.left_out, self.support.labels, rule)
-        scores = self.support.silent_scores.numpy()
-        windows = zip(silent.segments.tolist(), silent.times.tolist(), scores, strict=True)
+        windows = zip(silent.segments.tolist(), silent.times.tolist(), silent_scores.numpy(), strict=True)
         segments = [
             [ScoredWindow(start, end, own) for _, (start, end), own in some]
             for _, some in groupby(windows, key=lambda window: window[0])

@@ -28,7 +28,9 @@ class Scorer:
         normal: [m] described windows that show none of the classes; None: there are none.
     """
 
-    def __init__(self, encoder: Encoder, examples: Encoded, labels: Sequence[int], normal: Encoded | None) -> None:
+    def __init__(
+        self, encoder: Encoder, examples: Encoded, labels: Sequence[int] | np.ndarray, normal: Encoded | None
+    ) -> None:
         self.encoder, self.labels = encoder, np.asarray(labels)
         self.ways = int(self.labels.max()) + 1
         self.examples = encoder.embed(examples)

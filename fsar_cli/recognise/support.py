@@ -177,6 +177,12 @@ class SupportSet:
         return np.array([places[example.cls] for example in self.examples])
 
     @property
+    def own_scores(self) -> Tensor:
+        """`left_out` of a set that is calibrated."""
+        assert self.left_out is not None
+        return self.left_out
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """[n]"""
         return tuple(example.group for example in self.examples)
@@ -193,9 +199,9 @@ class SupportSet:
             **{f"prepared.{name}": tensor for name, tensor in self.prepared.items()},
             "thumbnails": torch.frombuffer(bytearray(b"".join(self.thumbnails)), dtype=torch.uint8),
             "thumbnail_ends": torch.tensor([len(t) for t in self.thumbnails]).cumsum(0),
-            "left_out": self.left_out,
+            "left_out": self.own_scores,
         }
-        if self.silent is not None:
+        if self.silent is not None and self.silent_scores is not None:
             tensors |= _named("silent", self.silent.described)
             tensors |= {"silent_segments": torch.from_numpy(self.silent.segments),
                         "silent_times": torch.from_numpy(self.silent.times),

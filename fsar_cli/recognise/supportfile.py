@@ -146,12 +146,11 @@ def _thumbnails(tensors: Mapping[str, Tensor], count: int, refuse: Callable[[str
 
 def _silent(tensors: Mapping[str, Tensor], described: Encoded, refuse: Callable[[str], DataError]) -> SilentWindows:
     segments, times = tensors.get("silent_segments"), tensors.get("silent_times")
-    fit = (
-        segments is not None and times is not None and segments.dtype == torch.int64 and times.dtype == torch.float64
+    if segments is None or times is None or not (
+        segments.dtype == torch.int64 and times.dtype == torch.float64
         and segments.shape == (len(described),) and times.shape == (len(described), 2)
         and bool(times.isfinite().all()) and bool((segments.diff() >= 0).all())
-    )  # fmt: skip
-    if not fit:
+    ):  # fmt: skip
         raise refuse("its calibration windows have no times")
     return SilentWindows(described, segments.numpy(), times.numpy())
 

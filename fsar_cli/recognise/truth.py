@@ -11,7 +11,7 @@ any true event of any enrolled class; the others are unmatched and told apart (`
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fsar_cli.data.annotations.labelled import LabelledSegment
 from fsar_cli.errors import DataError, UsageError
@@ -36,6 +36,16 @@ class FoundEvent:
         """The same of an event as it is written."""
         event = named.event
         return cls(named.video, event.start, event.end, event.cls, event.score)
+
+
+@dataclass(frozen=True)
+class TrueEvent:
+    """A true event whose end is known."""
+
+    video: str
+    start: float
+    end: float
+    cls: str
 
 
 def compare_events(
@@ -73,11 +83,12 @@ def compare_events(
     others = Counter(segment.cls for segment in truth if enrolled is not None and segment.cls not in enrolled)
     pairs = _matched(spans, kept, tiou, same_class=True)
     taken = set(pairs.values())
-    names = list(dict.fromkeys([*(classes or ()), *sorted({e.cls for e in (*kept, *spans)})]))
+    both: list[FoundEvent | TrueEvent] = [*kept, *spans]
+    names = list(dict.fromkeys([*(classes or ()), *sorted({e.cls for e in both})]))
     return TruthReport(
         hours=float(hours),
         tiou=float(tiou),
-        videos=len({each.video for each in (*spans, *kept)}),
+        videos=len({each.video for each in both}),
         right_of_any_class=len(_matched(spans, kept, tiou, same_class=False)),
         classes=tuple(_counted(name, spans, kept, pairs) for name in names),
         missed=_by_time(_unpaired(kept[t], spans, tiou) for t in range(len(kept)) if t not in taken),
@@ -88,29 +99,27 @@ def compare_events(
     )
 
 
-def overlap(one: FoundEvent | LabelledSegment, other: FoundEvent | LabelledSegment) -> float:
+def overlap(one: FoundEvent | TrueEvent, other: FoundEvent | TrueEvent) -> float:
     """Intersection over union of the times of two events of a video; 0 for one that takes no time."""
     shared = min(one.end, other.end) - max(one.start, other.start)
     return max(0.0, shared) / whole if (whole := max(one.end, other.end) - min(one.start, other.start)) > 0 else 0.0
 
 
-def _touch(one: FoundEvent | LabelledSegment, other: FoundEvent | LabelledSegment) -> bool:
+def _touch(one: FoundEvent | TrueEvent, other: FoundEvent | TrueEvent) -> bool:
     """Whether there is a moment inside both; that of an event that takes no time is its start."""
     return one.start < other.end and other.start < one.end
 
 
-def _ended(segment: LabelledSegment, durations: Mapping[str, float]) -> LabelledSegment:
+def _ended(segment: LabelledSegment, durations: Mapping[str, float]) -> TrueEvent:
     if segment.end is not None:
-        return segment
+        return TrueEvent(segment.video, segment.start, segment.end, segment.cls)
     if segment.video not in durations:
         message = f"{segment.at or segment.video}: the event is the whole of '{segment.video}', whose length is unknown"
         raise DataError(message, "write its start and end")
-    return replace(segment, end=float(durations[segment.video]))
+    return TrueEvent(segment.video, segment.start, float(durations[segment.video]), segment.cls)
 
 
-def _matched(
-    found: Sequence[FoundEvent], truth: Sequence[LabelledSegment], tiou: float, same_class: bool
-) -> dict[int, int]:
+def _matched(found: Sequence[FoundEvent], truth: Sequence[TrueEvent], tiou: float, same_class: bool) -> dict[int, int]:
     """{position found: position of its true event}; both are sorted, which settles ties."""
     of_video: dict[str, list[int]] = {}
     for t, segment in enumerate(truth):
@@ -128,15 +137,13 @@ def _matched(
 
 
 def _counted(
-    cls: str, found: Sequence[FoundEvent], truth: Sequence[LabelledSegment], pairs: Mapping[int, int]
+    cls: str, found: Sequence[FoundEvent], truth: Sequence[TrueEvent], pairs: Mapping[int, int]
 ) -> ClassEvents:
     right = sum(found[f].cls == cls for f in pairs)
     return ClassEvents(cls, sum(s.cls == cls for s in truth), sum(e.cls == cls for e in found), right)
 
 
-def _unpaired(
-    of: FoundEvent | LabelledSegment, others: Iterable[FoundEvent | LabelledSegment], tiou: float
-) -> Unpaired:
+def _unpaired(of: FoundEvent | TrueEvent, others: Iterable[FoundEvent | TrueEvent], tiou: float) -> Unpaired:
     """An event without a partner, and why it has none of the others."""
     near = [other for other in others if other.video == of.video and _touch(other, of)]
     fits = {other.cls for other in near if overlap(of, other) >= tiou}
@@ -145,7 +152,7 @@ def _unpaired(
     return Unpaired(of.video, of.start, of.end, of.cls, score, why, _nearest(of, near))
 
 
-def _nearest(of: FoundEvent | LabelledSegment, near: Iterable[FoundEvent | LabelledSegment]) -> Nearest | None:
+def _nearest(of: FoundEvent | TrueEvent, near: Iterable[FoundEvent | TrueEvent]) -> Nearest | None:
     best = max(near, key=lambda each: (overlap(of, each), each.cls == of.cls), default=None)
     return None if best is None else Nearest(best.start, best.end, best.cls, overlap(of, best))
 

@@ -8,7 +8,7 @@ few videos the truth may lie further away than the intervals say.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class TruthReport:
         """Found events that share no time with a true event."""
         return tuple(event for event in self.unmatched if event.why == "alone")
 
-    def document(self) -> dict:
+    def document(self) -> dict[str, Any]:
         """All of it as plain JSON values; rates and medians of nothing are null."""
         return {
             "tiou": self.tiou,
@@ -174,24 +174,24 @@ class TruthReport:
         parts = [f"{reasons[why]} {text}" for why, text in IN_WORDS.items() if reasons[why]]
         return f"; unmatched besides: {', '.join(parts)}" if parts else ""
 
-    def _hourly(self, count: int) -> dict:
+    def _hourly(self, count: int) -> dict[str, float]:
         low, high = poisson_interval(count)
         hours = self.hours
         return {"count": count, "an_hour": count / hours, "low": low / hours, "high": high / hours}
 
 
-def _share(right: int, of: int) -> dict:
+def _share(right: int, of: int) -> dict[str, Any]:
     low, high = wilson_interval(right, of)
     return {"right": right, "of": of, "share": right / of if of else None, "low": low, "high": high}
 
 
-def _medians(errors: tuple[float, ...]) -> dict:
+def _medians(errors: tuple[float, ...]) -> dict[str, float | None]:
     if not errors:
         return {"off": None, "late": None}
     return {"off": float(np.median(np.abs(errors))), "late": float(np.median(errors))}
 
 
-def _shares(name: str, strict: dict, any_class: dict) -> str:
+def _shares(name: str, strict: dict[str, Any], any_class: dict[str, Any]) -> str:
     if strict["share"] is None:
         return f"{name}: cannot be told, as there is no event"
     interval = f"95 % interval {100 * strict['low']:.1f} to {100 * strict['high']:.1f} %"
@@ -199,11 +199,11 @@ def _shares(name: str, strict: dict, any_class: dict) -> str:
     return f"{name} {100 * strict['share']:.1f} % ({counts}, {interval}); of any class {100 * any_class['share']:.1f} %"
 
 
-def _rates(name: str, rate: dict) -> str:
+def _rates(name: str, rate: dict[str, float]) -> str:
     interval = f"95 % interval {rate['low']:.3g} to {rate['high']:.3g}"
     return f"{name}: {rate['count']}, {rate['an_hour']:.3g} an hour ({interval})"
 
 
-def _off(name: str, error: dict) -> str:
+def _off(name: str, error: dict[str, float]) -> str:
     side = "late" if error["late"] >= 0 else "early"
     return f"{name} are off by {error['off']:.2f} s, on balance {abs(error['late']):.2f} s {side}"

@@ -35,7 +35,7 @@ class WindowLog:
     def __init__(self, path: Path, made_of: dict[str, Any], full: float, resume: bool, together: int = 1) -> None:
         self.path, self._made_of, self._resume = path, json.loads(json.dumps(made_of)), resume
         self._full, self._together = full, together
-        self._file: BinaryIO | None = None
+        self._file: BinaryIO
         self.ended = False
         """Whether all windows of the video are there."""
 
@@ -49,7 +49,7 @@ class WindowLog:
                 self._write({"schema": 1, **self._made_of})
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._file.close()
 
     def add(self, window: ScoredWindow) -> None:

@@ -160,6 +160,7 @@ class Windower:
             windows = self.flush()
             self._begin(seconds, size, gap)
         self._gap, self._wall = False, wall
+        assert self._crop is not None  # since `_begin`
         frame = WindowFrame(seconds, self._crop.apply(picture[None])[0])
         for index in range(self._index + 1, self._due(seconds) + 1):  # a slow camera's frame serves several times
             self._index = index
@@ -181,7 +182,7 @@ class Windower:
         goes_on = first and self.origin is not None and not gap  # behind a full window of the same stretch
         self._breaks = not goes_on and not (first and self.origin is None)
         self._ring.clear()
-        self._origin = self.origin if goes_on else seconds
+        self._origin = seconds if self.origin is None or not goes_on else self.origin
         self._index, self._emitted = -1, goes_on
         self._size, self._crop = size, centre_crop(*size, self.clip.size)
 
@@ -189,6 +190,7 @@ class Windower:
         end = self._origin + index * self.grid.step + (self.grid.step if short else self.grid.apart * self.grid.step)
         start = self._origin if short else self._origin + (index - self.grid.span) * self.grid.step
         breaks, self._breaks, self._emitted = self._breaks, False, True
+        assert self._crop is not None  # since `_begin`
         return Window(frames, start, end, input_crop(self._crop, self._size), breaks, self._wall)
 
 
@@ -226,7 +228,12 @@ def window_of_clip(path: Path, clip: ClipConfig, start: float = 0.0, end: float 
         DataError: as `iter_frames`.
     """
     times: list[float] = []
-    for _ in iter_frames(path, keep=lambda _, seconds: times.append(seconds), start=start, end=end):
+
+    def note(_: int, seconds: float) -> bool:
+        times.append(seconds)
+        return False
+
+    for _ in iter_frames(path, keep=note, start=start, end=end):
         pass
     indices = (
         even_indices(len(times), clip.frames)

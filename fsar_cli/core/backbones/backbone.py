@@ -41,7 +41,14 @@ class Stage:
     side: int
 
 
-class Backbone(nn.Module):
+class ClipMaps(nn.Module):
+    """What makes maps of clips: a backbone, or what a method puts around one."""
+
+    dim: int
+    """C of the maps."""
+
+
+class Backbone(ClipMaps):
     """A trunk, and how it runs; the vector of a step is the mean of its map (global average pooling)."""
 
     memory_format = torch.channels_last
@@ -85,7 +92,8 @@ class Backbone(nn.Module):
             return self.compiled(x)
         if self.folded is not None and not self.training and not torch.is_grad_enabled():
             return self.folded(x)
-        return self.trunk(x)
+        maps: Tensor = self.trunk(x)
+        return maps
 
     def check_frames(self, frames: int) -> None:
         """Refuse clips of a length that the network cannot take. Raises UsageError."""
@@ -156,7 +164,8 @@ class FrameBackbone(Backbone):
         return clips.flatten(0, 1)
 
     def leave(self, maps: Tensor, clips: int) -> Tensor:
-        return maps.unflatten(0, (clips, -1))
+        of_clips: Tensor = maps.unflatten(0, (clips, -1))
+        return of_clips
 
     def stages(self, input_side: int, count: int = 4) -> list[Stage]:
         """A stage ends where the side of the map falls by a quarter or more; a convolution without padding, which takes
@@ -241,6 +250,6 @@ class ClipBackbone(Backbone):
 
 def parts(trunk: nn.Module) -> list[nn.Module]:
     """A trunk as modules that run one after the other, all sequences inside it taken apart."""
-    if type(trunk).forward is not nn.Sequential.forward:
+    if not isinstance(trunk, nn.Sequential) or type(trunk).forward is not nn.Sequential.forward:
         return [trunk]
     return [part for module in trunk for part in parts(module)]

@@ -25,6 +25,8 @@ FITTING = "it takes a state dict of this network in transformers, with or withou
 # Whatever type of number a file has; what does not fit is told, and refused here.
 LOADING = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
 
+Told = tuple[nn.Module, dict[str, Any]]  # a network, and what transformers tells of its weights
+
 
 class Tokens(nn.Module):
     """Patches of a clip as tokens, with their positions where these are added."""
@@ -39,7 +41,8 @@ class Tokens(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """[B,3,F,S,S] -> [B,T*H*W,C]."""
-        return self.embeddings(clips.transpose(1, 2), *self.masks)
+        tokens: Tensor = self.embeddings(clips.transpose(1, 2), *self.masks)
+        return tokens
 
 
 class TokenLayer(nn.Module):
@@ -51,7 +54,7 @@ class TokenLayer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B,N,C] -> [B,N,C]."""
-        made = self.layer(tokens)
+        made: Tensor | tuple[Tensor, ...] = self.layer(tokens)
         return made[0] if isinstance(made, tuple) else made  # V-JEPA 2 gives its attention, too
 
 
@@ -64,7 +67,8 @@ class TokenMaps(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B,T*H*W,C] -> [B,C,T,H,W]."""
-        return tokens.transpose(1, 2).unflatten(2, (-1, self.rows, self.rows))
+        maps: Tensor = tokens.transpose(1, 2).unflatten(2, (-1, self.rows, self.rows))
+        return maps
 
 
 def hf_backbone(name: str, weights: str | Path) -> ClipBackbone:
@@ -90,7 +94,7 @@ def hf_backbone(name: str, weights: str | Path) -> ClipBackbone:
     return backbone
 
 
-def _trunk(model: nn.Module, config: Any, side: int) -> nn.Sequential:
+def _trunk(model: Any, config: Any, side: int) -> nn.Sequential:
     """The parts up to the last norm, one after the other, so that blocks can be run again in the backward pass.
 
     A VideoMAE that was trained to pool its tokens has no norm before that.
@@ -100,15 +104,16 @@ def _trunk(model: nn.Module, config: Any, side: int) -> nn.Sequential:
     norm = model.encoder.layernorm if turning else model.layernorm
     patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
     layers = nn.Sequential(*map(TokenLayer, model.encoder.layer))
-    parts = {"tokens": tokens, "layers": layers, "norm": norm or nn.Identity(), "maps": TokenMaps(side // patch)}
-    return nn.Sequential(OrderedDict(parts))
+    maps = TokenMaps(side // patch)
+    return nn.Sequential(OrderedDict(tokens=tokens, layers=layers, norm=norm or nn.Identity(), maps=maps))
 
 
 def _model(name: str, config: Any, weights: str) -> nn.Module:
     """A network of transformers with its weights, all of them."""
     network = getattr(extra("transformers", name), f"{FAMILIES[config.model_type]}Model")
     if weights == "none":
-        return network(config)
+        empty: nn.Module = network(config)
+        return empty
     file = None if weights == "pretrained" else Path(weights)
     model, told = _hub_model(network, name, config) if file is None else _file_model(network, name, config, file)
     if faults := list(_faults(told)):
@@ -117,12 +122,13 @@ def _model(name: str, config: Any, weights: str) -> nn.Module:
     return model
 
 
-def _hub_model(network: Any, name: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
+def _hub_model(network: Any, name: str, config: Any) -> Told:
     source = hf_source(name)
 
-    def fetch(cached: bool) -> tuple[nn.Module, dict[str, Any]]:
+    def fetch(cached: bool) -> Told:
         with _quiet(name, bars=not cached):  # a download shows its bar
-            return network.from_pretrained(source, config=config, local_files_only=cached, **LOADING)
+            found: Told = network.from_pretrained(source, config=config, local_files_only=cached, **LOADING)
+            return found
 
     try:
         return cached_first(fetch)
@@ -132,10 +138,11 @@ def _hub_model(network: Any, name: str, config: Any) -> tuple[nn.Module, dict[st
         raise cannot_get(name, error) from error
 
 
-def _file_model(network: Any, name: str, config: Any, file: Path) -> tuple[nn.Module, dict[str, Any]]:
+def _file_model(network: Any, name: str, config: Any, file: Path) -> Told:
     state = read_state(file)
     with _quiet(name):
-        return network.from_pretrained(None, config=config, state_dict=state, **LOADING)
+        found: Told = network.from_pretrained(None, config=config, state_dict=state, **LOADING)
+        return found
 
 
 def _faults(told: dict[str, Any]) -> Iterator[str]:

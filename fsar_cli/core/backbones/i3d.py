@@ -27,7 +27,7 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 @torch.fx.wrap
-def padded(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+def padded(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """[B,C,T,H,W] with zeros around it."""
     pads = [same_padding(*axis) for axis in zip(x.shape[2:], kernel, stride, strict=True)]
     return F.pad(x, [cells for pair in reversed(pads) for cells in pair]) if any(map(any, pads)) else x
@@ -36,8 +36,12 @@ def padded(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]
 class SamePool(nn.MaxPool3d):
     """Largest of each window; the zeros of the padding count."""
 
+    kernel_size: tuple[int, int, int]
+    stride: tuple[int, int, int]
+
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(padded(x, self.kernel_size, self.stride))
+        largest: Tensor = super().forward(padded(x, self.kernel_size, self.stride))
+        return largest
 
 
 class SameUnit(nn.Module):

@@ -21,6 +21,9 @@ SIDE = 96  # pixels that are enough for the width of any
 class Rescale(nn.Module):
     """Inputs normalised with ImageNet's mean and deviation -> normalised with 0.5 and 0.5."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -69,7 +72,7 @@ def _trunk(network: nn.Module, name: str) -> nn.Module:
         return nn.Sequential(network.features, nn.ReLU())
     if isinstance(network, torchvision.models.SwinTransformer):  # channels last until its own permutation
         return nn.Sequential(network.features, network.norm, network.permute)
-    if hasattr(network, "features"):
-        return network.features
+    if isinstance(features := getattr(network, "features", None), nn.Module):
+        return features
     rescale = [Rescale()] if name in RESCALED else []
     return nn.Sequential(*rescale, *[part for key, part in network.named_children() if key not in HEADS])

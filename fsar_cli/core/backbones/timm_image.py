@@ -22,17 +22,20 @@ NEAR = 64  # pixels around a side that does not fit, in which others are looked 
 class TimmMaps(nn.Module):
     """A network of timm up to its last map."""
 
+    network: Any  # timm finds its methods by name
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         if hasattr(network, "prune_intermediate_layers"):  # what follows the map is neither kept nor trained
-            network.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
+            self.network.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B,3,h,w] -> [B,C,H,W]."""
-        return self.network.forward_intermediates(
+        maps: list[Tensor] = self.network.forward_intermediates(
             frames, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
-        )[0]
+        )
+        return maps[0]
 
 
 class TimmBackbone(FrameBackbone):
@@ -55,7 +58,8 @@ class TimmBackbone(FrameBackbone):
             return super()._run(x)
         _checkpoints(self.trunk.network, True)
         try:
-            return self.trunk(x)
+            maps: Tensor = self.trunk(x)
+            return maps
         finally:
             _checkpoints(self.trunk.network, False)
 
@@ -119,7 +123,8 @@ def _network(name: str, pretrained: bool) -> tuple[nn.Module, bool]:
 def _made(name: str, pretrained: bool, **options: Any) -> nn.Module:
     make = extra("timm", name).create_model
     try:
-        return make(name.removeprefix(TIMM), pretrained=pretrained, num_classes=0, **options)
+        network: nn.Module = make(name.removeprefix(TIMM), pretrained=pretrained, num_classes=0, **options)
+        return network
     except TypeError:
         raise
     except Exception as error:  # the hub's and the network's are of many kinds
@@ -128,7 +133,7 @@ def _made(name: str, pretrained: bool, **options: Any) -> nn.Module:
         raise cannot_get(name, error) from error
 
 
-def _checkpoints(network: nn.Module, on: bool) -> bool:
+def _checkpoints(network: Any, on: bool) -> bool:
     """Have timm run blocks again in the backward pass, or not; whether the network can."""
     try:
         network.set_grad_checkpointing(on)

@@ -35,7 +35,8 @@ class MViTMaps(nn.Module):
         for block in network.blocks:
             x, size = block(x, size)
         tokens = network.norm(x)[:, 1:]  # without the class token
-        return tokens.transpose(1, 2).unflatten(2, size)
+        maps: Tensor = tokens.transpose(1, 2).unflatten(2, size)
+        return maps
 
 
 def video_backbone(name: str, weights: str | Path) -> ClipBackbone:
@@ -69,5 +70,6 @@ def _trunk(network: nn.Module) -> nn.Module:
         parts = (network.patch_embed, network.pos_drop, network.features, network.norm)
         return nn.Sequential(*parts, Permute([0, 4, 1, 2, 3]))
     if isinstance(network, S3D):
-        return network.features
+        features: nn.Module = network.features
+        return features
     return nn.Sequential(*[part for key, part in network.named_children() if key not in HEADS])

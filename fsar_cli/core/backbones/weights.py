@@ -100,7 +100,8 @@ def _downloaded(name: str, entry: WeightsEnum, **options: object) -> nn.Module:
         with redirect_stdout(sys.stderr):  # torch tells of its download among the results
             try:
                 broken = _delete_broken(kept)
-                return torchvision.models.get_model(name, weights=entry, **options)
+                network: nn.Module = torchvision.models.get_model(name, weights=entry, **options)
+                return network
             except OSError as error:
                 if not _of_the_disk(error):
                     raise
@@ -124,7 +125,8 @@ def _unkept(name: str, entry: WeightsEnum, options: dict[str, object]) -> nn.Mod
     with tempfile.TemporaryDirectory(prefix="fsar-") as place:
         torch.hub.set_dir(place)
         try:
-            return torchvision.models.get_model(name, weights=entry, **options)
+            network: nn.Module = torchvision.models.get_model(name, weights=entry, **options)
+            return network
         finally:
             torch.hub.set_dir(usual)
 

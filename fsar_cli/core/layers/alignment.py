@@ -112,4 +112,5 @@ def _of_pairs(query: Tensor, support: Tensor, distance: Callable[[Tensor, Tensor
 
 
 def _lengths(frames: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(frames, dim=-1).clamp_min(SHORTEST)
+    lengths: Tensor = torch.linalg.vector_norm(frames, dim=-1)
+    return lengths.clamp_min(SHORTEST)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames
+from fsar_cli.core.layers.basics import AddPositions, added, at_least_float32, check_frames, named
 from fsar_cli.core.layers.tuples import TupleLinear
 from fsar_cli.core.method import Encoded
 
@@ -41,7 +41,7 @@ def plain_distance(query_key: Tensor, query_value: Tensor, support_key: Tensor, 
     """
     query_key, query_value = query_key.unsqueeze(2), query_value.unsqueeze(2)  # [E,Q,1,L,D_k]
     support_key, support_value = support_key.unsqueeze(1), support_value.unsqueeze(1)  # [E,1,N,K*L,D_k]
-    attention = (query_key @ support_key.mT / query_key.shape[-1] ** 0.5).softmax(-1)  # [E,Q,N,L,K*L]
+    attention: Tensor = (query_key @ support_key.mT / query_key.shape[-1] ** 0.5).softmax(-1)  # [E,Q,N,L,K*L]
     attended = attention @ support_value  # [E,Q,N,L,D_k]
     return (query_value - attended).square().sum(-1).mean(-1)
 
@@ -102,7 +102,8 @@ def _distance_to_attended(weights: Tensor, support: Tensor, query: Tensor, sums:
     among = _products(support, support)  # [E,N,K*R,K*R]
     squared = (weights * (weights @ among - 2 * across)).sum(-1)  # [E,N,Q*L]
     own = ((sums @ _products(query, query)) * sums).sum(-1).mean(-1)  # [E,Q]: mean of |v|^2 over tuples
-    return own.unsqueeze(-1) + squared.view(episodes, way, queries, tuples).mean(-1).transpose(1, 2)
+    distance: Tensor = own.unsqueeze(-1) + squared.view(episodes, way, queries, tuples).mean(-1).transpose(1, 2)
+    return distance
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ class CrossTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.frames = name, frames
-        self.cards = nn.ModuleDict({f"card{c}": TupleAttention(frames, c, dim, key_dim) for c in cardinalities})
+        self.cards = named({f"card{c}": TupleAttention(frames, c, dim, key_dim) for c in cardinalities})
         self.positions = AddPositions(frames, dim, position_scale, dropout)
 
     @classmethod
@@ -189,7 +190,7 @@ class CrossTransformer(nn.Module):
         """
         check_frames("the cross-transformer", self.frames, frames.shape[1])
         x = self.positions(frames, generator)
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for card, attention in self.cards.items():
             parts = attention(x)
             tensors |= {f"{self.name}.{card}.{part.name}": getattr(parts, part.name) for part in fields(parts)}
@@ -197,11 +198,11 @@ class CrossTransformer(nn.Module):
 
     def distance(self, support: Encoded, query: Encoded) -> Tensor:
         """Support [E,N,K], query [E,Q] -> distance [E,Q,N]."""
-        total = 0.0
-        for card, attention in self.cards.items():
-            sums = attention.key.sums
-            total = total + tuple_distance(self._parts(support, card), self._parts(query, card), sums)
-        return total / len(self.cards)
+        distances = [
+            tuple_distance(self._parts(support, card), self._parts(query, card), attention.key.sums)
+            for card, attention in self.cards.items()
+        ]
+        return added(distances) / len(self.cards)
 
     def _parts(self, encoded: Encoded, card: str) -> TupleParts:
         return TupleParts(*(encoded[f"{self.name}.{card}.{part.name}"] for part in fields(TupleParts)))

@@ -1,12 +1,16 @@
 """What every layer needs: precision, dropout, positions, and the check of a clip's length."""
 
 import math
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from fsar_cli.errors import UsageError
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -14,10 +18,22 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def without_autocast(x: Tensor) -> AbstractContextManager:
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Autocast off, on the device of a tensor; nothing where it is off already, as an exporter knows no such switch."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+
+
+def added(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    first, *others = tensors
+    return sum(others, first)
+
+
+def named(modules: Mapping[str, Kind]) -> Mapping[str, Kind]:
+    """Modules of one kind, as a part of the module that keeps them."""
+    # An nn.ModuleDict has what a mapping has, but its type does not say of which kind of module.
+    return cast(Mapping[str, Kind], nn.ModuleDict(modules))
 
 
 def check_frames(part: str, wanted: int, given: int) -> None:
@@ -54,6 +70,8 @@ def position_encoding(tokens: int, dim: int) -> Tensor:
 
 class AddPositions(nn.Module):
     """Adds the position encoding, times a scale, to tokens; then dropout in training. No parameters, nothing saved."""
+
+    encoding: Tensor
 
     def __init__(self, tokens: int, dim: int, scale: float, dropout: float) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ def blocks(trunk: nn.Module) -> list[nn.Module]:
     if not isinstance(trunk, nn.Sequential):
         return [trunk]
     flat = [block for part in trunk for block in (part if isinstance(part, nn.Sequential) else [part])]
-    parts = []
+    parts: list[nn.Module] = []
     for is_layer, group in groupby(flat, lambda module: not any(module.children())):
         members = list(group)
         parts += [nn.Sequential(*members)] if is_layer else members
@@ -72,20 +72,21 @@ def in_micro_batches(
 
     groups = []
     for some in clips.split(size):
-        context = partial(_first_and_second_run, branch, generator and generator.get_state(), generator)
+        state = None if generator is None else generator.get_state()
+        context = partial(_first_and_second_run, branch, state, generator)
         groups.append(checkpoint(unnamed, some, use_reentrant=False, context_fn=context))
     return {name: torch.cat(parts) for name, parts in zip(names, zip(*groups, strict=True), strict=True)}
 
 
 def _first_and_second_run(
     block: nn.Module, state: Tensor | None = None, generator: torch.Generator | None = None
-) -> tuple[AbstractContextManager, AbstractContextManager]:
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     return nullcontext(), _second_run(block, state, generator)
 
 
 @contextmanager
 def _second_run(block: nn.Module, state: Tensor | None, generator: torch.Generator | None) -> Iterator[None]:
-    if generator is None:
+    if generator is None or state is None:
         with _running_statistics_kept(block):
             yield
         return

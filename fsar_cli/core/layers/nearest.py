@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.layers.basics import at_least_float32, check_frames, dropout
+from fsar_cli.core.layers.basics import added, at_least_float32, check_frames, dropout
 from fsar_cli.core.layers.tuples import TupleLinear
 from fsar_cli.core.method import Encoded
 
@@ -44,7 +44,8 @@ def _without_own(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _squared_length(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square()  # makes no temporary of the size of x
+    lengths: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)  # makes no temporary of the size of x
+    return lengths.square()
 
 
 def _root(squared: Tensor, own: Tensor) -> Tensor:
@@ -97,7 +98,7 @@ class NearestTuples(nn.Module):
     def distance(self, support: Encoded, query: Encoded) -> Tensor:
         """Support [E,N,K], query [E,Q] -> distance [E,Q,N]."""
         both = zip(self.tuples(support), self.tuples(query), strict=True)
-        return sum(nearest_distance(*tuples) for tuples in both) / len(self.cards)
+        return added(nearest_distance(*tuples) for tuples in both) / len(self.cards)
 
 
 def nearest_distance(support: Tensor, query: Tensor) -> Tensor:
@@ -107,4 +108,5 @@ def nearest_distance(support: Tensor, query: Tensor) -> Tensor:
     with torch.autocast(a.device.type, enabled=False):
         own = _squared_length(a)  # the same for all of the support: added to the smallest alone
         nearest = _root(own + _without_own(a, b).unflatten(2, (way, -1)).amin(-1), own)  # [E,Q*L,N]
-        return nearest.unflatten(1, (queries, tuples)).mean(2)
+        each: Tensor = nearest.unflatten(1, (queries, tuples))  # [E,Q,L,N]
+        return each.mean(2)

@@ -37,6 +37,8 @@ class TupleLinear(nn.Module):
     Parameters have the shapes of the plain layer: weight [D_out, c*D_in], bias [D_out].
     """
 
+    sums: Tensor
+
     def __init__(self, frames: int, cardinality: int, in_dim: int, out_dim: int) -> None:
         super().__init__()
         plain = nn.Linear(cardinality * in_dim, out_dim)  # for its shapes and initialisation

@@ -98,14 +98,15 @@ class ARN(FewShotMethod):
         order = torch.rand(videos, frames, device=features.device, generator=generator).argsort(1)
         index = order[:, None, :, None, None]
         shuffled = features.gather(2, index.expand_as(features))
-        return (self.temporal(shuffled) - temporal.gather(2, index)).square().flatten(1).mean(1)
+        misalignment: Tensor = self.temporal(shuffled) - temporal.gather(2, index)
+        return misalignment.square().flatten(1).mean(1)
 
     def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
         prototypes, queries = at_least_float32(support[DESCRIPTOR]).mean(2), at_least_float32(query[DESCRIPTOR])
         lead = (*queries.shape[:2], prototypes.shape[1])  # E, Q, N
-        couples = [prototypes.unsqueeze(1).expand(*lead, -1, -1), queries.unsqueeze(2).expand(*lead, -1, -1)]
+        sides = [prototypes.unsqueeze(1).expand(*lead, -1, -1), queries.unsqueeze(2).expand(*lead, -1, -1)]
         # Channels last in memory: faster convolutions.
-        couples = torch.stack([x.flatten(0, 2) for x in couples], -1).permute(0, 3, 1, 2)  # [E*Q*N,2,R,R]
+        couples = torch.stack([x.flatten(0, 2) for x in sides], -1).permute(0, 3, 1, 2)  # [E*Q*N,2,R,R]
         groups = couples.split(len(couples) if self.training else PAIRS_AT_A_TIME[couples.device.type])
         logits = torch.cat([self.relation(some) for some in groups]).view(lead)
         return Scores(logits, extras=extras_of((ALIGNMENT,), support, query))
@@ -175,7 +176,8 @@ class RelationNetwork(nn.Module):
         x = F.max_pool2d(self.blocks[0](pairs), 2)
         for block in self.blocks[1:]:
             x = F.max_pool2d(x + block(x), 2)
-        return self.score(F.relu(self.hidden(x.flatten(1)))).squeeze(-1)
+        scores: Tensor = self.score(F.relu(self.hidden(x.flatten(1))))
+        return scores.squeeze(-1)
 
 
 def initialise(module: nn.Module) -> None:
@@ -185,7 +187,8 @@ def initialise(module: nn.Module) -> None:
     """
     if isinstance(module, nn.Conv2d | nn.Conv3d) and module.out_channels > 1:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
         nn.init.ones_(module.bias)

@@ -129,8 +129,8 @@ def order_prior(frames: int, others: int, device: torch.device | None = None) ->
 
     Its standard deviation is sqrt(2)/8 of the clip: 1.4 frames of 8.
     """
-    of_clip = {"dtype": torch.float64, "device": device}
-    places = torch.arange(frames, **of_clip).view(-1, 1) / frames - torch.arange(others, **of_clip) / others
+    own, other = (torch.arange(length, dtype=torch.float64, device=device) / length for length in (frames, others))
+    places = own.view(-1, 1) - other
     weights = torch.exp(-((places * 8 / math.sqrt(2)).square()) / 2)
     return weights / weights.sum(1, keepdim=True)
 
@@ -155,7 +155,8 @@ def prototype_loss(similarity: Tensor, truth: Tensor, temporal: float = TEMPORAL
     shares = own.softmax(-1).squeeze(2)
     conditional = torch.special.entr(shares).sum(-1).mean()
     marginal = torch.special.entr(shares.mean(1)).sum(-1).mean()
-    return loss + CONDITIONAL * conditional - MARGINAL * marginal - temporal * temporal_score(own).mean()
+    total: Tensor = loss + CONDITIONAL * conditional - MARGINAL * marginal - temporal * temporal_score(own).mean()
+    return total
 
 
 def similarity_gradient(similarity: Tensor) -> Tensor:
@@ -187,7 +188,8 @@ def similarity_gradient(similarity: Tensor) -> Tensor:
 
 def _own(x: Tensor, way: int) -> Tensor:
     """[...,N,N*K,T] -> [...,K,T,N]: of each video what concerns its own class; a view."""
-    return x.unflatten(-2, (way, -1)).diagonal(dim1=-4, dim2=-3)
+    own: Tensor = x.unflatten(-2, (way, -1)).diagonal(dim1=-4, dim2=-3)
+    return own
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.attention import CrossTransformer
-from fsar_cli.core.layers.basics import at_least_float32, dropout
+from fsar_cli.core.layers.basics import added, at_least_float32, dropout
 from fsar_cli.core.layers.nearest import NearestTuples, distances
 from fsar_cli.core.losses import episode_cross_entropy
 from fsar_cli.core.method import MAPS, Encoded, FewShotMethod, Pairs, Scores
@@ -78,7 +78,7 @@ class BiMACL(FewShotMethod):
         parts = {"main": main, "nearest": nearest}
         if self.training:
             cards = list(zip(self.nearest.tuples(support), self.nearest.tuples(query), strict=True))
-            parts["contrast"] = sum(contrast(*tuples) for tuples in cards) / len(cards)
+            parts["contrast"] = added(contrast(*tuples) for tuples in cards) / len(cards)
         return Scores(main + self.nearest_weight * nearest, parts)
 
     def loss(self, scores: Scores, labels: Tensor, reduction: str = "sum", classes: Tensor | None = None) -> Tensor:
@@ -103,7 +103,7 @@ def contrast(support: Tensor, query: Tensor) -> Tensor:
     flat = support.flatten(1, 3)  # [E,N*K*L,D]
     distance = distances(query.flatten(1, 2), flat).unflatten(1, (queries, -1))  # [E,Q,L,N*K*L]
     grouped = distance.unflatten(3, support.shape[1:4])  # [E,Q,L,N,K,L]
-    near = grouped.amin((4, 5)).mean(2)  # [E,Q,N]
+    near: Tensor = grouped.amin((4, 5)).mean(2)  # [E,Q,N]
     unrelated = _unrelated(grouped.detach(), distances(flat.detach(), flat.detach())).to(distance.dtype)
     far = torch.einsum("eqnm,eqm->eqn", unrelated, distance.mean(2)) / unrelated.sum(-1)
     return -near / (near + far / (way - 1)).clamp_min(SMALLEST)
@@ -186,7 +186,7 @@ class MotionAttention(nn.Module):
         x = self._scales(motion.flatten(0, 1)).flatten(2).unflatten(0, motion.shape[:2])  # [B,T,C/2,H*W]
         with torch.autocast(x.device.type, enabled=False):
             x = at_least_float32(x)
-            attention = ((x.transpose(2, 3) @ x) * x.shape[2] ** -0.5).softmax(-1)
+            attention: Tensor = ((x.transpose(2, 3) @ x) * x.shape[2] ** -0.5).softmax(-1)
         if self.training and self.dropout:
             attention = dropout(attention, self.dropout, generator)
         return attention.mean(2)
@@ -195,7 +195,8 @@ class MotionAttention(nn.Module):
         """[B*T,C/2,H,W] -> the same shape: as it is, through a convolution, and through one at half the resolution."""
         small = F.avg_pool2d(motion, [min(2, side) for side in motion.shape[2:]])  # a map of one cell has no half
         small = F.interpolate(self.half_scale(small), motion.shape[2:])
-        return self.expand((motion + small + self.full_scale(motion)) / 3)
+        scales: Tensor = self.expand((motion + small + self.full_scale(motion)) / 3)
+        return scales
 
     def _gathered(self, cells: Tensor, attention: Tensor) -> Tensor:
         """Cells [B,T,C,P] attended to as [B,T,P], after the convolution over time: [B,T,C]."""

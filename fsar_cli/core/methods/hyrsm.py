@@ -98,7 +98,8 @@ class TaskRelation(nn.Module):
 
     def _halves(self) -> tuple[Tensor, Tensor]:
         """The joining map's weights for frames and for their context, [D,D] each."""
-        return self.join.weight.chunk(2, 1)
+        frames, context = self.join.weight.chunk(2, 1)
+        return frames, context
 
     def prepare(self, frames: Tensor) -> dict[str, Tensor]:
         """Frames [B,T,D] -> what concerns one video alone, by name.

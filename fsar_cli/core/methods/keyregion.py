@@ -11,12 +11,13 @@ the three training tricks.
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features
 from fsar_cli.core.layers.alignment import hausdorff
 from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.layers.basics import added, named
 from fsar_cli.core.losses import episode_cross_entropy, spatio_temporal_refined_loss, total_loss
 from fsar_cli.core.method import FRAMES, Encoded, FewShotMethod, Pairs, Scores
 
@@ -47,7 +48,7 @@ class KeyRegion(FewShotMethod):
             temporal_test_weight: its weight in the prediction; None: the same.
         """
         super().__init__(features)
-        self.heads, self.auxiliary = nn.ModuleDict(heads), nn.ModuleDict(auxiliary)
+        self.heads, self.auxiliary = named(heads), named(auxiliary)
         self.temporal_weight = temporal_weight
         self.temporal_test_weight = temporal_weight if temporal_test_weight is None else temporal_test_weight
         self.hausdorff_reduction = hausdorff_reduction
@@ -88,7 +89,7 @@ class KeyRegion(FewShotMethod):
         return {TEMPORAL: hausdorff(query[FRAMES], support[FRAMES], self.hausdorff_reduction)}
 
     def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
-        spatial = -sum(head.distance(support, query) for head in self.heads.values())  # -D_MH, eq. 10
+        spatial = -added(head.distance(support, query) for head in self.heads.values())  # -D_MH, eq. 10
         parts, logits = {"spatial": spatial}, spatial
         distances = self.known_pairs(support, query, pairs)
         if TEMPORAL in distances:

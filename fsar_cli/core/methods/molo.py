@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from fsar_cli.config import Config
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.alignment import hausdorff
-from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames, middle_frames
+from fsar_cli.core.layers.basics import AddPositions, at_least_float32, check_frames, middle_frames, named
 from fsar_cli.core.layers.classification import CLASS_SCORES, Classifying, extras_of, over_queries
 from fsar_cli.core.layers.selfattention import TransformerLayer
 from fsar_cli.core.losses import episode_cross_entropy
@@ -76,7 +76,7 @@ class MoLo(Classifying):
         """
         super().__init__(features)
         self.frames, self.motion, self.decoder = frames, motion, decoder
-        self.branches = nn.ModuleDict(branches)
+        self.branches = named(branches)
         self.classifier, self.class_weight = classifier, class_weight
 
     @classmethod
@@ -146,7 +146,8 @@ class TokenBranch(nn.Module):
     def forward(self, frames: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[B,L,D] -> [B,1+L,D], the token first."""
         x = torch.cat([self.token.to(frames.dtype).expand(len(frames), 1, -1), frames], 1)
-        return self.layer(self.positions(x, generator), generator).relu()
+        layered: Tensor = self.layer(self.positions(x, generator), generator)
+        return layered.relu()
 
     def contrast(self, name: str, prototypes: dict[str, Tensor], queries: dict[str, Tensor]) -> dict[str, Tensor]:
         """Minus the scaled distances of each side's frames to the other's token, [E,Q,N] each.
@@ -179,12 +180,14 @@ class MotionBranch(nn.Module):
         """Maps [B,T,D,h,w] -> motion [B,T-1,D/8,h,w]: each map, shifted by a convolution, minus the one before."""
         reduced = self.reduce(maps.transpose(1, 2)).transpose(1, 2)  # [B,T,D/8,h,w]
         following = reduced[:, 1:]
-        return self.shift(following.flatten(0, 1)).view_as(following) - reduced[:, :-1]
+        motion: Tensor = self.shift(following.flatten(0, 1)).view_as(following) - reduced[:, :-1]
+        return motion
 
     def features(self, motion: Tensor) -> Tensor:
         """Motion [B,T-1,D/8,h,w] -> [B,T-1,D]."""
         widened = self.widen(motion.flatten(0, 1)).relu().mean((2, 3))
-        return widened.unflatten(0, motion.shape[:2])
+        features: Tensor = widened.unflatten(0, motion.shape[:2])
+        return features
 
 
 class MotionDecoder(nn.Module):
@@ -196,10 +199,11 @@ class MotionDecoder(nn.Module):
 
     def error(self, motion: Tensor, changes: Tensor) -> Tensor:
         """Mean squared error for each video [B], from motion [B,T-1,D/8,h,w] and changes [B,T-1,3,s,s]."""
-        drawn = self.layers(motion.flatten(0, 1))  # [B*(T-1),3,8h,8w]
+        drawn: Tensor = self.layers(motion.flatten(0, 1))  # [B*(T-1),3,8h,8w]
         if drawn.shape[-2:] != changes.shape[-2:]:
             drawn = F.interpolate(drawn, changes.shape[-2:], mode="bilinear", align_corners=False)
-        return (drawn.unflatten(0, changes.shape[:2]).to(changes.dtype) - changes).square().mean((1, 2, 3, 4))
+        error: Tensor = drawn.unflatten(0, changes.shape[:2]).to(changes.dtype) - changes
+        return error.square().mean((1, 2, 3, 4))
 
 
 def _enlarge(channels: int, out: int, factor: int) -> list[nn.Module]:
@@ -215,4 +219,5 @@ def changes_of(clips: Tensor) -> Tensor:
     """Clips [B,T,3,S,S] -> differences of neighbouring frames [B,T-1,3,S/4,S/4], each cell the mean of its pixels."""
     frames = clips.flatten(0, 1)
     small = F.adaptive_avg_pool2d(frames, max(1, frames.shape[-1] // SHARE_OF_SIDE)).unflatten(0, clips.shape[:2])
-    return small[:, 1:] - small[:, :-1]
+    changes: Tensor = small[:, 1:] - small[:, :-1]
+    return changes

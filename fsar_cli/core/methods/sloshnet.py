@@ -29,9 +29,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsar_cli.config import Config
-from fsar_cli.core.backbones.backbone import Backbone
+from fsar_cli.core.backbones.backbone import Backbone, ClipMaps
 from fsar_cli.core.features import Features, FrameFeatures
 from fsar_cli.core.layers.attention import CrossTransformer
+from fsar_cli.core.layers.basics import added
 from fsar_cli.core.method import MAPS, Encoded, FewShotMethod, Pairs, Scores
 
 CARDINALITIES = (1,)
@@ -62,7 +63,7 @@ class SloshNet(FewShotMethod):
         return cls(features, long, short, head)
 
     @classmethod
-    def around(cls, backbone: Backbone, side: int) -> nn.Module:
+    def around(cls, backbone: Backbone, side: int) -> ClipMaps:
         return FusedBackbone(backbone, side)
 
     def keep(self, features: FrameFeatures) -> dict[str, Tensor]:
@@ -78,13 +79,14 @@ class SloshNet(FewShotMethod):
         """Maps [B,T,D,H,W] -> frames [B,T,D]."""
         tokens = maps.permute(0, 3, 4, 1, 2).flatten(1, 2)  # [B,H*W,T,D]
         long, short = 2 * self.shares.softmax(0)
-        return long * self.long(tokens) + short * self.short(tokens, maps.shape[-2:])
+        frames: Tensor = long * self.long(tokens) + short * self.short(tokens, maps.shape[-2:])
+        return frames
 
     def match(self, support: Encoded, query: Encoded, classes: Tensor | None = None, pairs: Pairs = None) -> Scores:
         return Scores(-self.head.distance(support, query))
 
 
-class FusedBackbone(nn.Module):
+class FusedBackbone(ClipMaps):
     """A backbone and the fusion of its stages: clips -> maps of the size and width of its own last map."""
 
     def __init__(self, backbone: Backbone, input_side: int, nodes: int = NODES) -> None:
@@ -108,14 +110,15 @@ class FusedBackbone(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """[B,F,3,h,w] -> [B,T,C,H,W]."""
         maps = [m.flatten(0, 1) for m in self.backbone.maps(clips, self.stages)]
-        size = maps[-1].shape[-2:]
-        nodes = [_sized(align(m), size) for align, m in zip(self.align, maps, strict=True)]
+        rows, columns = maps[-1].shape[-2:]
+        nodes = [_sized(align(m), (rows, columns)) for align, m in zip(self.align, maps, strict=True)]
         shares = self.shares.softmax(0)
         fused = sum(share * m for share, m in zip(shares, [*self.cell(nodes), maps[-1]], strict=True))
-        return fused.unflatten(0, (clips.shape[0], -1))
+        of_clips: Tensor = fused.unflatten(0, (clips.shape[0], -1))
+        return of_clips
 
 
-def _sized(maps: Tensor, size: torch.Size) -> Tensor:
+def _sized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     # Trunks that do not round sides up where they halve them end a cell short of a strided convolution with padding.
     return maps if maps.shape[-2:] == size else F.adaptive_avg_pool2d(maps, size)
 
@@ -153,7 +156,7 @@ class SearchedCell(nn.Module):
         states = [nodes[0]]
         for own, edges in zip(nodes[1:], self.edges, strict=True):
             weights = edges.softmax(-1)
-            states.append(sum(self._edge(state, own, w) for state, w in zip(states, weights, strict=True)))
+            states.append(added(self._edge(state, own, w) for state, w in zip(states, weights, strict=True)))
         return states
 
     @staticmethod
@@ -182,7 +185,8 @@ class LongTerm(nn.Module):
         hidden = self.expand(self.norm(tokens))
         hidden = hidden * torch.sigmoid(1.702 * hidden)  # CLIP's quick GELU
         # The last map is linear: applied to the mean it gives the mean, at a fraction of the cost.
-        return tokens.mean(1) + self.reduce(hidden.mean(1))
+        mean: Tensor = tokens.mean(1) + self.reduce(hidden.mean(1))
+        return mean
 
 
 class ShortTerm(nn.Module):
@@ -203,10 +207,12 @@ class ShortTerm(nn.Module):
         query, key, value = self.qkv(tokens).chunk(3, -1)
         following = self._conv(self.key_conv, key[:, :, 1:], size) - self._conv(self.query_conv, query[:, :, :-1], size)
         change = torch.cat([following, torch.zeros_like(value[:, :, :1])], 2)
-        return -(self.gate(change) * value).mean(1)
+        gated: Tensor = self.gate(change) * value
+        return -gated.mean(1)
 
     def _conv(self, conv: nn.Conv2d, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """All groups of channels [B,P,T,D] pass through the same kernels."""
         lead = tokens.shape[0], tokens.shape[2]
         maps = tokens.permute(0, 2, 3, 1).reshape(-1, conv.in_channels, *size)  # [B*T*G,D/G,H,W]
-        return conv(maps).reshape(*lead, tokens.shape[-1], -1).permute(0, 3, 1, 2)
+        convolved: Tensor = conv(maps)
+        return convolved.reshape(*lead, tokens.shape[-1], -1).permute(0, 3, 1, 2)

@@ -110,7 +110,8 @@ class PatchEnrichment(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             attention = (query @ key.transpose(-1, -2)).softmax(-1)  # not divided by a root of D, as in the paper
         x = x + self.gamma * (attention.to(x.dtype) @ self.value(x))
-        return x + self.mix(x)
+        enriched: Tensor = x + self.mix(x)
+        return enriched
 
 
 class FrameEnrichment(nn.Module):
@@ -131,4 +132,5 @@ class FrameEnrichment(nn.Module):
         check_frames("the frame enrichment", self.frames, frames.shape[-2])
         x = self.positions(frames, generator)
         x = x + self.over_frames(x.transpose(-1, -2)).transpose(-1, -2)
-        return x + self.over_channels(x)
+        enriched: Tensor = x + self.over_channels(x)
+        return enriched

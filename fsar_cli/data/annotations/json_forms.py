@@ -15,7 +15,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from fsar_cli.data.annotations.annotated import Kind
@@ -33,8 +35,9 @@ VIDEOS = ("video", "videourl", "videopath")
 LABELS = "timelinelabels"
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
-Object = list[tuple[str, object]]
+Object = list[tuple[str, Any]]
 """A JSON object as pairs: in a dict, of two entries of one name the first would be lost."""
+Values = dict[str, Any]
 
 
 def read_json(file: Path, text: str) -> Iterator[AnnotationRow]:
@@ -58,11 +61,11 @@ def read_json(file: Path, text: str) -> Iterator[AnnotationRow]:
             yield _of_video(video, segments)
 
 
-def _is_object(value: object) -> bool:
+def _is_object(value: object) -> TypeGuard[Object]:
     return isinstance(value, list) and bool(value) and all(isinstance(pair, tuple) for pair in value)
 
 
-def _holds_videos(top: dict, key: str) -> bool:
+def _holds_videos(top: Values, key: str) -> bool:
     """Whether ActivityNet's videos are under a key; an empty object reads like a video's empty list of segments."""
     return _is_object(top.get(key)) or (top.get(key) == [] and "version" in top)
 
@@ -101,11 +104,12 @@ def _of_activitynet(video: str, annotations: object) -> Iterator[AnnotationRow]:
         cls = label if isinstance(label, str) else ""
         is_pair = isinstance(times, list) and len(times) == 2 and not _is_object(times)
         fault = "" if is_pair else f"its segment is not [start, end]: {json.dumps(times)}"
-        yield AnnotationRow(f"annotation {number}: ", video, cls, (tuple(times),) if is_pair else (), fault, own=True)
+        pairs = ((times[0], times[1]),) if times and is_pair else ()
+        yield AnnotationRow(f"annotation {number}: ", video, cls, pairs, fault, own=True)
 
 
-def _label_studio(file: Path, tasks: list[Object]) -> Iterator[AnnotationRow]:
-    tasks = [dict(task) for task in tasks]
+def _label_studio(file: Path, objects: list[Object]) -> Iterator[AnnotationRow]:
+    tasks = [dict(task) for task in objects]
     if all({"data", "annotations"} <= task.keys() for task in tasks):
         for number, task in enumerate(tasks, 1):
             data = dict(task["data"]) if _is_object(task["data"]) else {}
@@ -120,7 +124,7 @@ def _label_studio(file: Path, tasks: list[Object]) -> Iterator[AnnotationRow]:
         raise NotAnnotations(message, f"read are {FORMS}")
 
 
-def _results(annotations: object) -> list[tuple[bool, list[dict]]]:
+def _results(annotations: object) -> list[tuple[bool, list[Values]]]:
     """(whether it is one of several, values with ranges) of each annotation that was not cancelled."""
     each = [dict(item) for item in annotations if _is_object(item)] if isinstance(annotations, list) else []
     each = [annotation for annotation in each if not annotation.get("was_cancelled")]
@@ -128,21 +132,21 @@ def _results(annotations: object) -> list[tuple[bool, list[dict]]]:
     return [(several, _timelines(annotation.get("result"))) for annotation in each]
 
 
-def _timelines(results: object) -> list[dict]:
+def _timelines(results: object) -> list[Values]:
     """The values of an annotation's results that are timeline labels, with what a result says of its rate."""
     items = [dict(item) for item in results if _is_object(item)] if isinstance(results, list) else []
     items = [item for item in items if str(item.get("type")).lower() == LABELS and _is_object(item.get("value"))]
     return [item | dict(item["value"]) for item in items]
 
 
-def _ranges(task: dict) -> list[dict]:
+def _ranges(task: Values) -> list[Values]:
     """The values with ranges of a task of JSON-MIN, under whatever name its control has."""
     lists = (value for value in task.values() if isinstance(value, list))
     items = (dict(item) for value in lists for item in value if _is_object(item))
     return [item for item in items if "ranges" in item and LABELS in item]
 
 
-def _of_task(task: str, data: dict, annotations: list[tuple[bool, list[dict]]]) -> Iterator[AnnotationRow]:
+def _of_task(task: str, data: Values, annotations: list[tuple[bool, list[Values]]]) -> Iterator[AnnotationRow]:
     video, fault = _video_of(data)
     if fault or not any(values for _, values in annotations):
         yield AnnotationRow(f"{task}: ", video, fault=fault)
@@ -155,31 +159,33 @@ def _of_task(task: str, data: dict, annotations: list[tuple[bool, list[dict]]]) 
             yield from _of_timeline(task, video, value, _rate_of(value) or _rate_of(data), notes)
 
 
-def _of_timeline(task: str, video: str, value: dict, rate: float | None, notes: list) -> Iterator[AnnotationRow]:
+def _of_timeline(
+    task: str, video: str, value: Values, rate: float | None, notes: list[tuple[Kind, str]]
+) -> Iterator[AnnotationRow]:
     """The rows of one region: a label and a range each."""
     if rate is None:
         text = f"the export does not say how many frames a second its player counted: taken is {PLAYER_RATE}"
         notes = [*notes, ("time", text)]
-    labels = value.get(LABELS) if isinstance(value.get(LABELS), list) else []
-    ranges = value.get("ranges") if isinstance(value.get("ranges"), list) else []
-    common = {"rate": rate or PLAYER_RATE, "own": True, "first": 1, "notes": tuple(notes)}
+    labels = value[LABELS] if isinstance(value.get(LABELS), list) else []
+    ranges = value["ranges"] if isinstance(value.get("ranges"), list) else []
+    row = partial(AnnotationRow, rate=rate or PLAYER_RATE, own=True, first=1, notes=tuple(notes))
     for label in [label for label in labels if isinstance(label, str)] or [""]:
         for span in ranges or [None]:
             ends = dict(span) if _is_object(span) else {}
             if {"start", "end"} <= ends.keys():
                 at = f"{task}, frames {ends['start']}-{ends['end']}: "
-                yield AnnotationRow(at, video, label, ((ends["start"], ends["end"]),), **common)
+                yield row(at, video, label, ((ends["start"], ends["end"]),))
             else:
-                yield AnnotationRow(f"{task}: ", video, label, fault="a label without a range of frames", **common)
+                yield row(f"{task}: ", video, label, fault="a label without a range of frames")
 
 
-def _rate_of(values: dict) -> float | None:
+def _rate_of(values: Values) -> float | None:
     """Frames a second by a task's data or a result."""
     rates = (seconds(value, 1) for key, value in values.items() if fold(key) in RATES)
     return next((rate for rate in rates if 0 < rate <= 1000), None)
 
 
-def _video_of(data: dict) -> tuple[str, str]:
+def _video_of(data: Values) -> tuple[str, str]:
     """(name of a task's video, why there is none)."""
     texts = {key: _plain(value) for key, value in data.items() if isinstance(value, str)}
     named = {key: text for key, text in texts.items() if fold(key) in VIDEOS and text}

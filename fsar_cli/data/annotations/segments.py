@@ -112,7 +112,8 @@ class _Cleaner:
 
     def file(self, path: Path) -> None:
         """Read one file; where a video has segments in an earlier one, these of it replace them."""
-        file, here, unknown = str(path), {}, 0
+        file, unknown = str(path), 0
+        here: dict[AnnotatedVideo, list[Segment]] = {}
         rows = read_rows(path)
         for kind, text in dict.fromkeys(note for row in rows for note in row.notes):
             self.note(file, "", kind, text)
@@ -156,7 +157,9 @@ class _Cleaner:
         self._endings[folder, bare(name)] = first
         return bare(name) if ending in ("", first) else name
 
-    def _take(self, file: str, video: AnnotatedVideo, row: AnnotationRow, here: dict) -> None:
+    def _take(
+        self, file: str, video: AnnotatedVideo, row: AnnotationRow, here: dict[AnnotatedVideo, list[Segment]]
+    ) -> None:
         """Add a row's segments to those of its video in this file."""
         place, segments = f"{Path(file).name}, {row.at or video}".removesuffix(": "), []
         for start, end in row.times:

@@ -7,7 +7,7 @@
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -143,7 +143,7 @@ def _refuse_gaps(store: FrameStore, video: str, frames: int) -> None:
 
 def _outcomes(
     function: Callable[[Any], Verdict], jobs: Sequence[Any], workers: int, reporter: Reporter
-) -> Iterator[tuple[Any, Verdict]]:
+) -> Generator[tuple[Any, Verdict], None, None]:
     """(job, verdict) as they come, with progress; a worker that dies is the verdict on what it held."""
     bad = 0
     with (

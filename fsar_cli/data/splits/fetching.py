@@ -79,7 +79,7 @@ def _download(source: str, split: str) -> bytes:
     request = urllib.request.Request(source, headers={"User-Agent": f"fsar/{__version__}"})
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            content = answer.read(LARGEST + 1)
+            content: bytes = answer.read(LARGEST + 1)
     except (OSError, http.client.HTTPException, ValueError) as error:
         # An HTTPError is an OSError with a status; a URLError has the cause in `reason`.
         cause = getattr(error, "reason", None) or error

@@ -62,7 +62,7 @@ def assign_groups(ids: Sequence[str], pattern: str, strict: bool = True) -> dict
     return groups
 
 
-def _group(match: re.Match | None) -> str:
+def _group(match: re.Match[str] | None) -> str:
     if match is None:
         return ""
     return next((text for text in match.groups() if text), "") if match.re.groups else match[0]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import yaml
 
@@ -105,7 +106,7 @@ def folder() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "splits"
 
 
-def _files(files: Mapping[str, Mapping]) -> Mapping[str, ListFile]:
+def _files(files: Mapping[str, Mapping[str, Any]]) -> Mapping[str, ListFile]:
     return MappingProxyType({split: ListFile(**file) for split, file in files.items()})
 
 

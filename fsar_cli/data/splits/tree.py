@@ -37,7 +37,8 @@ class Tree:
     @cached_property
     def files(self) -> dict[str, Path]:
         """{id: file} of a tree of videos, listed when it is first asked for; paths are absolute."""
-        root, files = self.root.resolve(), {}
+        root = self.root.resolve()
+        files: dict[str, Path] = {}
         for cls in self.classes:
             folder = root if self.flat else root / cls
             files |= {video: folder / name for name, video in _ids(cls, _visible(folder)).items()}
@@ -79,10 +80,10 @@ def scan_tree(root: Path) -> Tree:
         raise DataError(f"no folder {root}", "name the class/video tree with --root or data.videos in fsar.yaml")
     listed = _from_manifest(root)
     if listed is not None:
-        kind, classes, flat = "frames", listed, False
+        kind, found, flat = "frames", listed, False
     else:
-        kind, classes, flat = _from_folders(root)
-    classes = {name: tuple(sorted(videos)) for name, videos in sorted(classes.items()) if videos}
+        kind, found, flat = _from_folders(root)
+    classes = {name: tuple(sorted(videos)) for name, videos in sorted(found.items()) if videos}
     if not classes:
         raise DataError(
             f"no video in {root}",
@@ -103,7 +104,7 @@ def _from_manifest(root: Path) -> dict[str, list[str]] | None:
     return classes
 
 
-def _visible(folder: Path) -> Iterator[os.DirEntry]:
+def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
@@ -126,7 +127,7 @@ def _from_folders(root: Path) -> tuple[str, dict[str, list[str]], bool]:
     return "videos", {name: list(_ids(name, entries).values())}, True
 
 
-def _ids(cls: str, entries: Iterable[os.DirEntry]) -> dict[str, str]:
+def _ids(cls: str, entries: Iterable[os.DirEntry[str]]) -> dict[str, str]:
     """{file name: id} of the videos among the entries of a class's folder."""
     names = [e.name for e in entries if Path(e.name).suffix.lower() in VIDEO_EXTENSIONS and e.is_file()]
     return ids_of_files(cls, names)

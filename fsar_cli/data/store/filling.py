@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
+from typing import TextIO
 
 from fsar_cli.config import ExtractConfig
 from fsar_cli.data.store.changes import Changes, compare
@@ -79,7 +80,8 @@ class StoreWriter:
         self._kind = KINDS[settings.store](root)
         self._records = {r.id: r for r in read_manifest(root) if self._kind.whole(r)}
         write_settings(root, settings)
-        self._manifest = self._failed = None
+        self._manifest: TextIO | None = None
+        self._failed: TextIO | None = None
 
     def _clear(self) -> None:
         for row in manifest_rows(self.root):
@@ -128,6 +130,7 @@ class StoreWriter:
         """Put what a worker left in a folder in its place, then list it: in this order a listed video is whole."""
         self._kind.place(record, folder)
         shutil.rmtree(folder, ignore_errors=True)
+        assert self._manifest is not None  # open since `begin`
         csv.writer(self._manifest, lineterminator="\n").writerow(astuple(record))
         self._manifest.flush()
 

@@ -183,7 +183,11 @@ class FrameStore:
         return self._kind.seconds(self.record(video_id))
 
     def read(
-        self, video_id: str, indices: Sequence[int], short_side: int | None = None, interpolation: str = "bilinear"
+        self,
+        video_id: str,
+        indices: Sequence[int] | np.ndarray,
+        short_side: int | None = None,
+        interpolation: str = "bilinear",
     ) -> np.ndarray:
         """Pictures by 0-based index, in the order asked for, scaled so that the short side is exactly `short_side`.
 

@@ -53,8 +53,8 @@ class LinkedFrames(Shards):
         taken = [position for _, position in positions.frames(clip.chosen)]
         rows = [(*taken[n], second) for n, second in zip(clip.chosen.kept, clip.chosen.times, strict=True)]
         entries = np.array(positions.entries(), np.int64).reshape(-1, 2)
-        arrays = {"frames": np.array(rows, FRAMES), "entries": entries, "source": np.array(file)}
-        np.savez_compressed(folder / TABLE, **arrays)
+        frames, source = np.array(rows, FRAMES), np.array(file)
+        np.savez_compressed(folder / TABLE, frames=frames, entries=entries, source=source)
 
     def whole(self, record: Record) -> bool:
         """As `Kind.whole`; of a clip whose row does not remember its video, no other lies in that one's stead."""
@@ -73,8 +73,9 @@ class LinkedFrames(Shards):
 
     def move(self, record: Record) -> None:
         """Look for the same video at its new place, with its new time."""
-        facts = {"source_size": record.source_size, "source_time": record.source_time // 10**9}
-        self.places[record.id] = replace(self.places[record.id], source=self._relative(record), **facts)
+        place, size, time = self.places[record.id], record.source_size, record.source_time // 10**9
+        now = replace(place, source=self._relative(record), source_size=size, source_time=time)
+        self.places[record.id] = now
 
     def _relative(self, record: Record) -> str:
         with suppress(ValueError):  # Windows: another drive

@@ -37,7 +37,7 @@ def _content(path: Path, state: tuple[int, int, int]) -> str:
     return whole.hexdigest()
 
 
-def _digest(path: Path):
+def _digest(path: Path) -> "hashlib._Hash":
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
 

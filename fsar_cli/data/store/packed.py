@@ -72,7 +72,7 @@ class PackedFrames(Shards):
 
 
 def _rows(data: bytes, record: Record) -> np.ndarray:
-    table = np.load(BytesIO(data))
+    table: np.ndarray = np.load(BytesIO(data))
     if table.dtype != COLUMNS or len(table) != record.frames:
         raise ValueError(f"its table is not one of {record.frames} frames")
     return table

@@ -27,14 +27,15 @@ class _ArrayPickler(pickle.Pickler):
     dispatch_table = copyreg.dispatch_table.copy()
 
 
-def pass_as(kind: type, reduce: Callable[[Any], tuple]) -> None:
+def pass_as(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
     """Take values of a type apart by `reduce`, as `copyreg.pickle` has it, but only on their way between processes."""
     _ArrayPickler.dispatch_table[kind] = reduce
 
 
 def pack(value: Any) -> Packed:
     """Make a value ready for `send`; what cannot be sent fails here."""
-    data, buffers = BytesIO(), []
+    data = BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
     _ArrayPickler(data, pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append).dump(value)
     return data.getvalue(), [buffer.raw() for buffer in buffers]
 

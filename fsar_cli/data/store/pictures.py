@@ -161,7 +161,8 @@ def find_folders(root: Path) -> FoundFolders:
     Raises:
         OSError: a folder that cannot be listed.
     """
-    found, others = {}, []
+    found: dict[tuple[str, ...], bool] = {}
+    others: list[Path] = []
     for folder, filled in _walk(root, (), others):
         found[folder] = filled
     levels = {len(parts) for parts, filled in found.items() if filled}

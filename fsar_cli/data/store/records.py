@@ -1,10 +1,10 @@
 """What a frame store says about itself: its settings, and a row of facts for every video."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fsar_cli.config import ExtractConfig
 from fsar_cli.errors import DataError, unreadable
@@ -101,7 +101,8 @@ def manifest_rows(root: Path) -> Iterator[list[str]]:
 
 def read_manifest(root: Path) -> Iterator[Record]:
     """The complete rows of a manifest. Raises DataError where a row is not what extraction writes."""
-    kinds = [field.type for field in fields(Record)]
+    # The types themselves: none is written as text.
+    kinds = cast(list[Callable[[str], Any]], [field.type for field in fields(Record)])
     for row in manifest_rows(root):
         try:
             yield Record(*[kind(text) for kind, text in zip(kinds, row, strict=False)])

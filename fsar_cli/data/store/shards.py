@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from fsar_cli.data.store.records import Record
 from fsar_cli.errors import DataError, unreadable
@@ -70,7 +71,8 @@ def read_index(root: Path) -> dict[str, ShardPlace]:
     for row in complete_rows(root / SHARDS / INDEX):
         with suppress(ValueError, TypeError):  # a row that is none of ours counts as missing, which is repairable
             video, *numbers, source = row
-            places[video] = ShardPlace(video, *map(int, numbers), source)
+            shard, position, size, source_size, source_time = map(int, numbers)
+            places[video] = ShardPlace(video, shard, position, size, source_size, source_time, source)
     return places
 
 
@@ -108,7 +110,8 @@ class Shards:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._file = self._index = None
+        self._file: FileIO | None = None
+        self._index: TextIO | None = None
         self._shard = self._end = self._at = 0
 
     @cached_property
@@ -160,7 +163,8 @@ class Shards:
 
     def open(self, records: Iterable[Record]) -> None:
         """Begin to add to the videos listed: list no others and remove what a killed run left behind."""
-        places, ends = [self.places[record.id] for record in records], {}
+        places = [self.places[record.id] for record in records]
+        ends: dict[int, int] = {}
         for place in places:
             ends[place.shard] = max(place.end, ends.get(place.shard, 0))
         (self.root / SHARDS).mkdir(exist_ok=True)
@@ -201,6 +205,7 @@ class Shards:
         start = self._at + len(header)
         padded = memoryview(b"".join((header, data, bytes(_rounded(len(data)) - len(data)))))
         self._at += len(padded)
+        assert self._file is not None  # open since `begin`
         while padded:  # an unbuffered write may take a part only
             padded = padded[self._file.write(padded) :]
         return start
@@ -208,6 +213,7 @@ class Shards:
     def finish(self, name: str, table: bytes, place: ShardPlace) -> None:
         """Append a video's table, then list the video: `place` with shard, position and size filled in."""
         position = self.add(name, table)
+        assert self._index is not None  # open since `open`
         row = (place.id, self._shard, position, len(table), *astuple(place)[4:])
         csv.writer(self._index, lineterminator="\n").writerow(row)
         self._index.flush()

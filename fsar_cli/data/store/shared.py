@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing import reduction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def share_frames(
     store: FrameStore,
     videos: Sequence[str],
     clip: ClipConfig,
-    setting: float | str,
+    setting: float | Literal["auto", "off"],
     share: float,
     reporter: Reporter,
 ) -> "SharedFrames | None":
@@ -158,7 +158,7 @@ class SharedFrames:
         """Frames that are there."""
         return int(self._there.sum())
 
-    def read(self, video: str, indices: Sequence[int]) -> np.ndarray:
+    def read(self, video: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pictures by 0-based index, in the order asked for: uint8 RGB [T,h,w,3].
 
         Raises:
@@ -166,7 +166,7 @@ class SharedFrames:
         """
         room = self.rooms.get(video)
         slots = None if room is None else _slots(room.indices, indices)
-        if slots is None:
+        if room is None or slots is None:
             return self.store.read(video, indices, *self.scaling)
         size, end = (room.height, room.width, 3), room.first_byte + room.bytes
         pixels = self._pixels[room.first_byte : end].reshape(-1, *size)
@@ -177,10 +177,11 @@ class SharedFrames:
             pixels[missing] = self.store.read(video, room.indices[missing], *self.scaling)
             _in_order()
             there[missing] = 1
-        return pixels[slots]
+        pictures: np.ndarray = pixels[slots]
+        return pictures
 
 
-def _slots(kept: np.ndarray, indices: Sequence[int]) -> np.ndarray | None:
+def _slots(kept: np.ndarray, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
     """Positions of indices among those there is room for; None where one is not among them."""
     slots = np.searchsorted(kept, indices)
     inside = slots < len(kept)

@@ -171,7 +171,8 @@ def _listed(function: Callable[[Path], Any], folder: Path) -> Any:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return _listed(lambda place: sorted(place.iterdir()), folder)
+    entries: list[Path] = _listed(lambda place: sorted(place.iterdir()), folder)
+    return entries
 
 
 def _read_list(file: Path) -> list[tuple[str, str | None]]:

@@ -13,14 +13,16 @@ import time
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Literal
 
 from fsar_cli.data.store.passing import Packed, pack, receive, send
 
+Method = Literal["spawn", "fork"] | None
+"""How a process is started, as `multiprocessing` names it; None: as the system's default is."""
 PATIENCE = 60
 """Seconds without a sign of life, while its answer is waited for, after which a worker counts as hung. It shows life by
 computing, however slow its disk: one read that is not answered for so long is taken for one that never will be."""
@@ -93,11 +95,7 @@ class Worker:
         OSError: the system gives no process or no pipe.
     """
 
-    def __init__(self, function: Callable[[Any], Any], method: str | None) -> None:
-        """
-        Args:
-            method: how the process is started, as `multiprocessing` names it; None: as the system's default is.
-        """
+    def __init__(self, function: Callable[[Any], Any], method: Method) -> None:
         context = multiprocessing.get_context(method)
         self.pipe, theirs = context.Pipe()
         _OURS.add(self.pipe)
@@ -111,7 +109,8 @@ class Worker:
         finally:
             theirs.close()  # so that the pipe reports its end when the process dies
         self.tasks: deque[Any] = deque()
-        self.hung, self._spent, self._idle = False, None, 0
+        self.hung, self._idle = False, 0
+        self._spent: float | None = None
 
     def give(self, task: Any) -> None:
         """One task more."""
@@ -155,10 +154,10 @@ class Worker:
         self.hung = self._idle >= PATIENCE
 
 
-def _computed(pid: int) -> float | None:
+def _computed(pid: int | None) -> float | None:
     """Seconds of processor time a process has used (Linux's name of its clock); None where that is not known."""
     try:
-        return time.clock_gettime(~pid << 3 | 2)
+        return None if pid is None else time.clock_gettime(~pid << 3 | 2)
     except (AttributeError, OSError):
         return None
 
@@ -188,7 +187,7 @@ def answered(team: Sequence[Worker]) -> list[Worker]:
 
 
 def start_team(
-    function: Callable[[Any], Any], workers: int, method: str | None, warn: Callable[[str], None]
+    function: Callable[[Any], Any], workers: int, method: Method, warn: Callable[[str], None]
 ) -> list[Worker]:
     """So many workers, or as many as the system gives; `warn` is told where these are fewer."""
     team: list[Worker] = []
@@ -213,14 +212,14 @@ def stop_team(team: Iterable[Worker]) -> None:
     for worker in team:
         worker.process.join(5)
         if worker.process.is_alive():  # it waits for a disk that is gone, and nobody can wait for that
-            multiprocessing.process._children.discard(worker.process)
+            multiprocessing.process._children.discard(worker.process)  # type: ignore[attr-defined]  # has no public name
         else:
             worker.process.close()
 
 
 def run_tasks(
     function: Callable[[Any], Any], tasks: Iterable[Any], workers: int, warn: Callable[[str], None] = lambda _: None
-) -> Iterator[tuple[Any, Any]]:
+) -> Generator[tuple[Any, Any], None, None]:
     """Yield (task, result or Crashed) in the order of completion.
 
     Args:
@@ -230,7 +229,8 @@ def run_tasks(
 
     Closing the iterator stops all workers at once.
     """
-    queue, spawn = deque(tasks), "spawn"  # fork is unsafe once threads run, as those of a progress bar
+    queue = deque(tasks)
+    spawn: Method = "spawn"  # fork is unsafe once threads run, as those of a progress bar
     team = start_team(function, min(workers, len(queue)), spawn, warn)
     try:
         for worker in team:
@@ -238,13 +238,14 @@ def run_tasks(
         while team:
             for worker in answered(team):
                 task, result = worker.answer()
+                heir: Worker | None = worker
                 if isinstance(result, Crashed) or not queue:
                     stop_team([worker])
                     successor = start_team(function, 1, spawn, warn) if queue else []
                     team[:] = [other for other in team if other is not worker] + successor
-                    worker = successor[0] if successor else None
-                if worker:
-                    worker.give(queue.popleft())
+                    heir = successor[0] if successor else None
+                if heir:
+                    heir.give(queue.popleft())
                 yield task, result
         while queue:  # in this process, where it was to be so or none can be started
             yield (task := queue.popleft()), function(task)

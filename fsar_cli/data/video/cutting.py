@@ -17,18 +17,21 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal, overload
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from fsar_cli.data.video.opening import open_video, video_error
 from fsar_cli.data.video.picture import FrameScaler, Planes
-from fsar_cli.data.video.reading import WINDOW, Keep, good_frames, timed_frames
+from fsar_cli.data.video.reading import WINDOW, Keep, good_frames, ticks, timed_frames
 from fsar_cli.data.video.shown import as_shown
 from fsar_cli.data.video.truncation import cut_off
 from fsar_cli.errors import DataError
 
-Mark = tuple[int, int | None, int]
+Mark = tuple[int | None, int | None, int]
 """A packet's stamp, place in the file and size, by which it is known again."""
 REORDER = 16
 """Frames may be shown so many places after they are stored (the most that H.264 and HEVC allow)."""
@@ -38,6 +41,27 @@ class _Inexact(Exception):
     """Seeking might not give what decoding from the start gives."""
 
 
+@overload
+def iter_frames(
+    path: Path | str,
+    short_side: int | None = None,
+    keep: Keep | None = None,
+    threads: int = 0,
+    start: float = 0.0,
+    end: float | None = None,
+    planes: Literal[False] = False,
+) -> Iterator[tuple[float, np.ndarray]]: ...
+@overload
+def iter_frames(
+    path: Path | str,
+    short_side: int | None = None,
+    keep: Keep | None = None,
+    threads: int = 0,
+    start: float = 0.0,
+    end: float | None = None,
+    *,
+    planes: Literal[True],
+) -> Iterator[tuple[float, np.ndarray | Planes]]: ...
 def iter_frames(
     path: Path | str,
     short_side: int | None = None,
@@ -110,11 +134,8 @@ def _sought(path: Path | str, threads: int, start: float) -> Iterator[tuple[floa
     """Timed frames from the last key frame before `start` on. Raises _Inexact from the first doubt on."""
     with open_video(path, threads) as (container, stream):
         opening = itertools.islice(good_frames(path, container, stream), WINDOW + 1)
-        stamps = [frame.pts for frame in opening]
-        if None in stamps:
-            raise _Inexact
-        first = min(stamps)
-        wanted = first + math.floor(Fraction(start) / stream.time_base)
+        first = min(_stamp(frame) for frame in opening)
+        wanted = first + math.floor(Fraction(start) / ticks(stream))
         place, key = _key_before(container, stream, wanted, first)
         indexed = _indexed(container, stream)
         if key.pos is None and not indexed:
@@ -122,14 +143,16 @@ def _sought(path: Path | str, threads: int, start: float) -> Iterator[tuple[floa
         walk = None if indexed else _walk(path, key)
         prepared = as_shown(container, stream)
         for frame in _decoded(container, stream, place, key, walk):
-            yield float((frame.pts - first) * stream.time_base), prepared(frame)
+            yield float((_stamp(frame) - first) * ticks(stream)), prepared(frame)
         if cut_off(container, stream, 0):
             raise _Inexact
 
 
-def _key_before(container, stream, stamp: int, first: int) -> tuple[int, av.Packet]:
+def _key_before(
+    container: InputContainer, stream: VideoStream, stamp: int, first: int
+) -> "tuple[int, av.Packet[VideoStream]]":
     """(where to seek to, packet of the key frame found there) for a key frame not after `stamp`."""
-    back, second = 0, math.ceil(1 / stream.time_base)
+    back, second = 0, math.ceil(1 / ticks(stream))
     while stamp - back > first:
         container.seek(stamp - back, stream=stream)
         key = next((packet for packet in container.demux(stream) if packet.is_keyframe), None)
@@ -139,62 +162,77 @@ def _key_before(container, stream, stamp: int, first: int) -> tuple[int, av.Pack
     raise _Inexact
 
 
-def _indexed(container, stream) -> bool:
+def _indexed(container: InputContainer, stream: VideoStream) -> bool:
     """Whether the container itself lists all frames in growing order of time."""
     entries = [entry.timestamp for entry in stream.index_entries] if "mp4" in container.format.name else []
     return 0 < stream.frames == len(entries) and all(a < b for a, b in itertools.pairwise(entries))
 
 
-def _mark(packet: av.Packet) -> Mark:
+def _stamp(packet: "av.Packet[VideoStream] | av.VideoFrame") -> int:
+    """When a packet or frame is shown. Raises _Inexact: it does not say."""
+    if packet.pts is None:
+        raise _Inexact
+    return packet.pts
+
+
+def _mark(packet: "av.Packet[VideoStream]") -> Mark:
     return packet.pts, packet.pos, packet.size
 
 
-def _walk(path: Path | str, key: av.Packet) -> Iterator[Mark]:
+def _walk(path: Path | str, key: "av.Packet[VideoStream]") -> Iterator[Mark]:
     """The packets from `key` on as they come without a seek, nothing decoded.
 
     Raises _Inexact unless all stamps from the start on exist, differ and can be put in order.
     """
     waiting: list[int] = []
     since: list[Mark] = []
-    shown = -math.inf
+    shown, begin = -math.inf, _stamp(key)
     with open_video(path, threads=1) as (container, stream):
         for packet in itertools.chain(container.demux(stream), itertools.repeat(None, REORDER)):
             if packet is not None and packet.size:
                 if packet.pts is None or packet.is_corrupt:
                     raise _Inexact
                 heapq.heappush(waiting, packet.pts)
-                if since or shown >= key.pts or _mark(packet) == _mark(key):
+                if since or shown >= begin or _mark(packet) == _mark(key):
                     since.append(_mark(packet))
             if waiting and (packet is None or len(waiting) > REORDER):
                 if waiting[0] <= shown:
                     raise _Inexact
                 shown = heapq.heappop(waiting)
-            if shown >= key.pts:
+            if shown >= begin:
                 yield from since
                 since.clear()
 
 
-def _decoded(container, stream, place: int, key: av.Packet, walk: Iterator[Mark] | None) -> Iterator[av.VideoFrame]:
+def _decoded(
+    container: InputContainer,
+    stream: VideoStream,
+    place: int,
+    key: "av.Packet[VideoStream]",
+    walk: Iterator[Mark] | None,
+) -> Iterator[av.VideoFrame]:
     """The frames from `key` on after a seek to `place`; those of an open group that come before it are not."""
     container.seek(place, stream=stream)
     due: list[int] = []
-    shown, begun = key.pts - 1, False
+    begin = _stamp(key)
+    shown, begun = begin - 1, False
     for packet in container.demux(stream):
         if packet.size and not packet.is_discard:
             if packet.pts is None or packet.is_corrupt:
                 raise _Inexact
-            if packet.pts >= key.pts:
+            if packet.pts >= begin:
                 heapq.heappush(due, packet.pts)
-        begun = begun or packet.pts == key.pts
+        begun = begun or packet.pts == begin
         if walk and begun and packet.size and _mark(packet) != next(walk, None):
             raise _Inexact
         for frame in packet.decode():
-            if frame.pts is None or frame.pts >= key.pts:
-                if frame.is_corrupt or not due or frame.pts != heapq.heappop(due) or frame.pts <= shown:
+            stamp = _stamp(frame)
+            if stamp >= begin:
+                if frame.is_corrupt or not due or stamp != heapq.heappop(due) or stamp <= shown:
                     raise _Inexact
-                if frame.pts == key.pts and not frame.key_frame:
+                if stamp == begin and not frame.key_frame:
                     raise _Inexact
-                shown = frame.pts
+                shown = stamp
                 yield frame
     if due:
         raise _Inexact

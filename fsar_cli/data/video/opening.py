@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from fsar_cli.errors import DataError
 
@@ -60,13 +62,13 @@ def _check_file(path: Path) -> None:
         raise video_error(path, "is empty (0 bytes)")
 
 
-def main_stream(container):
+def main_stream(container: InputContainer) -> VideoStream | None:
     """The picture stream that `ffmpeg` takes: one marked as default, then the largest, then the first; else None.
 
     A cover picture is never it: that of an audio file is a picture stream too.
     """
 
-    def rank(stream) -> tuple[bool, bool, int]:
+    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
         pixels = stream.codec_context.width * stream.codec_context.height
         return pixels > 0, bool(stream.disposition & av.stream.Disposition.default), pixels
 
@@ -75,7 +77,7 @@ def main_stream(container):
 
 
 @contextmanager
-def open_video(path: Path | str, threads: int = 0):
+def open_video(path: Path | str, threads: int = 0) -> Iterator[tuple[InputContainer, VideoStream]]:
     """(container, video stream) of a checked file; an address with `://` is opened as it is."""
     address = str(path)
     if "://" not in address:

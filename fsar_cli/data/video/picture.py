@@ -21,7 +21,8 @@ from fsar_cli.data.video.opening import check_size, translated
 from fsar_cli.errors import UsageError
 
 # A kind of side data that PyAV has no name for, as EXIF in 18.1, would keep those of a frame from being read at all.
-SideDataKind._missing_ = classmethod(lambda kinds, _: kinds.SEI_UNREGISTERED)
+_any_kind = classmethod(lambda kinds, _: kinds.SEI_UNREGISTERED)
+SideDataKind._missing_ = _any_kind  # type: ignore[method-assign, assignment]  # an enumeration of PyAV is completed
 
 PLANAR = {"yuv420p": "yuv420p", "yuvj420p": "yuvj420p", "yuv420p10le": "yuv420p"}
 """Formats that nearly all videos have, and what they are scaled in before they turn into RGB. Scaling straight to RGB,
@@ -85,7 +86,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 
     The matrix takes a pixel (x, y) to (a x + c y, b x + d y).
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     a, b, _, c, d = struct.unpack("5i", bytes(matrix)[:20]) if matrix else (1, 0, 0, 0, 1)
     transposed = abs(b) + abs(c) > abs(a) + abs(d)
     return Turn(transposed, *((c < 0, b < 0) if transposed else (a < 0, d < 0)))
@@ -110,7 +111,8 @@ class FrameScaler:
 
     def __init__(self, path: Path | str, short_side: int | None) -> None:
         self._path, self._short_side = path, short_side
-        self._size, self._turn = None, UPRIGHT
+        self._size: tuple[int, int] | None = None
+        self._turn = UPRIGHT
         # Kept from frame to frame: making a scaler costs as much as using it.
         self._scaler, self._converter = VideoReformatter(), VideoReformatter()
 
@@ -126,7 +128,8 @@ class FrameScaler:
         if any(self._turn) or frame.format.name not in PLANAR or frame.colorspace not in BT_601:
             return self(frame)
         scaled = self._scaler.reformat(frame, format="yuvj420p", **self._how(frame))
-        y, u, v = (np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in scaled.planes)
+        planes: tuple[Any, ...] = scaled.planes  # buffers, which PyAV's stubs do not say
+        y, u, v = (np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in planes)
         return Planes(_evenly_backed(y), u, v)
 
     def _measure(self, frame: av.VideoFrame) -> None:
@@ -137,7 +140,7 @@ class FrameScaler:
 
     def _how(self, frame: av.VideoFrame) -> dict[str, Any]:
         # A size is named only where it differs: unscaled pictures are not resampled.
-        size = dict(zip(("width", "height"), self._size, strict=True)) if self._differs(frame) else {}
+        size = dict(zip(("width", "height"), self._size, strict=True)) if self._size and self._differs(frame) else {}
         return {"interpolation": Interpolation.BICUBIC, "threads": 1} | size
 
     def _differs(self, frame: av.VideoFrame) -> bool:
@@ -155,8 +158,10 @@ class FrameScaler:
 def to_jpeg(picture: np.ndarray | Planes, quality: int) -> bytes:
     """uint8 RGB [h, w, 3], or planes, as a JPEG file of quality 1 to 100 with colour at half the resolution."""
     if isinstance(picture, Planes):
-        return simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality)
-    return simplejpeg.encode_jpeg(picture, quality, "RGB", "420")
+        data: bytes = simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality)
+    else:
+        data = simplejpeg.encode_jpeg(picture, quality, "RGB", "420")
+    return data
 
 
 def from_jpeg(data: bytes, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
@@ -173,7 +178,8 @@ def from_jpeg(data: bytes, size: tuple[int, int], interpolation: str = "bilinear
     except ValueError as error:  # its own text is for those who know libjpeg's functions
         raise ValueError("no picture") from error
     if (width, height) == size and kind == "YCbCr":
-        return simplejpeg.decode_jpeg(data)
+        picture: np.ndarray = simplejpeg.decode_jpeg(data)
+        return picture
     try:
         with Image.open(BytesIO(data)) as image:
             if image.size != size:
@@ -190,7 +196,8 @@ def jpeg_picture(data: bytes, largest: int) -> np.ndarray:
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     if max(height, width) > largest:
         raise ValueError(f"a picture of {width} x {height}")
-    return simplejpeg.decode_jpeg(data)
+    picture: np.ndarray = simplejpeg.decode_jpeg(data)
+    return picture
 
 
 def resized(image: Image.Image, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:

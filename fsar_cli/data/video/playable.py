@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fsar_cli.data.video.cutting import iter_frames
 from fsar_cli.data.video.opening import open_video
 from fsar_cli.data.video.picture import UPRIGHT, turn_of
@@ -27,6 +29,7 @@ SHORT_SIDE = 640
 CRF = 23
 KEY_EVERY = 2.0
 """Seconds from key frame to key frame: a seek decodes no more than these."""
+Timed = tuple[float, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,13 @@ def plays_as_it_is(path: Path) -> bool:
     """Whether browsers show a file as `iter_frames` does: format, size, turn and times. Raises DataError as `probe`."""
     with open_video(path, threads=1) as (container, stream):
         frames = list(itertools.islice(good_frames(path, container, stream), WINDOW + 1))
-        stamps = [frame.pts for frame in frames]
+        stamps = [-1 if frame.pts is None else frame.pts for frame in frames]
         facts = stream.codec_context
         return (
             "mp4" in container.format.name
             and container.metadata.get("major_brand", "").strip() not in ("", "qt")
             and (facts.name, frames[0].format.name) == ("h264", "yuv420p")
             and len(container.streams.video) == 1
-            and None not in stamps
             and min(stamps) == 0 == (container.start_time or 0)
             and turn_of(frames[0]) == UPRIGHT
             and (frames[0].width, frames[0].height) == (facts.width, facts.height)
@@ -92,7 +94,9 @@ def _encode(source: Path, target: Path, short_side: int, reporter: Reporter) -> 
     fps = min(max(info.fps, 1.0), 1000.0)
     side = min(short_side, info.width, info.height)
     frames = _until_a_fault(iter_frames(source, side if side < min(info.width, info.height) else None))
-    fault, (seconds, picture) = next(frames)
+    fault, first = next(frames)
+    assert first is not None  # of a file without any frame it raises
+    seconds, picture = first
     height, width = picture.shape[:2]
     with (
         VideoWriter(target, width, height, fps, CRF, key_every=max(1, round(KEY_EVERY * fps))) as writer,
@@ -106,7 +110,7 @@ def _encode(source: Path, target: Path, short_side: int, reporter: Reporter) -> 
     return Playable(target, (width / (width + width % 2), height / (height + height % 2)), fault)
 
 
-def _until_a_fault(frames: Iterator) -> Iterator[tuple[str, tuple | None]]:
+def _until_a_fault(frames: Iterator[Timed]) -> Iterator[tuple[str, Timed | None]]:
     """("", frame) of each frame, then (why, None) where the rest cannot be read. Raises DataError without any frame."""
     any_frame = False
     try:

@@ -17,6 +17,8 @@ from zlib import crc32
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from fsar_cli.data.video.cutting import frames_between
 from fsar_cli.data.video.opening import open_video
@@ -54,7 +56,8 @@ class FramePositions:
 
     def __init__(self, path: Path | str, start: float = 0.0, end: float | None = None) -> None:
         self._path, self._start, self._end = path, start, end
-        self._stamps, self._sums, self._keys = array("q"), array("I"), []
+        self._stamps, self._sums = array("q"), array("I")
+        self._keys: list[int] = []
 
     def frames(self, keep: Keep) -> Iterator[tuple[float, Position]]:
         """(seconds, position) of the frames that `keep` wants. Raises DataError as `iter_frames`."""
@@ -84,7 +87,7 @@ class FramePositions:
             entries.append(EntryPoint(0, NO_STAMP))
         return entries[::-1]
 
-    def _candidates(self, container, stream) -> Iterator[EntryPoint]:
+    def _candidates(self, container: InputContainer, stream: VideoStream) -> Iterator[EntryPoint]:
         """Key frames that may be entries, last to first; for a clip from within a video, the one before it as well."""
         first = 1 if self._start == 0 else 0
         yield from (EntryPoint(key, self._stamps[key]) for key in reversed(self._keys) if key >= first)
@@ -93,7 +96,7 @@ class FramePositions:
             if entry:
                 yield entry
 
-    def _passes(self, container, stream, entry: EntryPoint, end: int) -> tuple[bool, int]:
+    def _passes(self, container: InputContainer, stream: VideoStream, entry: EntryPoint, end: int) -> tuple[bool, int]:
         """Whether the frames from the entry up to `end` come out as in the sequential reading; frames decoded."""
         number = entry.number
         for frame in _from_entry(self._path, container, stream, entry):
@@ -115,10 +118,10 @@ def _checksum(frame: av.VideoFrame) -> int:
     except (ValueError, AssertionError):  # a layout that has no array form, or a size that its form does not take
         pixels = frame.to_rgb().to_ndarray()
     # Of a palette: indices and colours.
-    return crc32(b"".join(map(bytes, pixels)) if isinstance(pixels, tuple) else np.ascontiguousarray(pixels))
+    return crc32(b"".join(map(bytes, pixels)) if isinstance(pixels, tuple) else np.ascontiguousarray(pixels).data)
 
 
-def _key_before(path: Path | str, container, stream, first: int) -> EntryPoint | None:
+def _key_before(path: Path | str, container: InputContainer, stream: VideoStream, first: int) -> EntryPoint | None:
     """The key frame that seeking to a clip's first frame, by its stamp, finds; counted from that frame."""
     with suppress(av.FFmpegError, DataError):
         container.seek(first, stream=stream)
@@ -129,7 +132,9 @@ def _key_before(path: Path | str, container, stream, first: int) -> EntryPoint |
     return None
 
 
-def _from_entry(path: Path | str, container, stream, entry: EntryPoint) -> Iterator[av.VideoFrame]:
+def _from_entry(
+    path: Path | str, container: InputContainer, stream: VideoStream, entry: EntryPoint
+) -> Iterator[av.VideoFrame]:
     """Frames from the entry's on; nothing more where seeking or decoding fails."""
     try:
         if entry.stamp != NO_STAMP:
@@ -157,11 +162,13 @@ def read_positions(
     Raises:
         DataError: the file cannot be opened.
     """
-    numbers, pictures = [entry.number for entry in entries], {}
+    numbers = [entry.number for entry in entries]
+    pictures: dict[int, np.ndarray] = {}
     if not numbers or wanted[0].number < numbers[0]:
         return None
     with open_video(path, threads=1) as (container, stream):
-        number, frames = numbers[0] - 1, iter(())
+        number = numbers[0] - 1
+        frames: Iterator[av.VideoFrame] = iter(())
         for position in wanted:
             entry = entries[bisect_right(numbers, position.number) - 1]
             if not pictures or entry.number > number:

@@ -19,6 +19,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from fsar_cli.data.video.opening import open_video, translated, video_error
 from fsar_cli.data.video.picture import turn_of
@@ -51,12 +53,17 @@ class VideoInfo:
     pix_fmt: str
 
 
-def _fps(stream) -> float:
+def _fps(stream: VideoStream) -> float:
     rate = stream.average_rate or stream.guessed_rate
     return float(rate) if rate else 25.0
 
 
-def good_frames(path: Path | str, container, stream) -> Iterator[av.VideoFrame]:
+def ticks(stream: VideoStream) -> Fraction:
+    """Seconds between the stamps of a stream; a thousandth where its container does not say."""
+    return stream.time_base or Fraction(1, 1000)
+
+
+def good_frames(path: Path | str, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
     """Good frames in display order, to the last one the decoder holds back."""
     bad = good = packets = 0
     prepared = as_shown(container, stream)
@@ -92,9 +99,11 @@ def _flushed(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame | None]:
         raise failure
 
 
-def timed_frames(path: Path | str, container, stream) -> Iterator[tuple[float, av.VideoFrame]]:
+def timed_frames(
+    path: Path | str, container: InputContainer, stream: VideoStream
+) -> Iterator[tuple[float, av.VideoFrame]]:
     """Frames with strictly increasing seconds since the first; see the module docstring."""
-    step = max(1, round(1 / (_fps(stream) * float(stream.time_base or Fraction(1, 1000)))))
+    step = max(1, round(1 / (_fps(stream) * float(ticks(stream)))))
     waiting: deque[av.VideoFrame] = deque()
     stamps: list[int] = []
     first = latest = shown = None
@@ -107,7 +116,7 @@ def timed_frames(path: Path | str, container, stream) -> Iterator[tuple[float, a
             stamp = heapq.heappop(stamps)
             first = stamp if first is None else first
             shown = stamp if shown is None else _after(shown, stamp, step)
-            yield float((shown - first) * stream.time_base), waiting.popleft()
+            yield float((shown - first) * ticks(stream)), waiting.popleft()
 
 
 def _after(shown: int, stamp: int, step: int) -> int:
@@ -126,7 +135,7 @@ def probe(path: Path | str) -> VideoInfo:
     with open_video(path, threads=1) as (container, stream):
         frame = next(good_frames(path, container, stream))
         width, height = (frame.height, frame.width) if turn_of(frame).transposed else (frame.width, frame.height)
-        seconds = stream.duration * stream.time_base if stream.duration else None
+        seconds: float | Fraction | None = stream.duration * ticks(stream) if stream.duration else None
         if seconds is None and container.duration:
             seconds = container.duration / av.time_base
         return VideoInfo(

@@ -16,13 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
 SEGMENT, CLUSTER = 0x18538067, 0x1F43B675
 BLOCKS = (0xA0, 0xA3)  # a group and a simple one: what a cluster of unknown length holds of pictures and sound
 TAGS = (8, 9, 18)  # sound, picture, script
 LENGTHS = (188, 192, 204)  # of a transport packet: plain, with a clock (M2TS), with error correction
 
 
-def cut_off(container, stream, packets: int) -> str:
+def cut_off(container: InputContainer, stream: VideoStream, packets: int) -> str:
     """What a local file lacks of what it promises, in words; empty where nothing is missing or nothing can be known.
 
     Args:

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import av
 import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 from fsar_cli.data.video.opening import MAX_SIDE, printable, video_error
 from fsar_cli.errors import UsageError
@@ -41,7 +44,8 @@ class VideoWriter:
         self.path, self.width, self.height, self.fps = path, width, height, fps
         self._options = {"crf": str(crf), "preset": "veryfast", **REPEATABLE}
         self._options |= {"g": str(key_every)} if key_every else {}
-        self._container = self._stream = None
+        self._container: OutputContainer
+        self._stream: VideoStream
         self._open = ExitStack()
         self._last = -1
 
@@ -79,7 +83,9 @@ class VideoWriter:
             picture.pts, picture.time_base = stamp, Fraction(1, TICKS)
             self._container.mux(self._stream.encode(picture))
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             self._open.__exit__(kind, error, trace)
             return

@@ -77,7 +77,7 @@ class SupportReport:
     def tells_classes_apart(self) -> bool:
         """Whether more clips are recognised than by guessing: more than two standard errors above chance."""
         known, chance = sum(clip.margin is not None for clip in self.clips), 1 / len(self.classes)
-        return known > 0 and self.recognised > chance + 2 * math.sqrt(chance * (1 - chance) / known)
+        return self.recognised is not None and self.recognised > chance + 2 * math.sqrt(chance * (1 - chance) / known)
 
 
 def check(
@@ -99,13 +99,13 @@ def check(
         DataError: fewer than two classes can be read.
     """
     pool, faults = look(pool, reporter)
-    bank = whitening_of(method, config).encode(pool.reader, pool.videos, device, reporter, cache)
+    bank = whitening_of(method, config).encode(pool.pictures, pool.videos, device, reporter, cache)
     shot = shots_of(pool.labels, max(config.eval.shots))
     chosen = SupportDraws(pool.labels, pool.classes, shot, config.eval.seed)
     values, nearest = margins(mean_scores(method, bank, chosen, draws, device, reporter), pool.labels)
     # Frame features, whatever the method itself keeps of them; mostly they are in the cache already.
     plain = Prototype(method.features).eval()
-    seen = EvaluationClips(pool.reader, pool.videos, config.eval.views)
+    seen = EvaluationClips(pool.pictures, pool.videos, config.eval.views)
     described = describe_clips(plain, seen, device, config, reporter, cache)
     distances = clip_distances(described.encoded[FRAMES])
     nearest = np.where(nearest < 0, nearest_by_likeness(distances, pool.labels), nearest)
@@ -122,7 +122,7 @@ def check_enrolled(support: SupportSet) -> SupportReport:
     if len(support.classes) < 2:
         raise DataError(f"all examples are of the class {support.classes[0]}", "two classes or more can be checked")
     labels, names = np.asarray(support.labels), [example.name for example in support.examples]
-    values, nearest = margins(support.left_out.double().numpy(), labels)
+    values, nearest = margins(support.own_scores.double().numpy(), labels)
     frames = support.described.tensors.get(FRAMES)
     alike = np.ones((len(labels), len(labels)))  # where the method keeps no frames nothing is said of likeness
     distances = alike if frames is None else clip_distances(frames)
@@ -138,7 +138,9 @@ def look(pool: Pool, reporter: Reporter = SILENT) -> tuple[Pool, dict[str, list[
     Raises:
         DataError: fewer than two classes are left.
     """
-    reader, reasons, flags = pool.reader, {}, {}
+    reader = pool.pictures
+    reasons: dict[str, str] = {}
+    flags: dict[str, list[Flag]] = {}
     with reporter.track("looking at clips", len(pool.videos), "clips") as task:
         for video in pool.videos:
             try:
@@ -161,7 +163,8 @@ def shots_of(labels: np.ndarray, most: int) -> int:
 def nearest_by_likeness(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """int64 [V]: the other class that has the most similar clip."""
     others = np.where(labels[:, None] == labels, np.inf, distances)
-    return labels[others.argmin(1)]
+    nearest: np.ndarray = labels[others.argmin(1)]
+    return nearest
 
 
 def judge(
@@ -200,7 +203,7 @@ def sentences(report: SupportReport) -> Iterator[str]:
     if not any(clip.flags for clip in clips):
         yield f"none of {count} clips stands out"
     known, classes = sum(clip.margin is not None for clip in clips), len(report.classes)
-    if known:
+    if report.recognised is not None:
         yield (
             f"{round(report.recognised * known)} of {known} clips are recognised as what they are called"
             f" ({100 * report.recognised:.0f} %; guessing among {classes} classes: {100 / classes:.0f} %)"

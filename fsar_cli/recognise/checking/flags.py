@@ -107,7 +107,7 @@ def clip_distances(frames: Tensor) -> np.ndarray:
     """
     unit = F.normalize(frames.float(), dim=-1)
     rows = [1 - torch.einsum("itd,jsd->ijts", some, unit).amax(3).mean(2) for some in unit.split(ROWS)]
-    distances = torch.cat(rows).double().clamp_min(0).cpu().numpy()
+    distances: np.ndarray = torch.cat(rows).double().clamp_min(0).cpu().numpy()
     distances = (distances + distances.T) / 2  # both ways
     np.fill_diagonal(distances, 0)
     return distances

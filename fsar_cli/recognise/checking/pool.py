@@ -48,11 +48,17 @@ class Pool:
         """The clips that can be read."""
         return [Video(self.classes[c], video) for video, c in zip(self.videos, self.labels, strict=True)]
 
+    @property
+    def pictures(self) -> ClipReader:
+        """The reader of clips that are not enrolled."""
+        assert self.reader is not None
+        return self.reader
+
     def without(self, reasons: dict[str, str]) -> "Pool":
         """The pool without clips that turned out to be unreadable: {video: reason}."""
         lost = {row.id: (row.cls, reasons[row.id]) for row in self.rows if row.id in reasons}
         kept = [row for row in self.rows if row.id not in reasons]
-        return make_pool(self.name, kept, self.reader, {**self.unreadable, **lost})
+        return make_pool(self.name, kept, self.pictures, {**self.unreadable, **lost})
 
 
 def make_pool(name: str, rows: list[Video], reader: ClipReader, unreadable: dict[str, tuple[str, str]]) -> Pool:

@@ -82,8 +82,9 @@ def _sides(clip: CheckedClip, report: SupportReport, pool: Pool) -> Iterator[Sid
 
 def _frames(pool: Pool, clip: CheckedClip, count: int) -> list[np.ndarray]:
     """Frames from the whole length of a clip, without its very ends."""
-    indices = even_indices(pool.reader.store.count(clip.video), count + 2)[1:-1]
-    return list(pool.reader.store.read(clip.video, indices, pool.reader.clip.short_side))
+    reader = pool.pictures
+    indices = even_indices(reader.store.count(clip.video), count + 2)[1:-1]
+    return list(reader.store.read(clip.video, indices, reader.clip.short_side))
 
 
 def sheet(sides: Sequence[Side], title: str) -> np.ndarray:

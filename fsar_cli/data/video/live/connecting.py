@@ -9,16 +9,19 @@ import errno
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from typing import cast
 
 import av
 import av.container.core
 import av.error
 import av.format
+from av.video.stream import VideoStream
 
 from fsar_cli.data.video.live.addresses import CAMERA, cameras, dialling, masked
 from fsar_cli.data.video.opening import check_size, main_stream
+from fsar_cli.data.video.reading import ticks
 from fsar_cli.data.video.shown import as_shown
 from fsar_cli.errors import DataError, listed
 
@@ -37,15 +40,16 @@ class _LeapingTime:
         is_over = getattr(self.thread, "is_over", None)
         if is_over is None or not is_over():
             return time.monotonic()
-        self.thread.leaps = getattr(self.thread, "leaps", 0) + 1
-        return time.monotonic() + LEAP * self.thread.leaps
+        leaps: int = getattr(self.thread, "leaps", 0) + 1
+        self.thread.leaps = leaps
+        return time.monotonic() + LEAP * leaps
 
     def __getattr__(self, name: str) -> object:
         return getattr(time, name)
 
 
 _TIME = _LeapingTime()
-av.container.core.time = _TIME
+av.container.core.time = _TIME  # type: ignore[attr-defined]  # a stub names no imports
 
 
 class Patience:
@@ -121,7 +125,8 @@ class Connection:
     def timed(self) -> bool:
         """Whether its stamps can be believed."""
         kind = self._container.format
-        return kind.name not in UNTIMED and not kind.flags & av.format.Flags.no_timestamps.value
+        stampless = av.format.Flags.no_timestamps.value
+        return kind.name not in UNTIMED and not kind.flags & stampless  # type: ignore[operator]  # a number, not a flag
 
     def frames(self) -> Iterator[av.VideoFrame | None]:
         """Decoded frames, ready to be scaled; None for each piece that gave no good one.
@@ -137,11 +142,12 @@ class Connection:
 
     def stamp(self, frame: av.VideoFrame) -> float | None:
         """A frame's seconds by the source's clock."""
-        return None if frame.pts is None else float(frame.pts * self._stream.time_base)
+        return None if frame.pts is None else float(frame.pts * ticks(self._stream))
 
     def _decoded(self) -> Iterator[av.VideoFrame | None]:
         failure = None
-        with closing(self._container.demux()) as packets:  # of sound, too, so that patience is looked at
+        demuxed = cast("Generator[av.Packet[VideoStream], None, None]", self._container.demux())  # its stubs say less
+        with closing(demuxed) as packets:  # of sound, too, so that patience is looked at
             try:
                 for packet in packets:
                     if self._patience.is_over():
@@ -158,14 +164,14 @@ class Connection:
             yield from self._frames_in(None)
             raise self._error(failure)
 
-    def _frames_in(self, packet: av.Packet | None) -> list[av.VideoFrame | None]:
+    def _frames_in(self, packet: "av.Packet[VideoStream] | None") -> Sequence[av.VideoFrame | None]:
         """None: those that the decoder holds back."""
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError:
             return [] if packet is None else [None]
 
-    def _picture_stream(self):
+    def _picture_stream(self) -> VideoStream:
         stream = main_stream(self._container)
         if stream is None:
             sound = "has sound but no picture" if self._container.streams.audio else "has no picture"

@@ -70,7 +70,9 @@ class LiveSource:
         self._max_reconnects, self._reporter, self._clock = max_reconnects, reporter, clock
         self._board, self._patience = FrameBoard(staleness, stall, clock), Patience(clock.monotonic)
         self._ticks, self._grid = StreamClock(), TimeGrid(every)
-        self._size, self._scaler, self._gap, self._finite, self._told = None, None, False, False, False
+        self._size: tuple[int, int] | None = None
+        self._scaler: FrameScaler | None = None
+        self._gap, self._finite, self._told = False, False, False
         self._thread = threading.Thread(target=self._run, name="live source", daemon=True)
 
     def __repr__(self) -> str:
@@ -195,7 +197,7 @@ class LiveSource:
         tick = self._ticks.tick(connection.stamp(frame) if connection.timed else now, now, trusted=self._finite)
         gap = tick.gap or self._size not in (None, size)
         self._gap |= gap
-        if self._size != size:
+        if self._scaler is None or self._size != size:
             self._size, self._scaler = size, FrameScaler(self.name, self._short_side)
         if self._board.count(tick, self._ticks.step, now):
             self._reporter.log(f"{self.name}: there again, {tick.missed:.1f} s are missing")
