@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fsar_cli.data.video import probe
 from fsar_cli.errors import DataError
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import Box, Event, ScoredWindow
 from fsar_cli.recognise.outputs import EventLog, NamedEvent
 from fsar_cli.recognise.recognizer import Recognizer
+from fsar_cli.recognise.stretches import VideoLog, score_together
 from fsar_cli.recognise.windowlog import WindowLog, read_windows
 from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
@@ -80,6 +83,7 @@ def scan_files(
     resume: bool = False,
     say: Say = lambda event: None,
     reporter: Reporter = SILENT,
+    ranks: Ranks = ALONE,
 ) -> ScanResult:
     """Scan video files, one after the other; one that cannot be read is named and the others finish.
 
@@ -88,14 +92,22 @@ def scan_files(
         made_with: digest of the support file: windows of another are not gone on from.
         resume: go on from the windows that are there.
         say: is told of each event as it opens and as it is over.
+        ranks: the processes that divide the windows; the first one has the result, and all see the folder.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    (folder / "windows").mkdir(exist_ok=True)
+    if ranks.first:
+        (folder / "windows").mkdir(exist_ok=True)
     found = [ScannedVideo(path.absolute(), folder / "windows" / f"{number:04d}.jsonl")
              for number, path in enumerate(videos, 1)]  # fmt: skip
     result = ScanResult(folder, level, found)
+    if not ranks.alone:
+        started, logs = time.monotonic(), [_log_of(recognizer, video, made_with) for video in found]
+        windows = score_together(recognizer, [log for log in logs if log], resume, ranks, reporter)
+        result.took, result.fresh, resume = time.monotonic() - started, windows * recognizer.grid.stride, True
+    if not ranks.first:
+        return result
     (folder / EVENTS).unlink(missing_ok=True)  # all that is known is said again
     with EventLog(folder / EVENTS) as log:
 
@@ -112,6 +124,20 @@ def scan_files(
     return result
 
 
+def _log_of(recognizer: Recognizer, video: ScannedVideo, made_with: str) -> VideoLog | None:
+    """What several processes need to know of a video; None: it cannot be read, which is told later."""
+    try:
+        return VideoLog(video.path, video.log, _made_of(recognizer, video, made_with), probe(video.path).duration)
+    except (DataError, OSError):
+        return None
+
+
+def _made_of(recognizer: Recognizer, video: ScannedVideo, made_with: str) -> dict[str, Any]:
+    facts = video.path.stat()
+    return {"video": str(video.path), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
+            "grid": vars(recognizer.grid)}  # fmt: skip
+
+
 @contextmanager
 def _noted(video: ScannedVideo, reporter: Reporter) -> Iterator[None]:
     """That a video cannot be read is noted and told, and is no error."""
@@ -126,9 +152,7 @@ def _scan(
     recognizer: Recognizer, video: ScannedVideo, result: ScanResult, made_with: str, resume: bool, tell: Say,
     reporter: Reporter,
 ) -> None:  # fmt: skip
-    facts = video.path.stat()
-    made_of = {"video": str(video.path), "size": facts.st_size, "time": facts.st_mtime_ns, "support": made_with,
-               "grid": vars(recognizer.grid)}  # fmt: skip
+    made_of = _made_of(recognizer, video, made_with)
     detector, stride = recognizer.detector(result.level), recognizer.grid.stride
 
     def take(events: list[Event]) -> None:

@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +140,7 @@ def _refuse_pictures(videos: Iterable[Source], settings: ExtractConfig) -> None:
 
 def _outcomes(
     todo: list[Source], out: Path, settings: ExtractConfig, workers: int, reporter: Reporter, ranks: Ranks
-) -> Iterator[tuple[VideoTask, object]]:
+) -> Generator[tuple[VideoTask, object], None, None]:
     """What becomes of the videos, of this process and of the others, as it comes."""
     tasks = _tasks(ranks.share(todo), out, settings, ranks)
     others = len(todo) - len(tasks)
