@@ -73,7 +73,7 @@ def _run(folder: Path, rank: int, environ: Mapping[str, str], work: Callable[...
     for name, number in (("out", 1), ("err", 2)):
         file = os.open(folder / f"{name}-{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
-    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w") for number in (1, 2))
     import torch
 
     torch.set_num_threads(1)
