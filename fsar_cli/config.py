@@ -350,6 +350,9 @@ class TrainConfig(Section):
     val_every: Annotated[int, Field(ge=0, le=10**9)] = 1000
     """Validate on the val split every so many episodes; 0: never."""
     val_episodes: Annotated[int, Field(ge=2, le=10**7)] = 500
+    sync_batchnorm: bool = False
+    """With several processes on GPUs: batch norms normalise by the clips of all processes' episodes together. What is
+    learnt then depends on how many there are; else it does not."""
     memory_budget: AboveZero | None = None
     """GiB an episode may take: kept by checkpointing, then by micro-batches (which batch statistics notice)."""
     views: Annotated[int, Field(ge=0, le=1000)] = 0

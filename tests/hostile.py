@@ -331,9 +331,11 @@ def archive(data: bytes, folder: Path) -> None:
 
 
 def _yaml_seeds() -> list[bytes]:
-    project = "preset: kinetics100\ndata:\n  videos: ~/v\n  name: 'a b'\neval: {shots: [1, 5]}\nmodel.backbone: resnet50\n"
+    project = (
+        "preset: kinetics100\ndata:\n  videos: ~/v\n  name: 'a b'\neval: {shots: [1, 5]}\nmodel.backbone: resnet50\n"
+    )
     run = b"".join(dump(Config()).encode().splitlines(keepends=True)[:12])
-    return [run, project.encode(), 'a: "\\x41\\u00e9"\nb: |\n  text\nc: [1, 2.5, ~, true]\n'.encode()]
+    return [run, project.encode(), b'a: "\\x41\\u00e9"\nb: |\n  text\nc: [1, 2.5, ~, true]\n']
 
 
 def _assignment_seeds() -> list[bytes]:
@@ -377,7 +379,13 @@ def json_documents() -> list[Any]:
         {"Abuse/a.mp4": [{"start": 8, "end": "0:10"}], "b": []},
         {"database": {"a": {"annotations": [{"segment": [8, 10], "label": "kick"}]}}, "version": "1"},
         {"results": {"a": [{"segment": [8, 10], "label": "kick", "score": 0.9}]}, "version": "1"},
-        [{"id": 1, "data": {"video": "/data/upload/3/1234abcd-a.mp4", "fps": 25}, "annotations": [{"result": [result]}]}],
+        [
+            {
+                "id": 1,
+                "data": {"video": "/data/upload/3/1234abcd-a.mp4", "fps": 25},
+                "annotations": [{"result": [result]}],
+            }
+        ],
         [{"id": 1, "video": "s3://x/a.mp4?d=1", "actions": [result["value"]], "fps": "25"}],
     ]
 
@@ -511,14 +519,18 @@ def names() -> st.SearchStrategy[str]:
 
 def values() -> st.SearchStrategy[Any]:
     """Values of JSON that no document should hold where it holds others."""
-    numbers = st.sampled_from([0, -1, 1, 2**31, 2**63, -(2**64), 10**30, 10**400, 0.5, -0.0, 1e308, math.nan, math.inf, -math.inf])
+    numbers = st.sampled_from(
+        [0, -1, 1, 2**31, 2**63, -(2**64), 10**30, 10**400, 0.5, -0.0, 1e308, math.nan, math.inf, -math.inf]
+    )
     leaves = st.one_of(st.none(), st.booleans(), numbers, names())
     return st.recursive(leaves, lambda some: st.lists(some, max_size=3) | st.dictionaries(names(), some, max_size=3), max_leaves=6)  # fmt: skip
 
 
 def _places(document: Any, path: tuple = ()) -> Iterator[tuple]:
     yield path
-    for key, value in document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ():
+    for key, value in (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    ):
         yield from _places(value, (*path, key))
 
 
@@ -548,7 +560,19 @@ def json_text(document: Any) -> bytes:
 def mutated(draw: st.DrawFn, name: str) -> bytes:
     """A valid file of a parser with one to four of its parts cut out, doubled, or replaced."""
     data = bytearray(draw(st.sampled_from(seeds_of(name))))
-    words = (*PARSERS[name].words, b"\0", b"\r", b"\n", b'"', b"\xff", b"\xef\xbb\xbf", b"-1", b"9" * 30, b"9" * 5000, b"[" * 3000)
+    words = (
+        *PARSERS[name].words,
+        b"\0",
+        b"\r",
+        b"\n",
+        b'"',
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"-1",
+        b"9" * 30,
+        b"9" * 5000,
+        b"[" * 3000,
+    )
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
         end = min(len(data), start + draw(st.sampled_from([0, 1, 2, 8, 64, 4096])))

@@ -11,11 +11,12 @@ import pytest
 import fsar_cli
 
 PACKAGE = Path(fsar_cli.__file__).parent
-BASE = {"errors", "reporting", "yamltext", "extras", "recipes", "config", "settings", "files", "leftovers"}
+BASE = {"errors", "reporting", "yamltext", "extras", "recipes", "config", "settings", "files", "leftovers", "ranks"}
 MAY_IMPORT = {  # what the modules of a floor may import of the package, besides their own floor
     "errors": set(),
     "leftovers": set(),
     "files": {"errors", "leftovers"},
+    "ranks": {"errors"},
     "reporting": {"errors"},
     "yamltext": {"errors"},
     "extras": {"errors"},
@@ -23,7 +24,7 @@ MAY_IMPORT = {  # what the modules of a floor may import of the package, besides
     "config": {"yamltext", "errors"},
     "settings": {"config", "recipes", "yamltext", "errors"},
     "core": {"errors", "config", "extras", "recipes"},
-    "data": {"errors", "config", "recipes", "reporting", "files"},
+    "data": {"errors", "config", "recipes", "reporting", "files", "ranks"},
     "render": {"errors", "config", "reporting", "files"},
     "engine": {"core", "data", "render"} | BASE,
     "recognise": {"engine", "core", "data", "render"} | BASE,

@@ -1,5 +1,6 @@
 """`fsar eval`: a run (or untrained weights) -> accuracy with confidence interval."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -66,40 +67,58 @@ def evaluate(
     Classes that the run was trained on, or selected on by validation, are no test of it and are refused. Those that the
     weights had seen before are marked, as far as it is known.
 
+    Under torchrun several processes divide videos and episodes; the result is the same.
+
     Prints mean accuracy with its 95 % confidence interval, accuracy by class, region statistics and the digest of the
     episode list; writes one CSV row an episode.
     """
-    from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.cli.output import reporter_of
     from fsar_cli.cli.source import resolve_method
-    from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.device import resolve_device
-    from fsar_cli.engine.evaluate import evaluate as evaluate_method
-    from fsar_cli.engine.evaluate import source_of, write_results
-    from fsar_cli.engine.outputs import result_folder
-    from fsar_cli.engine.results import result_cache
+    from fsar_cli.engine.evaluate import write_results
+    from fsar_cli.ranks import joined
 
-    reporter = ConsoleReporter(quiet or as_json, verbose)
     flags = {
         "eval.shots": shots or None, "eval.way": way, "eval.queries": queries, "eval.episodes": episodes,
         "eval.seed": seed, "eval.split": split, "eval.group_disjoint": group_disjoint, "data.frames": frames,
         "data.splits": splits, "model.region.enabled": region,
     }  # fmt: skip
-    model = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
-    target = resolve_device(device, reporter)
-    name = f"eval-{model.config.data.name}" if dataset else "eval"
-    novelty, whitening, default = model.check_novelty(accept_overlap, reporter), model.whitened_by(), Path(name)
-    source = source_of(model.config, model.run)
+    with joined() as ranks:
+        reporter = reporter_of(ranks, quiet or as_json, verbose)
+        model = resolve_method(run, untrained, preset, config, flags, assignments, reporter, dataset)
+        target = resolve_device(device, reporter, ranks)
+        name = f"eval-{model.config.data.name}" if dataset else "eval"
+        place = _results_of(model, name, out, force, reporter) if ranks.first else nullcontext()
+        novelty, whitening = model.check_novelty(accept_overlap, reporter), model.whitened_by()
+        with place as folder:  # one that cannot be written to stops here, not after the work
+            result = _evaluate(model, target, no_cache, reporter, ranks)
+            result.novelty, result.whitening = novelty, whitening
+            if ranks.first:
+                write_results(result, model.config, folder, model.run)
+        if ranks.first:
+            _show(result, model, folder, as_json)
+
+
+def _results_of(model, name: str, out: Path | None, force: bool, reporter):
+    """The folder of the results, as a context."""
+    from fsar_cli.engine.evaluate import source_of
+    from fsar_cli.engine.outputs import result_folder
+
+    source, default = source_of(model.config, model.run), Path(name)
     if model.run:
         default = model.run.path / name
         if out is None:
             del source["run"]  # which may have moved with all that is in it
-    # A folder that cannot be written to stops here, not after the work.
-    with result_folder(default, out, "result.json", source, reporter, force=force) as folder:
-        caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
-        result = evaluate_method(model.load(), model.config, target, reporter=reporter, **caches)
-        result.novelty, result.whitening = novelty, whitening
-        write_results(result, model.config, folder, model.run)
-    _show(result, model, folder, as_json)
+    return result_folder(default, out, "result.json", source, reporter, force=force)
+
+
+def _evaluate(model, target, no_cache: bool, reporter, ranks):
+    from fsar_cli.engine.bank import feature_cache
+    from fsar_cli.engine.evaluate import evaluate as evaluate_method
+    from fsar_cli.engine.results import result_cache
+
+    caches = {} if no_cache else {"cache": feature_cache(), "results": result_cache()}
+    return evaluate_method(model.load(), model.config, target, reporter=reporter, ranks=ranks, **caches)
 
 
 def _show(result, model, folder: Path, as_json: bool) -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fsar_cli.cli import options
-from fsar_cli.cli.output import ConsoleReporter, print_json, stdout
+from fsar_cli.cli.output import print_json, reporter_of, stdout
 from fsar_cli.errors import DataError, UsageError, counted
 
 if TYPE_CHECKING:
     from fsar_cli.config import ExtractConfig
     from fsar_cli.data.store.choosing import ChosenClips
     from fsar_cli.data.store.extraction import ExtractResult
+    from fsar_cli.reporting import Reporter
 
 
 def extract_frames(
@@ -84,6 +85,8 @@ def extract_frames(
 
     Annotations cut clips from long videos by time, without decoding what lies before them.
 
+    Under torchrun several processes, which all see OUT, divide the videos.
+
     How frames are stored is the section `extract` of the configuration, which each flag overrides.
 
     A video that cannot be read is named with its reason and listed in OUT/failed.csv; the others finish (exit code 3).
@@ -91,6 +94,7 @@ def extract_frames(
     from fsar_cli.data.store.choosing import choose_clips
     from fsar_cli.data.store.extraction import extract
     from fsar_cli.files import cores
+    from fsar_cli.ranks import joined
     from fsar_cli.settings import resolve
 
     given = {"short_side": short_side, "quality": quality, "fps": fps, "every": every, "max_frames": max_frames}
@@ -101,23 +105,25 @@ def extract_frames(
     if clips and not data.annotations:
         raise UsageError(f"--clips {clips} needs annotations", "name them with --annotations or data.annotations")
     *videos, out = paths if paths and len(paths) > 1 else [*(paths or [data.videos]), data.frames]
-    reporter = ConsoleReporter(quiet, verbose)
-    chosen = choose_clips(videos, data.annotations, settings.clips, splits)
-    _tell(chosen, out, reporter)
-    if resolved.extract.short_side is None and all(source.pictures for source in chosen.sources):
-        settings = settings.model_copy(update={"short_side": 0})  # so that they can be linked
-    workers = cores(8) if workers is None else workers
-    result = extract(chosen.sources, out, settings, workers, reporter, overwrite, prune, by_content)
-    _show(result, out, settings, json, chosen.document())
+    with joined() as ranks:
+        reporter = reporter_of(ranks, quiet, verbose)
+        chosen = ranks.agreed(lambda: choose_clips(videos, data.annotations, settings.clips, splits))
+        _tell(chosen, out, reporter, verbose)
+        if resolved.extract.short_side is None and all(source.pictures for source in chosen.sources):
+            settings = settings.model_copy(update={"short_side": 0})  # so that they can be linked
+        workers = min(8, max(1, cores() // ranks.here)) if workers is None else workers
+        result = extract(chosen.sources, out, settings, workers, reporter, overwrite, prune, by_content, ranks)
+    if ranks.first:
+        _show(result, out, settings, json, chosen.document())
 
 
-def _tell(chosen: "ChosenClips", out: Path, reporter: ConsoleReporter) -> None:
+def _tell(chosen: "ChosenClips", out: Path, reporter: "Reporter", verbose: bool) -> None:
     """What will be extracted and what will not."""
     sources = chosen.sources
     videos, classes = {source.path for source in sources}, {source.label for source in sources}
     clips = f"{counted(len(sources), 'clip')} of " if any(source.span for source in sources) else ""
     reporter.log(f"{clips}{counted(len(videos), 'video')} in {counted(len(classes), 'class')} -> {out}")
-    for line in chosen.lines(sys.maxsize) if reporter.verbose else chosen.lines():
+    for line in chosen.lines(sys.maxsize) if verbose else chosen.lines():
         reporter.log(line)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from fsar_cli.ranks import Ranks
+    from fsar_cli.reporting import Reporter
+
 NARROWEST = 20  # columns of a terminal
 LEAST = 6  # characters a line that cells of words are folded to, before a table is given up
 
@@ -112,6 +115,11 @@ def _width(columns: list[int]) -> int:
 def table(title: str, columns: list[str], rows: list[list[object]], right: tuple[str, ...] = ()) -> Rows:
     """A table of plain text cells; the columns named in `right` are aligned to the right."""
     return Rows(title, columns, rows, right)
+
+
+def reporter_of(ranks: "Ranks", quiet: bool, verbose: bool) -> "Reporter":
+    """Of several processes the first one speaks."""
+    return ConsoleReporter(quiet, verbose) if ranks.first else SILENT
 
 
 class ConsoleReporter:

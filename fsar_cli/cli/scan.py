@@ -14,6 +14,7 @@ from fsar_cli.errors import DataError, Interrupted, UsageError, counted
 
 if TYPE_CHECKING:
     from fsar_cli.data.annotations.labelled import LabelledSegment
+    from fsar_cli.ranks import Ranks
     from fsar_cli.recognise.calibration import AlarmLevel
     from fsar_cli.recognise.events import EventRule
     from fsar_cli.recognise.recognizer import Recognizer
@@ -70,6 +71,8 @@ def scan(
     Live sources are watched until Ctrl-C or SIGTERM, which end with everything written; lost connections are made
     again. What was missed, and why, is counted. Into a folder of the same sources events.jsonl and clips are added.
 
+    Under torchrun several processes, which all see the folder, divide the windows of files.
+
     --resume goes on from the windows of the same video by the same support file; --agree, --false-alarms and the like
     may be others.
 
@@ -84,9 +87,11 @@ def scan(
 
     --jsonl: video, state (open or closed), id, start, end, class, score, rank, because, cut, wall, track.
     """
-    from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.cli.output import reporter_of
     from fsar_cli.data.annotations.labelled import labelled_segments
     from fsar_cli.data.video.live import is_live
+    from fsar_cli.engine.device import resolve_device
+    from fsar_cli.ranks import joined
     from fsar_cli.recognise.examples import find_footage
     from fsar_cli.recognise.recognizer import Recognizer
     from fsar_cli.recognise.results import truth_of
@@ -97,18 +102,24 @@ def scan(
     _check_kind(live, sources, {"--truth": truth, "--resume": resume or None},
                 {"--seconds": seconds, "--max-reconnects": max_reconnects})  # fmt: skip
     rate, rule = parse_rate(false_alarms), _rule(agree, shortest, longest, merge)
-    reporter = ConsoleReporter(quiet or as_json, verbose)
     output = Output(out, force, report, clips, lines, as_json)
-    videos = [] if live else find_footage([Path(source) for source in sources])
-    real = None if truth is None else truth_of(labelled_segments(truth, reporter), videos, reporter)
-    recognizer = Recognizer.load(
-        support, device, run=run, weights=weights, runtime=runtime, onnx=onnx, reporter=reporter
-    )
-    level = recognizer.alarm_level(rate, rule)
-    if live:
-        watch_sources(recognizer, live, level, support, output, seconds, max_reconnects, reporter)
-    else:
-        _scan_files(recognizer, videos, level, support, output, real, resume, reporter)
+    with joined() as ranks:
+        if live and not ranks.alone:
+            hint = "start `fsar scan` for each with its own --out, and not under torchrun"
+            raise UsageError("live sources are watched by one process", hint)
+        reporter = reporter_of(ranks, quiet or as_json, verbose)
+        videos = [] if live else ranks.agreed(lambda: find_footage([Path(source) for source in sources]))
+        real = None if truth is None else truth_of(labelled_segments(truth, reporter), videos, reporter)
+        target = resolve_device(device, reporter, ranks)
+        places = {"run": run, "weights": weights, "runtime": runtime, "onnx": onnx}
+        recognizer = Recognizer.load(support, str(target), **places, reporter=reporter)
+        level = recognizer.alarm_level(rate, rule)
+        if live:
+            watch_sources(recognizer, live, level, support, output, seconds, max_reconnects, reporter)
+        elif ranks.first:
+            _scan_files(recognizer, videos, level, support, output, real, resume, reporter, ranks)
+        else:
+            _help(recognizer, videos, level, ranks)
 
 
 def _check_kind(live: list[str], sources: list[str], of_files: dict, of_live: dict) -> None:
@@ -126,10 +137,11 @@ def _check_kind(live: list[str], sources: list[str], of_files: dict, of_live: di
 
 def _scan_files(
     recognizer: "Recognizer", videos: list[Path], level: "AlarmLevel", support: Path, output: Output,
-    real: "list[LabelledSegment] | None", resume: bool, reporter,
+    real: "list[LabelledSegment] | None", resume: bool, reporter, ranks: "Ranks",
 ) -> None:  # fmt: skip
     from fsar_cli.cli.output import print_json
     from fsar_cli.engine.outputs import result_folder
+    from fsar_cli.ranks import restarted
     from fsar_cli.recognise.results import begin_results, compare_scan, document, write_clips, write_scan
     from fsar_cli.recognise.scan import file_digest, scan_files
 
@@ -141,8 +153,10 @@ def _scan_files(
     ):
         try:
             begin_results(place, source["sources"])
-            result = scan_files(recognizer, videos, place, level, made_with=file_digest(support), resume=resume,
-                                say=output.say, reporter=reporter)  # fmt: skip
+            resume, made_with = resume or restarted(), file_digest(support)
+            ranks.agreed(lambda: (place, made_with, resume))
+            result = scan_files(recognizer, videos, place, level, made_with=made_with, resume=resume,
+                                say=output.say, reporter=reporter, ranks=ranks)  # fmt: skip
             against = None if real is None else compare_scan(result, real, recognizer.classes)
             if output.clips:
                 write_clips(result, reporter)
@@ -156,6 +170,14 @@ def _scan_files(
         _show(recognizer, result, against)
     if failed := [video for video in result.videos if video.failed]:
         raise DataError(f"{len(failed)} of {len(videos)} videos could not be read to the end: {failed[0].failed}")
+
+
+def _help(recognizer: "Recognizer", videos: list[Path], level: "AlarmLevel", ranks: "Ranks") -> None:
+    """Do a process's share of the windows for the first one, which does all the rest."""
+    from fsar_cli.recognise.scan import scan_files
+
+    place, made_with, resume = ranks.agreed(lambda: None)
+    scan_files(recognizer, videos, place, level, made_with=made_with, resume=resume, ranks=ranks)
 
 
 def parse_rate(text: str) -> float:

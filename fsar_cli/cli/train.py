@@ -1,11 +1,13 @@
 """`fsar train`: resolve the configuration, train or resume, show what came of it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fsar_cli.cli import options as shared
+from fsar_cli.errors import UsageError
 
 VIEWS = 4
 
@@ -35,6 +37,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, episodes and augmentation.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="Go on with --out if it is a run, else make it (for jobs).")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder to make (default: runs/<time>-...).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and the memory it needs.")] = False,
     device: shared.Device = "auto",
@@ -51,10 +56,14 @@ def train(
     training the heads then takes minutes on a CPU.
 
     Ctrl-C saves; `fsar train --resume RUN` goes on exactly where it stopped.
+
+    Under torchrun several processes train one run: each takes its share of the episodes of every optimiser step, and
+    the result does not depend on how many there are (`fsar guide scale`).
     """
-    from fsar_cli.cli.output import ConsoleReporter
+    from fsar_cli.cli.output import reporter_of
     from fsar_cli.cli.source import check_given
     from fsar_cli.engine.device import resolve_device
+    from fsar_cli.ranks import joined
     from fsar_cli.settings import resolve
 
     flags = {
@@ -68,50 +77,76 @@ def train(
         flags["model.freeze_backbone"] = True
     if compiled:
         flags["train.compile"] = True
-    reporter = ConsoleReporter(quiet or as_json, verbose)
     check_given(flags, assignments, preset)
-    target = resolve_device(device, reporter)
-    base = _run_values(resume, out, preset, config)
-    resolved = resolve(preset, config, flags, assignments, base=base)
-    if freeze_backbone and not resolved.config.train.views:
-        resolved = resolve(preset, config, flags | {"train.views": VIEWS}, assignments, base=base)
-    for key, origin in resolved.origins.items() if base else ():
-        if origin != "run":
-            reporter.log(f"{key} comes from {origin} and not from the run")
-    if dry_run:
-        _show_plan(resolved.config, resume, target, reporter, as_json)
-    else:
-        _train(resolved.config, resume, out, target, reporter, as_json)
+    if resume and (out or preset or config or go_on):
+        raise UsageError("--resume takes the run's own configuration", "change single values with --set KEY=VALUE")
+    with joined() as ranks:
+        reporter = reporter_of(ranks, quiet or as_json, verbose)
+        target = resolve_device(device, reporter, ranks)
+        if not resume and ranks.agreed(lambda: _goes_on(out, go_on)):
+            resume, preset, config = out, None, None
+        base = _values(resume)
+        resolved = resolve(preset, config, flags, assignments, base=base)
+        if freeze_backbone and not resolved.config.train.views:
+            resolved = resolve(preset, config, flags | {"train.views": VIEWS}, assignments, base=base)
+        _tell(resolved, base, reporter)
+        if not dry_run:
+            result = _train(resolved.config, resume, out, target, reporter, ranks)
+            if ranks.first:
+                _show(result, reporter, as_json)
+        elif ranks.first:
+            _show_plan(resolved.config, resume, target, reporter, as_json)
 
 
-def _run_values(resume: Path | None, out: Path | None, preset: str | None, config: Path | None) -> dict | None:
+def _goes_on(out: Path | None, go_on: bool) -> bool:
+    """Whether the command is to go on with `out`: it is a run, and that was asked for or torchrun starts anew."""
+    from fsar_cli.engine.runs import Run
+    from fsar_cli.ranks import restartable, restarted
+
+    if out is None and (go_on or restartable()):
+        raise UsageError("a run that is to be gone on with needs a name", "--out RUN names it")
+    return out is not None and (go_on or restarted()) and Run(out).config_file.is_file()
+
+
+def _values(resume: Path | None) -> dict | None:
     """The dotted configuration of the run to resume, or None."""
     from fsar_cli.engine.runs import find_run
-    from fsar_cli.errors import UsageError
 
-    if resume is None:
-        return None
-    if out or preset or config:
-        raise UsageError("--resume takes the run's own configuration", "change single values with --set KEY=VALUE")
-    return find_run(resume).values()
+    return None if resume is None else find_run(resume).values()
 
 
-def _train(config, resume: Path | None, out: Path | None, target, reporter, as_json: bool) -> None:
-    from fsar_cli.cli.output import print_json, stdout
+def _tell(resolved, base: dict | None, reporter) -> None:
+    """Which settings are not the run's."""
+    from fsar_cli.config import flatten
+
+    own = flatten(resolved.config.model_dump())
+    for key, origin in resolved.origins.items() if base else ():
+        if origin != "run" and own[key] != base.get(key):
+            reporter.log(f"{key} comes from {origin} and not from the run")
+
+
+def _train(config, resume: Path | None, out: Path | None, target, reporter, ranks):
     from fsar_cli.engine.bank import feature_cache
     from fsar_cli.engine.runs import create_run, find_run
     from fsar_cli.engine.train import Trainer
 
-    cache = feature_cache()
-    if resume is not None:
-        run = find_run(resume)
-        with run.writing():  # from before the state is read: whoever comes second is told at once
-            trainer = Trainer(config, run, target, reporter=reporter, pretrained=False, cache=cache)
+    options = {"reporter": reporter, "cache": feature_cache(), "ranks": ranks}
+    if resume is None:
+        return Trainer(config, lambda: create_run(config, out), target, **options).run()
+    run = find_run(resume)
+    # Held from before the state is read: whoever comes second is told at once.
+    with run.writing() if ranks.first else nullcontext():
+        saved = ranks.agreed(run.state_file.exists)
+        trainer = Trainer(config, run, target, pretrained=not saved, **options)
+        if saved:
             trainer.resume()
-            reporter.log(f"resuming {run.path} at episode {trainer.step}")
-            result = trainer.run()
-    else:
-        result = Trainer(config, lambda: create_run(config, out), target, reporter=reporter, cache=cache).run()
+        reporter.log(f"resuming {run.path} at episode {trainer.step}")
+        return trainer.run()
+
+
+def _show(result, reporter, as_json: bool) -> None:
+    from fsar_cli.cli.output import print_json, stdout
+
     if as_json:
         print_json({"command": "train", **vars(result)})
         return

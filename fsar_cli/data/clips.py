@@ -160,11 +160,11 @@ def episode_loader(
 
 
 def clip_loader(
-    clips: EvaluationClips | AugmentedClips, batch: int, workers: int, pin: bool, reporter: Reporter = SILENT
-) -> Iterator[Tensor]:
-    """Loads clips in order, `batch` at a time, as `loaded`: uint8 [B,T,S,S,3], or [B,V,T,S,S,3]."""
-    parts = [range(start, min(start + batch, len(clips))) for start in range(0, len(clips), batch)]
-    return loaded(partial(_stacked, clips), parts, workers, pin, clips.in_words, reporter)
+    clips: EvaluationClips | AugmentedClips, groups: Sequence[range], workers: int, pin: bool,
+    reporter: Reporter = SILENT,
+) -> Iterator[Tensor]:  # fmt: skip
+    """Loads groups of clips, each by its positions, as `loaded`: uint8 [B,T,S,S,3], or [B,V,T,S,S,3]."""
+    return loaded(partial(_stacked, clips), groups, workers, pin, clips.in_words, reporter)
 
 
 def _stacked(clips: EvaluationClips | AugmentedClips, positions: range) -> Tensor:

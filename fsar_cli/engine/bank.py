@@ -30,6 +30,7 @@ from fsar_cli.engine.motion import RegionMeter, RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest, read_tensors, write_tensors
 from fsar_cli.errors import DataError
 from fsar_cli.files import Cache, cache_folder, naming, scratch
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import SILENT, Reporter
 
 # Frames a batch: enough to fill a GPU; a CPU is at its best with maps that its caches hold.
@@ -79,6 +80,7 @@ def encode_videos(
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
     keep: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Bank:
     """Encode the deterministic clip of each video in evaluation mode.
 
@@ -87,6 +89,7 @@ def encode_videos(
         config: that of the method: normalisation, precision, memory layout and loader processes come from it.
         cache: where features are kept and looked for; None: nowhere.
         keep: keep in memory what the backbones say, too.
+        ranks: the processes that divide the clips; each has the whole bank afterwards.
 
     Raises:
         DataError: a video that cannot be read.
@@ -94,7 +97,7 @@ def encode_videos(
     training = method.training
     try:
         clips = EvaluationClips(reader, videos, config.eval.views)
-        features = describe_clips(method, clips, device, config, reporter, cache)
+        features = describe_clips(method, clips, device, config, reporter, cache, ranks)
         encoded = embedded(method, features.encoded, device, reporter)
     finally:
         method.train(training)
@@ -121,13 +124,33 @@ def describe_clips(
     config: Config,
     reporter: Reporter = SILENT,
     cache: Cache | None = None,
+    ranks: Ranks = ALONE,
 ) -> Described:
-    """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before."""
+    """Run the backbones over clips in evaluation mode (in which the method is left), or read what they said before.
+
+    Of several processes the first reads and keeps, and calls the others where there is something to be encoded.
+    """
     place(method, device, config.train.channels_last).eval()
 
     def describe(meter: RegionMeter) -> Iterator[Encoded]:
-        return _described(method, clips, device, config, reporter, meter)
+        return _described(method, clips, device, config, reporter, meter, ranks)
 
+    if not ranks.first:
+        while ranks.called():
+            for _ in describe(RegionMeter()):
+                pass
+        return _spread(None, ranks)
+
+    def calling(meter: RegionMeter) -> Iterator[Encoded]:
+        ranks.call()
+        yield from describe(meter)
+
+    with ranks.conducting():
+        found = _found(method, clips, device, config, reporter, cache, calling)
+    return found if ranks.alone else _spread(found, ranks)
+
+
+def _found(method, clips, device, config: Config, reporter: Reporter, cache: Cache | None, describe) -> Described:
     if cache is not None:
         try:
             return _kept(cache, features_key(method, clips, device, config), len(clips), describe)
@@ -136,6 +159,13 @@ def describe_clips(
     meter = RegionMeter()
     encoded = _gathered(len(clips), describe(meter), torch.device("cpu"), reporter)
     return Described(encoded, meter.result(), cached=False)
+
+
+def _spread(found: Described | None, ranks: Ranks) -> Described:
+    """What the first process has, on all of them."""
+    regions, cached = ranks.agreed(lambda: (found.regions, found.cached))
+    tensors = ranks.spread(found and found.encoded.tensors)
+    return found or Described(Encoded(tensors), regions, cached)
 
 
 def _kept(cache: Cache, key: str, rows: int, describe: Callable[[RegionMeter], Iterator[Encoded]]) -> Described:
@@ -201,37 +231,56 @@ def features_key(
 
 
 def _described(
-    method, clips, device: torch.device, config: Config, reporter: Reporter, meter: RegionMeter
+    method, clips, device: torch.device, config: Config, reporter: Reporter, meter: RegionMeter, ranks: Ranks
 ) -> Iterator[Encoded]:
     """What the backbones say of all clips, group by group, on the CPU; their regions go to `meter`.
+
+    Groups are what one call of the backbones takes, as rounding depends on it; every `world`-th one is a process's own,
+    and the first gets them all, in order.
 
     Raises:
         DataError: it is NaN or infinite.
     """
     if method.features.remark:
         reporter.log(method.features.remark)
-    normal, seen = normalization(config.model), 0
     views = clips.views if isinstance(clips, EvaluationClips) else 1
     batch = max(1, FRAMES_PER_BATCH[device.type] // (clips.reader.clip.frames * views))
-    workers = loader_workers(config.train.workers, device, reporter)
+    groups = [range(start, min(start + batch, len(clips))) for start in range(0, len(clips), batch)]
+    workers = loader_workers(config.train.workers, device, reporter, ranks)
     with (
         folded(method),
         reporter.track("encoding", len(clips), "clips") as task,
-        closing(clip_loader(clips, batch, workers, device.type == "cuda", reporter)) as batches,
+        closing(clip_loader(clips, ranks.share(groups), workers, device.type == "cuda", reporter)) as batches,
     ):
-        for some in batches:
-            pixels = some.to(device, non_blocking=True)
-            shown = pixels.unbind(1) if views > 1 else [pixels]
-            described = _averaged(
-                [in_encoding_type(partial(method.describe, to_float(view, normal)), device, config) for view in shown]
-            )
-            if (bad := without_numbers(described)) is not None:
-                raise encoded_badly(clips.in_words(range(seen + bad, seen + bad + 1)))
-            seen += len(some)
-            if BOXES in described:
-                meter.add(shown[len(shown) // 2], described[BOXES], described[SATURATED])
-            yield described.to("cpu")
-            task.advance(len(some))
+        for start in range(0, len(groups), ranks.world):
+            own = None
+            for rank, group in enumerate(groups[start : start + ranks.world]):
+                if rank == ranks.rank:
+                    pixels = next(batches).to(device, non_blocking=True)
+                    own = _described_group(method, pixels, clips, group, config, meter)
+                else:
+                    meter.pass_over(len(group))
+            for described, measured in filter(None, ranks.gathered(own)):
+                meter.take(measured)
+                yield described
+                task.advance(len(described))
+
+
+def _described_group(
+    method: FewShotMethod, pixels: torch.Tensor, clips: EvaluationClips | AugmentedClips, group: range, config: Config,
+    meter: RegionMeter,
+) -> tuple[Encoded, dict[str, torch.Tensor]]:  # fmt: skip
+    """What the backbones say of uint8 clips [B,(V,)T,S,S,3], and what `meter` measures of their regions; on the CPU."""
+    device, normal = pixels.device, normalization(config.model)
+    shown = pixels.unbind(1) if pixels.ndim == 6 else [pixels]
+    described = _averaged(
+        [in_encoding_type(partial(method.describe, to_float(view, normal)), device, config) for view in shown]
+    )
+    if (bad := without_numbers(described)) is not None:
+        raise encoded_badly(clips.in_words(group[bad : bad + 1]))
+    if BOXES not in described:
+        return described.to("cpu"), {}
+    return described.to("cpu"), meter.measure(shown[len(shown) // 2], described[BOXES], described[SATURATED])
 
 
 def _averaged(views: list[Encoded]) -> Encoded:

@@ -22,6 +22,7 @@ from fsar_cli.config import Config
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.errors import DeviceError, UsageError, counted
 from fsar_cli.files import available_memory, cores
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import SILENT, Reporter
 
 MAX_WORKERS = 8
@@ -29,20 +30,23 @@ WORKERS_PER_CORE = 4
 TYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_device(name: str = "auto", reporter: Reporter = SILENT) -> torch.device:
+def resolve_device(name: str = "auto", reporter: Reporter = SILENT, ranks: Ranks = ALONE) -> torch.device:
     """`auto`, `cpu`, `cuda` or `cuda:I` -> device; says in one line what `auto` chose.
 
-    A GPU becomes the process's current one: memory is pinned for that one, and what names none runs there.
+    A GPU becomes the process's current one: memory is pinned for that one, and what names none runs there. Of several
+    processes on a machine each takes a GPU of its own, where they are to choose.
 
     Raises:
         UsageError: another name.
         DeviceError: CUDA asked for and not there.
     """
     check_device(name)
-    kind, _, index = name.partition(":")
+    count = torch.cuda.device_count() if not ranks.alone and name in ("auto", "cuda") else 0
+    kind, _, index = (f"cuda:{ranks.local % count}" if count else name).partition(":")
     if kind == "cuda":
         _require_cuda(int(index or 0))
-    device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    chosen = f"{kind}:{index}" if index else kind
+    device = torch.device(chosen if kind != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     if device.index is not None:
         torch.cuda.set_device(device)
     if name == "auto":
@@ -87,8 +91,9 @@ def memory_to_spare(device: torch.device) -> int:
     return available_memory()
 
 
-def loader_workers(asked: int | None, device: torch.device, reporter: Reporter = SILENT) -> int:
+def loader_workers(asked: int | None, device: torch.device, reporter: Reporter = SILENT, ranks: Ranks = ALONE) -> int:
     """Loader processes: as asked, else what the cores allow; on a CPU one core fewer, since the network needs them.
+    The cores are those of the machine, which its processes share.
 
     More than four a core only take memory and files: so many are started, which is said.
     """
@@ -97,7 +102,8 @@ def loader_workers(asked: int | None, device: torch.device, reporter: Reporter =
         reporter.log(f"train.workers is {asked}: {most} are started, as there are {counted(cores(), 'core')}")
     if asked is not None:
         return min(asked, most)
-    return min(MAX_WORKERS, cores() if device.type == "cuda" else max(1, cores() // 2))
+    own = max(1, cores() // ranks.here)
+    return min(MAX_WORKERS, own if device.type == "cuda" else max(1, own // 2))
 
 
 def training_type(device: torch.device, amp: str) -> torch.dtype:

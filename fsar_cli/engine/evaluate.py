@@ -31,6 +31,7 @@ from fsar_cli.engine.runs import Run
 from fsar_cli.engine.trained_on import Novelty
 from fsar_cli.engine.whitening import WhitenedBy, whitening_of
 from fsar_cli.files import Cache, write_whole
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import SILENT, Reporter
 
 
@@ -72,27 +73,32 @@ def evaluate_bank(
     batch: int | None = None,
     device: torch.device | None = None,
     reporter: Reporter = SILENT,
+    ranks: Ranks = ALONE,
 ) -> ShotResult:
     """Match episodes 0..episodes-1 of a sampler; `sampler.videos` must be the bank's.
 
     Args:
         batch: episodes a call; None: as many as the memory allows. The result does not depend on it.
         device: where episodes are matched; None: where the bank is.
+        ranks: the processes that divide the episodes; each has the whole result.
     """
     drawn = EpisodeList(sampler, episodes)
-    return _result(_of_all(method, bank, drawn, batch, device), drawn, bank, reporter)
+    return _result(_of_all(method, bank, drawn, batch, device, ranks), drawn, bank, reporter, ranks)
 
 
 def _of_all(
-    method: FewShotMethod, bank: Bank, episodes: EpisodeList, batch: int | None, device: torch.device | None
-) -> Iterator[Answers]:
+    method: FewShotMethod, bank: Bank, episodes: EpisodeList, batch: int | None, device: torch.device | None,
+    ranks: Ranks,
+) -> Iterator[Answers]:  # fmt: skip
     rows, queries = np.arange(episodes.count), episodes.sampler.way * episodes.sampler.queries
-    return answers(method, bank, episodes, rows, np.ones((len(rows), queries), dtype=bool), batch, device)
+    return answers(method, bank, episodes, rows, np.ones((len(rows), queries), dtype=bool), batch, device, ranks)
 
 
 @torch.inference_mode()
-def _result(found: Iterable[Answers], episodes: EpisodeList, bank: Bank, reporter: Reporter) -> ShotResult:
-    """What answers to all queries of all episodes come to, in whatever order they come."""
+def _result(
+    found: Iterable[Answers], episodes: EpisodeList, bank: Bank, reporter: Reporter, ranks: Ranks
+) -> ShotResult:
+    """What the answers of all processes to all queries of all episodes come to, in whatever order they come."""
     started, sampler, count = time.monotonic(), episodes.sampler, episodes.count
     truth = np.repeat(np.arange(sampler.way), sampler.queries)
     predicted: dict[str, np.ndarray] = {}  # [E,N*Q]
@@ -104,7 +110,10 @@ def _result(found: Iterable[Answers], episodes: EpisodeList, bank: Bank, reporte
                 whole[some.rows] = np.where(some.asked, part.argmax(-1).cpu().numpy(), whole[some.rows])
             before, right = done, (predicted["logits"][some.rows] == truth) & some.asked
             correct, done = correct + int(right.sum()), done + int(some.asked.sum())
-            task.advance(done // len(truth) - before // len(truth), accuracy=correct / done)
+            advanced = ranks.world * (done // len(truth) - before // len(truth))
+            task.advance(advanced, accuracy=correct / max(done, 1))
+    others = ranks.all(predicted)  # each query was answered by one process, and is 0 on the others
+    predicted = {name: sum(other[name] for other in others if name in other) for other in others for name in other}
     final = predicted.pop("logits")
     return ShotResult(
         sampler.way,
@@ -138,6 +147,7 @@ def evaluate(
     cache: Cache | None = None,
     results: Cache | None = None,
     name: str = "",
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Encode the videos of `eval.split` once, then evaluate every number of shots of `eval.shots` on them.
 
@@ -146,6 +156,7 @@ def evaluate(
         cache: where the backbones' features are kept between evaluations; None: nowhere.
         results: where results are kept and looked for; None: nowhere. Where all are known nothing is encoded.
         name: what is evaluated, for the log.
+        ranks: the processes that divide the videos and the episodes; each has the whole evaluation.
 
     Raises:
         DataError: missing split, too few classes or videos, unreadable frames.
@@ -159,11 +170,13 @@ def evaluate(
     def matched(episodes: EpisodeList) -> ShotResult:
         if made.bank is None:
             started = time.monotonic()
-            made.bank = whitening.encode(reader, videos, device, reporter, cache)
+            made.bank = whitening.encode(reader, videos, device, reporter, cache, ranks)
             made.encode_seconds = time.monotonic() - started
         if whitening.by_group:
-            return _result(whitening.answers(made.bank, episodes, device), episodes, made.bank, reporter)
-        return _result(_of_all(method, made.bank, episodes, None, device), episodes, made.bank, reporter)
+            found = whitening.answers(made.bank, episodes, device, ranks)
+        else:
+            found = _of_all(method, made.bank, episodes, None, device, ranks)
+        return _result(found, episodes, made.bank, reporter, ranks)
 
     if results is None:
         _say(name, (), len(lists), reporter)
@@ -172,10 +185,11 @@ def evaluate(
     features = features_key(method, EvaluationClips(reader, videos, config.eval.views), device, config)
     normal = whitening.key(device)
     keys = [result_key(method, features, episodes, config, normal) for episodes in lists]
-    made.known = tuple(e.sampler.shot for e, key in zip(lists, keys, strict=True) if results.find(key))
+    known = ranks.agreed(lambda: [results.find(key) is not None for key in keys])
+    made.known = tuple(e.sampler.shot for e, there in zip(lists, known, strict=True) if there)
     _say(name, made.known, len(lists), reporter)
     for episodes, key in zip(lists, keys, strict=True):
-        made.shots.append(kept_result(results, key, episodes.sampler, partial(matched, episodes), reporter))
+        made.shots.append(kept_result(results, key, episodes.sampler, partial(matched, episodes), reporter, ranks))
     return made
 
 

@@ -5,7 +5,6 @@ fixed number of views. Everything in `features` stands still, the relation modul
 through the local backbone.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -19,6 +18,7 @@ from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.engine.bank import describe_clips
 from fsar_cli.engine.device import send
 from fsar_cli.files import Cache
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import Reporter
 
 
@@ -58,11 +58,12 @@ class FrozenFeatures:
         config: Config,
         reporter: Reporter,
         cache: Cache | None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.sampler, self.device = sampler, device
         self.views, self.seed = config.train.views, config.train.seed
         clips = AugmentedClips(reader, sampler.videos, self.views, self.seed)
-        self.features = describe_clips(method, clips, device, config, reporter, cache).encoded
+        self.features = describe_clips(method, clips, device, config, reporter, cache, ranks).encoded
 
     def __call__(self, index: int) -> DescribedEpisode:
         episode = self.sampler(index)
@@ -74,7 +75,3 @@ class FrozenFeatures:
         positions = videos * self.views + rng.integers(0, self.views, videos.shape)
         picked = self.features.take(torch.from_numpy(positions))
         return Encoded({name: send(tensor, self.device) for name, tensor in picked.tensors.items()}, picked.lead)
-
-    def episodes(self, start: int, end: int) -> Iterator[DescribedEpisode]:
-        """The episodes start .. end - 1."""
-        return (self(index) for index in range(start, end))

@@ -16,6 +16,7 @@ from fsar_cli.data.episodes import EpisodeList, EpisodeNumbers, Episodes
 from fsar_cli.engine.bank import CHECK_WEIGHTS, Bank, encoded_badly, without_numbers
 from fsar_cli.engine.device import free_memory
 from fsar_cli.errors import DataError
+from fsar_cli.ranks import ALONE, Ranks
 
 # Memory one call of `match` may take for gathered support and query; its temporaries are about as large again.
 # More gains no speed; on a CPU it costs some, as the system then gives and takes pages with every call. Where less is
@@ -122,9 +123,9 @@ class Matcher:
 
 def answers(
     method: FewShotMethod, bank: Bank, episodes: EpisodeList, rows: np.ndarray, asked: np.ndarray,
-    batch: int | None = None, device: torch.device | None = None,
+    batch: int | None = None, device: torch.device | None = None, ranks: Ranks = ALONE,
 ) -> Iterator[Answers]:  # fmt: skip
-    """Match episodes of a list against a bank.
+    """Match episodes of a list against a bank; of several processes each answers every `world`-th one.
 
     Args:
         rows: int64 [e] which, in ascending order.
@@ -132,6 +133,7 @@ def answers(
         batch: episodes a call; None: as many as the memory allows.
     """
     matcher = Matcher(method, bank, episodes.sampler, len(rows), device)
+    rows, asked = ranks.share(rows), ranks.share(asked)
     size = batch or matcher.batch
     for start in range(0, len(rows), size):
         part = slice(start, start + size)

@@ -48,14 +48,16 @@ class DivergedError(DataError):
 class TrainingLog:
     """Figures of episodes, averaged over windows of `train.log_every`; `rows` and `window` are part of a checkpoint."""
 
-    def __init__(self, folder: Path, late: bool = False) -> None:
+    def __init__(self, folder: Path, late: bool = False, writes: bool = True) -> None:
         """
         Args:
             late: leave the loss of the newest episode unread, which the device may still be at, until `read`.
+            writes: False for a process that leaves the files to another.
         """
-        self.folder, self.late = folder, late
+        self.folder, self.late, self.writes = folder, late, writes
         self.rows: list[Row] = []
         self.window: list[Row] = []
+        """Figures of each `episode` since the last row."""
         self.running: Row = {}
         """Loss and accuracy of the last episode that was read."""
         self.unread: list[tuple[int, Tensor, Row]] = []
@@ -91,7 +93,7 @@ class TrainingLog:
             if not math.isfinite(loss):
                 raise DivergedError(loss, episode)
             self.running = {"loss": loss, "accuracy": accuracy}
-            self.window.append(self.running | figures)
+            self.window.append({"episode": episode} | self.running | figures)
 
     @property
     def waiting(self) -> float:
@@ -101,7 +103,10 @@ class TrainingLog:
     def close_window(self, step: int) -> None:
         """Average what was added since the last call into the row of `step`."""
         self.read()
-        means = pd.DataFrame(self.window).mean().to_dict()
+        if not self.writes:
+            self.window.clear()
+            return
+        means = pd.DataFrame(self.window).drop(columns="episode", errors="ignore").mean().to_dict()
         self.window.clear()
         means["waiting"] = means.pop("waited") / means["seconds"]
         self.put(step, {name: float(value) for name, value in means.items()})
@@ -111,6 +116,8 @@ class TrainingLog:
         if not self.rows or self.rows[-1]["step"] != step:
             self.rows.append({"step": step})
         self.rows[-1] |= figures
+        if not self.writes:
+            return
         with atomic(self.folder / "metrics.csv") as part:
             pd.DataFrame(self.rows).to_csv(part, index=False)
         self._board = self._board or _tensorboard(self.folder)

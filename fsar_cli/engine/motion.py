@@ -5,6 +5,7 @@ range, so that sensor noise does not count. Shares are compared with a centre cr
 region centred on the motion's centroid) of the same size.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -85,15 +86,31 @@ class RegionMeter:
     def __init__(self) -> None:
         self._columns: dict[str, list[Tensor]] = {}  # of a value for each video
         self._generator = torch.Generator().manual_seed(0)
+        self._passed = 0
 
     def add(self, clips: Tensor, boxes: Tensor, saturated: Tensor) -> None:
-        """Measure the next videos.
+        """Measure the next videos; arguments as those of `measure`."""
+        self.take(self.measure(clips, boxes, saturated))
+
+    def pass_over(self, videos: int) -> None:
+        """The next so many videos are measured elsewhere: leave them their share of the random draws."""
+        self._passed += videos
+
+    def take(self, values: Mapping[str, Tensor]) -> None:
+        """The values of the next videos, as `measure` gives them here or elsewhere."""
+        for name, column in values.items():
+            self._columns.setdefault(name, []).append(column)
+
+    def measure(self, clips: Tensor, boxes: Tensor, saturated: Tensor) -> dict[str, Tensor]:
+        """[B] by name, on the CPU, of the next videos.
 
         Args:
             clips: uint8 [B,F,S,S,3].
             boxes: [B,T,4] key regions of the steps.
             saturated: bool [B,T].
         """
+        frames, self._passed = self._passed * clips.shape[1], 0
+        torch.rand(frames, 2, generator=self._generator)
         boxes = boxes.float().repeat_interleave(clips.shape[1] // boxes.shape[1], 1)  # of a step, for its frames
         energy = motion_energy(clips)
         share = (boxes[..., 2:3] - boxes[..., 0:1]).mean(1, keepdim=True)  # [B,1,1]
@@ -107,8 +124,7 @@ class RegionMeter:
         }
         values = {name: energy_inside(energy, some) for name, some in candidates.items()}
         values |= {"saturated": saturated.float().mean(1), "offset": (centres - 0.5).norm(dim=-1).mean(1)}
-        for name, column in values.items():
-            self._columns.setdefault(name, []).append(column.cpu())
+        return {name: column.cpu() for name, column in values.items()}
 
     def result(self) -> RegionStatistics | None:
         """The means; None where nothing was added."""

@@ -21,6 +21,7 @@ from fsar_cli.engine.bank import code_digest
 from fsar_cli.engine.motion import RegionStatistics
 from fsar_cli.engine.tensorfile import add_to_digest
 from fsar_cli.files import Cache, cache_folder, naming
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import SILENT, Reporter
 
 LIMIT_BYTES = 2**30
@@ -126,22 +127,36 @@ def result_key(
 
 
 def kept_result(
-    results: Cache, key: str, sampler: EpisodeSampler, make: Callable[[], ShotResult], reporter: Reporter = SILENT
-) -> ShotResult:
-    """The result of a key, as it was kept or as `make` finds it, in one of all processes that ask."""
+    results: Cache, key: str, sampler: EpisodeSampler, make: Callable[[], ShotResult], reporter: Reporter = SILENT,
+    ranks: Ranks = ALONE,
+) -> ShotResult:  # fmt: skip
+    """The result of a key, as it was kept or as `make` finds it, in one of all commands that ask.
+
+    Of the processes of this command the first looks; where it finds nothing, it calls the others to `make` it with it.
+    """
+    if not ranks.first:
+        while ranks.called():
+            make()
+        return ranks.agreed(make)
     made: list[ShotResult] = []
 
     def fill(folder: Path) -> None:
+        ranks.call()
         made.append(make())
         with naming(folder):
             _write(folder, made[0])
 
-    try:
-        kept = results.read(key, fill, partial(_read, sampler=sampler))
-    except OSError as error:
-        reporter.warn(results.without(error))
-        kept = None
-    return made[0] if made else kept or make()
+    with ranks.conducting():
+        try:
+            kept = results.read(key, fill, partial(_read, sampler=sampler))
+        except OSError as error:
+            reporter.warn(results.without(error))
+            kept = None
+        if not made and kept is None:
+            ranks.call()
+            made.append(make())
+    result = made[0] if made else kept
+    return ranks.agreed(lambda: result)
 
 
 def _write(folder: Path, result: ShotResult) -> None:

@@ -14,7 +14,8 @@ from fsar_cli.engine.device import place
 from fsar_cli.engine.frozen import freeze_features
 from fsar_cli.engine.memory import CPU, GIB, fit_memory, plan_memory
 from fsar_cli.engine.whitening import check_trainable
-from fsar_cli.errors import DataError, counted
+from fsar_cli.errors import DataError, UsageError, counted
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import Reporter
 
 
@@ -60,7 +61,27 @@ def validation_sampler(config: Config, splits: Splits, reporter: Reporter) -> Ep
     )
 
 
-def trainable_method(config: Config, device: torch.device, reporter: Reporter, pretrained: bool) -> FewShotMethod:
+def check_shared(config: Config, device: torch.device, ranks: Ranks, reporter: Reporter) -> None:
+    """Whether several processes can train it. Raises UsageError: batch norms cannot be normalised together."""
+    steps, world = config.optim.accumulate, ranks.world
+    if world > steps:
+        reporter.warn(f"{world - steps} of {world} processes have no episode to train on: an optimiser step takes"
+                      f" {counted(steps, 'episode')} (optim.accumulate)")  # fmt: skip
+    if not config.train.sync_batchnorm or ranks.alone:
+        return
+    if device.type != "cuda":
+        raise UsageError("train.sync_batchnorm needs GPUs", "--set train.sync_batchnorm=false, or --device cuda")
+    if steps % world or config.train.iterations % world:
+        raise UsageError(
+            f"train.sync_batchnorm takes an episode of every process at a time, and optim.accumulate {steps} or"
+            f" train.iterations {config.train.iterations} is no multiple of {world}",
+            "choose multiples, or --set train.sync_batchnorm=false",
+        )
+
+
+def trainable_method(
+    config: Config, device: torch.device, reporter: Reporter, pretrained: bool, ranks: Ranks = ALONE
+) -> FewShotMethod:
     """The method of a configuration on its device, in training mode: frozen, made to fit and compiled as it asks."""
     train = config.train
     if pretrained and (remark := remark_on_weights(config.model)):
@@ -71,6 +92,8 @@ def trainable_method(config: Config, device: torch.device, reporter: Reporter, p
         freeze_features(method, reporter)  # which says the remark as it encodes
     elif method.features.remark:
         reporter.log(method.features.remark)
+    if train.sync_batchnorm and not ranks.alone:
+        nn.SyncBatchNorm.convert_sync_batchnorm(method)
     if train.memory_budget is not None:
         fit_memory(method, config, device, reporter)
     place(method, device, train.channels_last).train()

@@ -26,6 +26,7 @@ from fsar_cli.engine.bank import VIDEOS_PER_EMBEDDING, Bank, describe_clips, emb
 from fsar_cli.engine.matching import Answers, answers
 from fsar_cli.errors import DataError, UsageError, counted
 from fsar_cli.files import Cache
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import SILENT, Reporter
 
 
@@ -59,7 +60,9 @@ class Whitening:
         features = features_key(self.method, self._clips, device, self.config)
         return [features, [[v.cls, v.group] for v in self.normal], list(self.groups)]
 
-    def describe(self, device: torch.device, reporter: Reporter = SILENT, cache: Cache | None = None) -> bool:
+    def describe(
+        self, device: torch.device, reporter: Reporter = SILENT, cache: Cache | None = None, ranks: Ranks = ALONE
+    ) -> bool:
         """Have the backbones look at the normal clips, if there are any; whether that was known.
 
         Raises:
@@ -69,7 +72,7 @@ class Whitening:
             return True
         method = self.method
         with torch.inference_mode():
-            found = describe_clips(method, self._clips, device, self.config, reporter, cache)
+            found = describe_clips(method, self._clips, device, self.config, reporter, cache, ranks)
             rows = torch.arange(len(found.encoded)).split(VIDEOS_PER_EMBEDDING)
             parts = [method.preparation.vectors(method.pooled(found.encoded.take(some)).tensors) for some in rows]
         self.vectors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -77,13 +80,13 @@ class Whitening:
 
     def encode(
         self, reader: ClipReader, videos: tuple[str, ...], device: torch.device, reporter: Reporter = SILENT,
-        cache: Cache | None = None,
+        cache: Cache | None = None, ranks: Ranks = ALONE,
     ) -> Bank:  # fmt: skip
         """Encode videos as `encode_videos`, whitened. Raises DataError: a clip that cannot be read, or as `fit`."""
-        known = self.describe(device, reporter, cache)
+        known = self.describe(device, reporter, cache, ranks)
         with self.fitted():
             keep = self.by_group
-            bank = encode_videos(self.method, reader, videos, device, self.config, reporter, cache, keep=keep)
+            bank = encode_videos(self.method, reader, videos, device, self.config, reporter, cache, keep, ranks)
         return replace(bank, cached=bank.cached and known)
 
     def fit(self, without: str = "") -> None:
@@ -119,7 +122,9 @@ class Whitening:
                 for name, buffer in self.method.preparation.named_buffers():
                     buffer.copy_(before[name])
 
-    def answers(self, bank: Bank, episodes: EpisodeList, device: torch.device) -> Iterator[Answers]:
+    def answers(
+        self, bank: Bank, episodes: EpisodeList, device: torch.device, ranks: Ranks = ALONE
+    ) -> Iterator[Answers]:
         """The answers to all queries, group by group: support and queries are embedded anew for each.
 
         Args:
@@ -132,7 +137,8 @@ class Whitening:
             rows = np.flatnonzero((of_query == group).any(1))
             with self.fitted(without=str(group)):
                 own = Bank(bank.videos, embedded(self.method, bank.described, device, SILENT), None, None)
-                yield from answers(self.method, own, episodes, rows, of_query[rows] == group, device=device)
+                asked = of_query[rows] == group
+                yield from answers(self.method, own, episodes, rows, asked, device=device, ranks=ranks)
 
 
 def whitening_of(method: FewShotMethod, config: Config, tested: Sequence[Video] = ()) -> Whitening:
@@ -159,8 +165,9 @@ def whitening_of(method: FewShotMethod, config: Config, tested: Sequence[Video] 
 
 
 def fit_for_training(
-    method: FewShotMethod, config: Config, device: torch.device, reporter: Reporter, cache: Cache | None
-) -> None:
+    method: FewShotMethod, config: Config, device: torch.device, reporter: Reporter, cache: Cache | None,
+    ranks: Ranks = ALONE,
+) -> None:  # fmt: skip
     """Whiten by the train split from now on, where the configuration asks for it; the mode is left as it was.
 
     Raises:
@@ -169,7 +176,7 @@ def fit_for_training(
     if config.model.match.whiten == "none":
         return
     training, whitening = method.training, Whitening(method, config, _train_clips(config))
-    whitening.describe(device, reporter, cache)
+    whitening.describe(device, reporter, cache, ranks)
     whitening.fit()
     method.train(training)
 

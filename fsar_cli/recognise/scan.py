@@ -14,11 +14,13 @@ from pathlib import Path
 
 from fsar_cli.data.video import printable, probe
 from fsar_cli.errors import DataError
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import Box, Event, ScoredWindow
 from fsar_cli.recognise.outputs import EventLog, NamedEvent
 from fsar_cli.recognise.recognizer import Recognizer
 from fsar_cli.recognise.saidevents import SaidEvents
+from fsar_cli.recognise.stretches import VideoLog, score_together
 from fsar_cli.recognise.windowlog import WindowLog, read_windows
 from fsar_cli.recognise.windows import crop_of
 from fsar_cli.reporting import SILENT, Reporter
@@ -81,6 +83,7 @@ def scan_files(
     resume: bool = False,
     say: Say = lambda event: None,
     reporter: Reporter = SILENT,
+    ranks: Ranks = ALONE,
 ) -> ScanResult:
     """Scan video files, one after the other; one that cannot be read is named and the others finish.
 
@@ -89,14 +92,22 @@ def scan_files(
         made_with: digest of the support file: windows of another are not gone on from.
         resume: go on from the windows that are there.
         say: is told of each event as it opens and as it is over.
+        ranks: the processes that divide the windows; the first one has the result, and all see the folder.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    (folder / "windows").mkdir(exist_ok=True)
+    if ranks.first:
+        (folder / "windows").mkdir(exist_ok=True)
     found = [ScannedVideo(path.absolute(), folder / "windows" / f"{number:04d}.jsonl")
              for number, path in enumerate(videos, 1)]  # fmt: skip
     result = ScanResult(folder, level, found)
+    if not ranks.alone:
+        started, logs = time.monotonic(), [_log_of(recognizer, video, made_with) for video in found]
+        windows = score_together(recognizer, [log for log in logs if log], resume, ranks, reporter)
+        result.took, result.fresh, resume = time.monotonic() - started, windows * recognizer.grid.stride, True
+    if not ranks.first:
+        return result
     (folder / EVENTS).unlink(missing_ok=True)  # all that is known is said again
     with EventLog(folder / EVENTS) as log:
 
@@ -113,6 +124,14 @@ def scan_files(
             if not video.failed:
                 _scan(recognizer, video, result, made_of, resume, tell, reporter)
     return result
+
+
+def _log_of(recognizer: Recognizer, video: ScannedVideo, made_with: str) -> VideoLog | None:
+    """What several processes need to know of a video; None: it cannot be read, which is told later."""
+    try:
+        return VideoLog(video.path, video.log, _made_of(video.path, made_with, recognizer), probe(video.path).duration)
+    except DataError:
+        return None
 
 
 @contextmanager

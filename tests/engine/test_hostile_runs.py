@@ -24,7 +24,9 @@ def saved(content: object) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("content", [[], 5, torch.ones(2), {}, STATE | {"step": "a"}, STATE | {"method": None}, STATE | {"best": 3}])
+@pytest.mark.parametrize(
+    "content", [[], 5, torch.ones(2), {}, STATE | {"step": "a"}, STATE | {"method": None}, STATE | {"best": 3}]
+)
 def test_what_is_no_state_of_a_run_is_refused(content: object) -> None:
     with place() as folder, pytest.raises(DataError, match="holds no state of a run"):
         load_state(file_of(saved(content), "state.pt", folder))
@@ -41,7 +43,13 @@ def test_a_state_of_other_values_is_of_its_parts_or_refused(content: object) -> 
 
 
 @tried(60)
-@given(st.one_of(changed([{"source": {"videos": ["a"]}, "run": "x"}]).map(json_text), st.binary(max_size=30), st.just(b"[" * 99_999)))
+@given(
+    st.one_of(
+        changed([{"source": {"videos": ["a"]}, "run": "x"}]).map(json_text),
+        st.binary(max_size=30),
+        st.just(b"[" * 99_999),
+    )
+)
 def test_results_of_anybody_are_told_apart_or_passed_over(data: bytes) -> None:
     with place() as folder:
         path = file_of(data, "a.json", folder)

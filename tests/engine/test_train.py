@@ -41,14 +41,20 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def stopped() -> None:
+    raise Interrupted("stopped here")
+
+
 def test_a_resumed_run_is_the_uninterrupted_run(project, tmp_path):
     config = small(project)
     whole = trained(config, tmp_path / "whole")
     half = config.model_copy(update={"train": config.train.model_copy(update={"iterations": 3})})
     first = Trainer(half, create_run(config, tmp_path / "parts"), CPU)
     first.config = config  # stops after 3 episodes as a kill would, with one gradient accumulated
-    first._episodes = lambda: (b for b in list(Trainer._episodes(first))[:3])
-    first.run()
+    after = first._after
+    first._after = lambda index: (after(index), index == 2 and stopped())
+    with pytest.raises(Interrupted, match="stopped here"):
+        first.run()
     first.save()
     second = Trainer(config, Run(tmp_path / "parts"), CPU, pretrained=False)
     second.resume()

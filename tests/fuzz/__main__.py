@@ -47,7 +47,9 @@ def fuzz(name: str, seconds: int, found: Path) -> None:
 def run(name: str, seconds: int, found: Path) -> bool:
     """Fuzz one parser in a process of its own, print a line about it, and say whether the law held."""
     command = [sys.executable, "-m", "fuzz", name, str(seconds), "--here"]
-    log = subprocess.run(command, env=os.environ | {"FSAR_FOUND": str(found)}, capture_output=True, text=True, errors="replace")
+    log = subprocess.run(
+        command, env=os.environ | {"FSAR_FOUND": str(found)}, capture_output=True, text=True, errors="replace"
+    )
     said = log.stdout + log.stderr
     tries = int((re.findall(r"number_of_executed_units:\s*(\d+)", said) or re.findall(r"#(\d+)", said) or ["0"])[-1])
     edges = (re.findall(r"cov: (\d+)", said) or ["0"])[-1]

@@ -4,13 +4,17 @@ A worker leaves what the store keeps of a video in OUT/.partial/<short name>; th
 place and appends the manifest's row. A video is done when both exist, so a killed run repeats no finished video and
 keeps no half one. A power cut may take what the system had not yet written: a video whose last frame is empty or
 missing then, or whose shard is too short, is extracted anew.
+
+
+Several processes (`ranks`), which all see OUT, divide the videos by index. Each has workers of its own; the first one
+alone moves and lists, and the others tell it what became of theirs.
 """
 
 import errno
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +31,7 @@ from fsar_cli.data.store.sources import Source
 from fsar_cli.data.store.workers import Crashed, run_tasks
 from fsar_cli.data.video import printable, scaled_size
 from fsar_cli.errors import DataError, Interrupted, UsageError
+from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import SILENT, Reporter
 
 CLAMPED = 1.0
@@ -80,6 +85,7 @@ def extract(
     overwrite: bool = False,
     prune: bool = False,
     by_content: bool = False,
+    ranks: Ranks = ALONE,
 ) -> ExtractResult:
     """Extract the videos that the store lacks or that have changed; one that cannot be read is noted, the rest goes on.
 
@@ -89,6 +95,7 @@ def extract(
         overwrite: first remove what the store holds. Needed to change the settings.
         prune: remove clips whose source is gone.
         by_content: notice a source of another content even where its size and time are as they were.
+        ranks: the processes that divide the videos; the result is whole on the first one.
 
     Raises:
         UsageError: other settings than the store's, a folder that is no store, another extraction at work in it, two
@@ -97,17 +104,20 @@ def extract(
     """
     begin, videos = time.monotonic(), list(videos)
     _refuse_pictures(videos, settings)
+    if not ranks.first:
+        _help(out, settings, workers, ranks)
+        return ExtractResult()
     with locked(out):
         store = StoreWriter(out, settings, overwrite)
         todo = store.begin(videos, prune, by_content, reporter)
-        tasks = _tasks(todo, out, settings)
+        ranks.agreed(lambda: todo)
         result = ExtractResult(skipped=store.skipped, changes=store.changes)
         for line in store.changes.lines(prune):
             reporter.warn(line)
         try:
             with (
                 reporter.track("extract", len(todo), "videos") as bar,
-                closing(run_tasks(store_video, tasks, workers, reporter.warn)) as outcomes,
+                closing(_outcomes(todo, out, settings, workers, reporter, ranks)) as outcomes,
             ):
                 for task, outcome in outcomes:
                     _file(task, outcome, store, result, reporter)
@@ -130,10 +140,32 @@ def _refuse_pictures(videos: Iterable[Source], settings: ExtractConfig) -> None:
         )
 
 
-def _tasks(todo: list[Source], out: Path, settings: ExtractConfig) -> list[VideoTask]:
+def _outcomes(
+    todo: list[Source], out: Path, settings: ExtractConfig, workers: int, reporter: Reporter, ranks: Ranks
+) -> Generator[tuple[VideoTask, object], None, None]:
+    """What becomes of the videos, of this process and of the others, as it comes."""
+    tasks = _tasks(ranks.share(todo), out, settings, ranks)
+    others = len(todo) - len(tasks)
+    for task, outcome in run_tasks(store_video, tasks, workers, reporter.warn):
+        yield task, outcome
+        for posted in ranks.posted(others, ready=True):
+            others -= 1
+            yield posted
+    yield from ranks.posted(others, ready=False)
+
+
+def _help(out: Path, settings: ExtractConfig, workers: int, ranks: Ranks) -> None:
+    """Do this process's share of the videos, and tell the first process, which files them, what became of each."""
+    tasks = _tasks(ranks.share(ranks.agreed(list)), out, settings, ranks)
+    with closing(run_tasks(store_video, tasks, workers)) as outcomes:
+        for outcome in outcomes:
+            ranks.post(outcome)
+
+
+def _tasks(todo: Sequence[Source], out: Path, settings: ExtractConfig, ranks: Ranks) -> list[VideoTask]:
     # Short names of our own: a video's name may be as long as the file system allows. The process number keeps apart a
     # worker that outlives its killed parent for a moment.
-    folders = (out / PARTIAL / f"{os.getpid()}-{number}" for number in range(len(todo)))
+    folders = (out / PARTIAL / f"{ranks.rank}-{os.getpid()}-{number}" for number in range(len(todo)))
     return [VideoTask(source, folder, settings) for source, folder in zip(todo, folders, strict=False)]
 
 

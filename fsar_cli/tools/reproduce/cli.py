@@ -56,6 +56,7 @@ def reproduce(
     from fsar_cli.cli.output import ConsoleReporter
     from fsar_cli.engine.device import resolve_device
     from fsar_cli.errors import UsageError
+    from fsar_cli.ranks import of_environment
     from fsar_cli.settings import check_usage
     from fsar_cli.tools.reproduce.backbones import backbone_table
     from fsar_cli.tools.reproduce.data import find_data
@@ -63,16 +64,16 @@ def reproduce(
     from fsar_cli.tools.reproduce.plan import make_plan
     from fsar_cli.tools.reproduce.recipes import RECIPES
     from fsar_cli.tools.reproduce.tables import BACKBONES, FIGURES, TABLES, check_name
-    from fsar_cli.tools.reproduce.work import Reproduction, device_of, ranks
+    from fsar_cli.tools.reproduce.work import Reproduction
 
     check_name(name)
     if name in FIGURES and seeds > 1:
         raise UsageError(f"--seeds {seeds} has no meaning for a figure", "figures are drawn with one training run")
     if backbones and name != BACKBONES:
         raise UsageError(f"--backbone has no meaning for {name}", "it chooses the rows of `fsar reproduce backbones`")
-    changes, follows = check_usage({"eval.shots": shots or None}, assignments), ranks()[0] > 0
+    changes, follows = check_usage({"eval.shots": shots or None}, assignments), not of_environment().first
     reporter = ConsoleReporter(quiet or as_json or follows, verbose)
-    target = resolve_device(device_of(device), reporter)
+    target = resolve_device(device, reporter, of_environment())
     if not dry_run:
         out.mkdir(parents=True, exist_ok=True)
     data = find_data(tuple(datasets or ()), quick, out, reporter, dry_run, trained=name != BACKBONES)

@@ -10,7 +10,6 @@ A killed process leaves nothing that looks finished: training goes on from the r
 """
 
 import json
-import os
 import shutil
 import traceback
 from contextlib import suppress
@@ -30,8 +29,9 @@ from fsar_cli.engine.results import ShotResult
 from fsar_cli.engine.runs import Run, create_run
 from fsar_cli.engine.train import Trainer
 from fsar_cli.engine.trained_on import refuse
-from fsar_cli.errors import DataError, FsarError, Interrupted, UsageError
+from fsar_cli.errors import FsarError, Interrupted, UsageError
 from fsar_cli.files import Cache, lock, write_whole
+from fsar_cli.ranks import of_environment
 from fsar_cli.reporting import SILENT, Reporter
 from fsar_cli.tools.reproduce.cost import Cost, measure, read_cost, write_cost
 from fsar_cli.tools.reproduce.ground import Ground, source_of
@@ -43,21 +43,6 @@ TRAINED = "trained.json"
 LEFT = ("train", "go on training")
 """States of a run (`Reproduction.state`) that is not finished."""
 BUSY = ("another process is at it", "")
-
-
-def ranks() -> tuple[int, int, int]:
-    """(rank, number of processes, rank on this machine) as torchrun says, if it does."""
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    try:
-        return tuple(int(os.environ.get(name, default)) for name, default in zip(names, (0, 1, 0), strict=True))
-    except ValueError as error:
-        raise DataError(f"{', '.join(names)} must be numbers, as torchrun sets them: {error}") from error
-
-
-def device_of(name: str) -> str:
-    """The device asked for; one GPU for each process of torchrun where they are to choose."""
-    (_, world, local), count = ranks(), torch.cuda.device_count()
-    return f"cuda:{local % count}" if world > 1 and name in ("auto", "cuda") and count else name
 
 
 @dataclass
@@ -96,8 +81,10 @@ class Reproduction:
             Interrupted: Ctrl-C; everything done so far is kept.
         """
         (self.out / "runs").mkdir(parents=True, exist_ok=True)
-        rank, world, _ = ranks()
-        first = rank * len(plan.runs) // world  # processes start far from one another and end by helping out
+        ranks = of_environment()
+        first = (
+            ranks.rank * len(plan.runs) // ranks.world
+        )  # processes start far from one another and end by helping out
         runs, made = plan.runs[first:] + plan.runs[:first], RunResults()
         for run in runs:  # first what no other process is at
             with suppress(UsageError), lock(self._lock(run), BUSY):

@@ -88,7 +88,12 @@ def test_any_bytes_are_unpacked_into_their_folder_or_refused(data: bytes) -> Non
 
 
 @tried(60)
-@given(st.binary(max_size=60) | st.sampled_from([b"label,youtube_id\na", b"[" * 99_999, b'{"a": {"annotations": {"label": "x", "segment": [[]]}}}']))
+@given(
+    st.binary(max_size=60)
+    | st.sampled_from(
+        [b"label,youtube_id\na", b"[" * 99_999, b'{"a": {"annotations": {"label": "x", "segment": [[]]}}}']
+    )
+)
 def test_tables_of_kinetics_are_read_or_passed_over(data: bytes) -> None:
     with place() as folder:
         for name in ("a.csv", "a.json"):

@@ -25,7 +25,7 @@ from fsar_cli.tools.reproduce.plan import make_plan
 from fsar_cli.tools.reproduce.recipes import RECIPES
 from fsar_cli.tools.reproduce.report import TableReport
 from fsar_cli.tools.reproduce.tables import OURS, TABLES
-from fsar_cli.tools.reproduce.work import Reproduction, device_of, ranks
+from fsar_cli.tools.reproduce.work import Reproduction
 
 CPU = torch.device("cpu")
 TINY = {
@@ -216,20 +216,6 @@ def test_processes_share_the_runs_and_one_writes_the_table(folder):
     document = json.loads(Path("out/table3-small-quick.json").read_text())
     assert all(cell["accuracy"] is not None for cell in document["cells"])
     assert {cell["shot"] for cell in document["cells"]} == {2}, "table 3 has one column: the most shots"
-
-
-def test_ranks_come_from_the_environment(monkeypatch):
-    assert ranks() == (0, 1, 0)
-    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
-        monkeypatch.setenv(name, value)
-    assert ranks() == (3, 4, 1)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert (device_of("auto"), device_of("cuda:0"), device_of("cpu")) == ("cuda:1", "cuda:0", "cpu")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert device_of("auto") == "auto"
-    monkeypatch.setenv("RANK", "first")
-    with pytest.raises(DataError, match="must be numbers"):
-        ranks()
 
 
 def test_cells_whose_weights_have_seen_test_classes_are_marked(folder, project):
