@@ -5,7 +5,6 @@ place and appends the manifest's row. A video is done when both exist, so a kill
 keeps no half one. A power cut may take what the system had not yet written: a video whose last frame is empty or
 missing then, or whose shard is too short, is extracted anew.
 
-
 Several processes (`ranks`), which all see OUT, divide the videos by index. Each has workers of its own; the first one
 alone moves and lists, and the others tell it what became of theirs.
 """
