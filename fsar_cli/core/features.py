@@ -170,7 +170,7 @@ class KeyRegionFeatures(Features):
 
     def of_maps(self, maps: Tensor, clips: Tensor, generator: torch.Generator | None = None) -> FrameFeatures:
         read = maps.detach() if self.stop_gradient else maps
-        cells = None if self.relation is None else self._cells(self.relation, read)
+        cells = self._cells(read)
         regions = self._regions(read if cells is None else cells, generator)
         local = [self._local(clips, regions, side) for side in self.selector.sides]  # [B,T,C',H',W'] each
         vectors = torch.cat([maps.mean((3, 4)), _mean([m.mean((3, 4)) for m in local])], dim=-1)
@@ -187,11 +187,12 @@ class KeyRegionFeatures(Features):
         maps: Tensor = self.local_backbone(crops.unflatten(0, clips.shape[:2]))
         return maps
 
-    @staticmethod
-    def _cells(relation: nn.Module, maps: Tensor) -> Tensor:
+    def _cells(self, maps: Tensor) -> Tensor | None:
+        if self.relation is None:
+            return None
         # In bfloat16 the sum of eq. 6 would move a centre by pixels: the relation is cheap, it stays in float32.
         with without_autocast(maps):
-            cells: Tensor = relation(at_least_float32(maps))
+            cells: Tensor = self.relation(at_least_float32(maps))
         return cells
 
     def _regions(self, seen: Tensor, generator: torch.Generator | None) -> Regions:
