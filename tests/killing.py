@@ -142,8 +142,9 @@ class DeadlyWrites:
 
     def _counted(self, call: Callable) -> Callable:
         def counted(*arguments: object, **options: object) -> object:
-            if self.count():
-                call(*arguments, **options)  # done, and nothing behind it
+            if self.count():  # done, or not, and nothing behind it
+                with suppress(OSError):
+                    call(*arguments, **options)
                 os._exit(DIED)
             return call(*arguments, **options)
 
