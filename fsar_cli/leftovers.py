@@ -65,7 +65,7 @@ def _look_through(folder: str, process: int) -> None:
                 _remove(entry)
 
 
-def _remove(entry: os.DirEntry) -> None:
+def _remove(entry: os.DirEntry[str]) -> None:
     if entry.is_dir(follow_symlinks=False):
         shutil.rmtree(entry.path, ignore_errors=True)
         return

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,9 @@ class DeadlyWrites:
 
     def _counted(self, call: Callable) -> Callable:
         def counted(*arguments: object, **options: object) -> object:
-            if self.count():
-                call(*arguments, **options)  # done, and nothing behind it
+            if self.count():  # done, or not, and nothing behind it
+                with suppress(OSError):
+                    call(*arguments, **options)
                 os._exit(DIED)
             return call(*arguments, **options)
 
@@ -261,12 +262,26 @@ class Forge:
         return child
 
 
-def has_begun(folder: Path, number: int) -> bool:
+def has_begun(folder: Path, number: int, holder: str = ".lock.holder") -> bool:
     """Whether a process has taken a folder's lock (`.lock`): it is at work, and no longer at its imports."""
     try:
-        return (folder / ".lock.holder").read_text().startswith(f"process {number} ")
+        return (folder / holder).read_text().startswith(f"process {number} ")
     except OSError:
         return False
+
+
+@contextmanager
+def stopped_at_work(child: Child, folder: Path, holder: str = ".lock.holder") -> Iterator[None]:
+    """Hold a child where it has just taken the lock for the time of the block; then it comes to its end."""
+    while not has_begun(folder, child.number, holder):
+        assert not child.is_over, child.words
+        time.sleep(TOLD_BY)
+    os.killpg(child.number, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(child.number, signal.SIGCONT)
+        assert child.wait() == 0, child.words
 
 
 def seconds_of_work(start: Callable[[], Child], folder: Path) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor
 from fsar_cli.core.method import BOXES, SATURATED, Encoded
 from fsar_cli.engine.motion import region_statistics
 from fsar_cli.errors import DataError
-from fsar_cli.files import atomic
+from fsar_cli.files import write_whole
 
 DIVERGED = "lower optim.lr, set optim.clip_norm=10, or train.amp=off"
 
@@ -118,8 +118,7 @@ class TrainingLog:
         self.rows[-1] |= figures
         if not self.writes:
             return
-        with atomic(self.folder / "metrics.csv") as part:
-            pd.DataFrame(self.rows).to_csv(part, index=False)
+        write_whole(self.folder / "metrics.csv", pd.DataFrame(self.rows).to_csv(index=False))
         self._board = self._board or _tensorboard(self.folder)
         for name, value in figures.items() if self._board else ():
             self._board.add_scalar(name, value, step)

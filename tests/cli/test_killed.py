@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from killing import SMALL_GROUPS, Child, Forge, Killings, files_of, seconds_of_work
+from killing import SMALL_GROUPS, Child, Forge, Killings, files_of, seconds_of_work, stopped_at_work
 from own_videos import action_film, enrolled
 from safetensors.torch import load_file
 from small_project import small
@@ -18,6 +18,7 @@ from videos import make_video
 from fsar_cli.config import dump
 from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.records import read_manifest
+from fsar_cli.recognise.supportfile import read_support
 
 FEW, MANY = range(5), range(100, 120)
 KINDS = ("files", "packed", "videos")
@@ -219,3 +220,41 @@ def test_a_scan_that_was_killed_ends_with_the_same_results(forge, own, scanned, 
     assert whole_log.count(b"\n") > 3 * 16
     assert all(whole_log.startswith(before) for before in known), "what is there is gone on from"
     assert killings.hits or known == [b""]
+
+
+# Two at once.
+
+
+def test_a_second_scan_into_a_folder_is_refused_and_harms_nothing(fsar, forge, own, scanned):
+    first = scan(forge, own, own / "both")()
+    with stopped_at_work(first, own / "both"):
+        second = fsar("scan", own / "film.mp4", "--support", own / "support.fsar", "--device", "cpu", "--out",
+                      own / "both")  # fmt: skip
+    assert second.code == 2
+    assert f"another process is writing into {own}/both: process {first.number} on " in second.err
+    assert results(own / "both") == results(scanned[0])
+
+
+def test_two_extractions_into_one_store_are_one_and_a_refusal(fsar, forge, clips, stores):
+    out = stores[0] / "both"
+    first = extraction(forge, clips, out, "files")()
+    with stopped_at_work(first, out):
+        second = fsar("extract-frames", clips, out, "--short-side", 32, "--workers", 0)
+    assert second.code == 2 and f"another extraction is at work in {out}: process {first.number} on " in second.err
+    assert files_of(out, "manifest.csv") == files_of(stores[0] / "files", "manifest.csv")
+
+
+def test_of_two_changes_of_one_support_file_none_is_lost(fsar, forge, own, tmp_path):
+    file, more = tmp_path / "support.fsar", tmp_path / "more"
+    shutil.copy(own / "support.fsar", file)
+    for number in range(2):
+        make_video(more / f"{number}" / "third" / f"{number}.mp4", frames=15, fps=10, first=900 * number)
+    add = [("support", "add", more / f"{number}", "--support", file, "--device", "cpu") for number in range(2)]
+    first = forge.start(*add[0], folder=tmp_path)
+    with stopped_at_work(first, tmp_path, ".support.fsar.holder"):
+        second = fsar(*add[1])
+    assert second.code == 2 and f"another process is changing {file}: process {first.number} on " in second.err
+    before = [example.name for example in read_support(own / "support.fsar").examples]
+    assert [example.name for example in read_support(file).examples] == [*before, "third/0"]
+    assert fsar(*add[1]).code == 0
+    assert [example.name for example in read_support(file).examples] == [*before, "third/0", "third/1"]

@@ -211,7 +211,9 @@ def store_video(task: VideoTask) -> Stored | str | OSError:
         if error.errno in FULL:
             return error
         is_source = error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(task.source.path)
-        return f"{'it cannot be read' if is_source else 'its frames cannot be written'} ({error.strerror})"
+        if is_source:  # gone, since it was listed
+            return f"it cannot be read ({error.strerror})"
+        return f"its frames cannot be written ({error.strerror})"
     except MemoryError:
         return "not enough memory for its pictures"
 

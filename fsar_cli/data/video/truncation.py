@@ -11,6 +11,7 @@ What is lost behind the last picture (an index, tags) does not count. A transpor
 between two packets or fragments cannot be told from a whole one, nor can anything be said of other containers.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,12 @@ def cut_off(container: InputContainer, stream: VideoStream, packets: int) -> str
     if "://" in container.name:
         return ""
     kind, path = container.format.name, Path(container.name.removeprefix("file:"))
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:  # removed while it was read, to the end of what it held
+        return ""
+    with file:
+        size = os.fstat(file.fileno()).st_size
         if "mp4" in kind:
             end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
             return _bytes(size, end) or _bytes(size, _fragments_end(file, size))
