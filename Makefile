@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-weights test test-slow gpu bench lint lock install clean
+.PHONY: demo demo-weights test test-slow fuzz gpu bench lint lock install clean
 .DEFAULT_GOAL := install
 
 # uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
@@ -34,6 +34,13 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# Parsers against files that reach ever more of their lines, SECONDS each; for Linux and macOS. See tests/fuzz.
+SECONDS ?= 60
+fuzz: install
+	@if command -v uv >/dev/null 2>&1; then VIRTUAL_ENV=$(VENV) uv pip install --quiet 'atheris>=3'; \
+	else $(BIN)/python -m pip install --quiet 'atheris>=3'; fi
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(SECONDS)
 
 # On a machine with a GPU: a skipped CUDA test counts as a failure. PYTHON may name an environment that has torch already.
 gpu:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-
 _NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 

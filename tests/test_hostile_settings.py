@@ -67,15 +67,22 @@ def test_any_assignment_is_taken_or_refused(data: bytes) -> None:
 
 
 @tried(60)
-@given(st.sampled_from(["data.name", "data.videos", "model.weights", "optim.lr", "eval.shots", "model.region.side"]), values())
+@given(
+    st.sampled_from(["data.name", "data.videos", "model.weights", "optim.lr", "eval.shots", "model.region.side"]),
+    values(),
+)
 def test_any_value_for_a_key_is_taken_or_refused(key: str, value: object) -> None:
-    check("assignment", f"{key}={value if isinstance(value, str) else json.dumps(value)}".encode("utf-8", "surrogatepass"))
+    check(
+        "assignment", f"{key}={value if isinstance(value, str) else json.dumps(value)}".encode("utf-8", "surrogatepass")
+    )
 
 
 @tried(100)
 @given(names(), names())
 def test_a_configuration_of_odd_names_is_the_same_once_written(name: str, videos: str) -> None:
-    config = lawful(lambda: Config.model_validate({"data": {"name": name, "videos": videos}}) if _fits(name, videos) else None)
+    config = lawful(
+        lambda: Config.model_validate({"data": {"name": name, "videos": videos}}) if _fits(name, videos) else None
+    )
     if config is not None:
         assert load(dump(config).encode()) == config
 

@@ -44,7 +44,9 @@ def test_an_address_is_told_apart_masked_and_opened_or_refused(scheme: str, host
     assert isinstance(lawful(lambda: masked(address)), str)
 
 
-@pytest.mark.parametrize("text", ["a" * 100_000, "_" * 100_000, "key" * 30_000, "a://" * 30_000, "?" * 100_000, "rtsp://" + ":" * 50_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 100_000, "_" * 100_000, "key" * 30_000, "a://" * 30_000, "?" * 100_000, "rtsp://" + ":" * 50_000]
+)
 def test_a_long_text_is_masked_in_a_moment(text: str) -> None:
     lawful(lambda: masked(text))
 
@@ -58,4 +60,4 @@ def test_a_rule_of_groups_is_one_or_refused(rule: str, ids: list[str]) -> None:
 @tried(200)
 @given(st.text(max_size=12))
 def test_what_a_terminal_is_given_it_shows(text: str) -> None:
-    assert not any(sign < " " and sign not in "\n\t" or "\x7f" <= sign < "\xa0" for sign in harmless(text))
+    assert not any((sign < " " and sign not in "\n\t") or "\x7f" <= sign < "\xa0" for sign in harmless(text))

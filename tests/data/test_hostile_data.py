@@ -26,6 +26,7 @@ from hostile import (
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from fsar_cli.config import ExtractConfig
 from fsar_cli.data.annotations.segments import read_annotations
 from fsar_cli.data.checking.verdicts import Verdicts
 from fsar_cli.data.naming import fold, ids_of_files, match_videos
@@ -37,7 +38,6 @@ from fsar_cli.data.store.packed import COLUMNS
 from fsar_cli.data.store.records import read_manifest, write_manifest, write_settings
 from fsar_cli.data.store.shards import array_of, read_at
 from fsar_cli.data.store.sources import find_videos
-from fsar_cli.config import ExtractConfig
 from fsar_cli.errors import DataError, FsarError
 
 PARSERS = ("split-file", "split-list", "annotations-text", "annotations-json", "store")
@@ -50,7 +50,10 @@ KEPT = {
     "a list with a line of blanks": ("split-list", b"a/b" + b" " * 200_000 + b"x\n"),
     "a column of half a megabyte": ("split-file", b"split,class,video\ntrain,a," + b"x" * 500_000),
     "a value that cannot be shown, as it is too deep": ("annotations-json", b'{"a": [' + DEEP + b"]}"),
-    "a segment that is too deep": ("annotations-json", b'{"database": {"a": {"annotations": [{"segment": ' + DEEP + b"}]}}}"),
+    "a segment that is too deep": (
+        "annotations-json",
+        b'{"database": {"a": {"annotations": [{"segment": ' + DEEP + b"}]}}}",
+    ),
     "settings that are too deep": ("store", b"\1" + b"[" * 100_000),
     "settings of a key of two lines": ("store", b'\1{"schema": 1, "short_side": 1, "a\\nb": 1}'),
     "a manifest of a column of half a megabyte": ("store", b"\0video,source_frames\n" + b"x" * 500_000 + b"\n"),
@@ -123,7 +126,7 @@ def test_lists_hold_a_name_that_fits_a_line_or_refuse_it(cls: str, stem: str) ->
 @tried(150)
 @given(names(), names())
 def test_a_manifest_holds_any_name_that_a_file_can_have(name: str, source: str) -> None:
-    assume(not any("\ud800" <= sign < "\udc80" or sign > "\udcff" and sign <= "\udfff" for sign in name + source))
+    assume(not any("\ud800" <= sign < "\udc80" or (sign > "\udcff" and sign <= "\udfff") for sign in name + source))
     assume("\0" not in name + source and not {"", ".", ".."} & set(name.split("/")))
     record = record_of(f"walk/{name}", source=source)
     with place() as folder:
@@ -150,9 +153,14 @@ def test_each_name_of_a_list_is_found_missing_or_ambiguous(wanted: list[str], fi
 
 
 @tried(100)
-@given(st.one_of(st.lists(st.tuples(names(), names()), max_size=4), st.binary(max_size=40)), st.sampled_from([".csv", ".txt"]))
+@given(
+    st.one_of(st.lists(st.tuples(names(), names()), max_size=4), st.binary(max_size=40)),
+    st.sampled_from([".csv", ".txt"]),
+)
 def test_lists_of_videos_are_read_or_refused(rows: list[tuple[str, str]] | bytes, ending: str) -> None:
-    text = rows if isinstance(rows, bytes) else "\n".join(["path,class", *map(",".join, rows)]).encode("utf-8", "replace")
+    text = (
+        rows if isinstance(rows, bytes) else "\n".join(["path,class", *map(",".join, rows)]).encode("utf-8", "replace")
+    )
     with place() as folder:
         file = file_of(text, f"list{ending}", folder)
         found = lawful(lambda: find_videos([file]), len(text))
@@ -160,7 +168,9 @@ def test_lists_of_videos_are_read_or_refused(rows: list[tuple[str, str]] | bytes
             assert len(source.id.split("/")) >= 2 and not source.id.startswith(("/", "."))
 
 
-@pytest.mark.parametrize("text", [b"path,class\nx.mp4", b'path\n"' + b"x" * 200_000, b"class,path\nwalk\n", b"path\nx\0.mp4\n", b"path\n,\n"])
+@pytest.mark.parametrize(
+    "text", [b"path,class\nx.mp4", b'path\n"' + b"x" * 200_000, b"class,path\nwalk\n", b"path\nx\0.mp4\n", b"path\n,\n"]
+)
 def test_a_list_of_videos_that_once_broke_it_keeps_the_law(text: bytes, tmp_path: Path) -> None:
     file = file_of(text, "list.csv", tmp_path)
     lawful(lambda: find_videos([file]), len(text))
@@ -209,25 +219,38 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 ENTRIES = _saved(np.zeros((1, 2), np.int64))
 TABLES = {
     "an archive instead of an array": ("packed", _zipped({"frames.npy": b""})),
-    "an array that claims a terabyte": ("packed", _saved(np.zeros(3, COLUMNS)).replace(b"(3,)   ", b"(3000000000000,)"[:7])),
+    "an array that claims a terabyte": (
+        "packed",
+        _saved(np.zeros(3, COLUMNS)).replace(b"(3,)   ", b"(3000000000000,)"[:7]),
+    ),
     "frames before the beginning of a shard": ("packed", _saved(np.full(9, -5, np.int64).view(COLUMNS))),
     "an array instead of an archive": ("videos", _saved(np.zeros(3, FRAMES))),
     "an archive of a bomb": ("videos", _zipped({"frames.npy": bytes(2**27), "entries.npy": ENTRIES})),
     "an archive without its tables": ("videos", _zipped({"x": b""})),
-    "tables of other shapes": ("videos", _zipped({"frames.npy": _saved(np.zeros((3, 1), FRAMES)), "entries.npy": ENTRIES})),
-}  # fmt: skip
+    "tables of other shapes": (
+        "videos",
+        _zipped({"frames.npy": _saved(np.zeros((3, 1), FRAMES)), "entries.npy": ENTRIES}),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_a_shard_that_once_broke_it_is_refused(name: str, tmp_path: Path) -> None:
     store = _store(tmp_path, *TABLES[name])
-    for use in (lambda: store.read("walk/a", [0]), lambda: store.fingerprint("walk/a"), lambda: store.seconds("walk/a")):
+    for use in (
+        lambda: store.read("walk/a", [0]),
+        lambda: store.fingerprint("walk/a"),
+        lambda: store.seconds("walk/a"),
+    ):
         lawful(use)
     with pytest.raises(DataError):
         store.read("walk/a", [0])
 
 
-@pytest.mark.parametrize("index", ["0,0,999999999999999999,0,0,", "0,-9,5,0,0,", f"0,{'9' * 30},5,0,0,", "9999999999999999,0,5,0,0,", "0,0,x,0,0,"])
+@pytest.mark.parametrize(
+    "index",
+    ["0,0,999999999999999999,0,0,", "0,-9,5,0,0,", f"0,{'9' * 30},5,0,0,", "9999999999999999,0,5,0,0,", "0,0,x,0,0,"],
+)
 def test_an_index_that_leads_beyond_its_shard_is_refused(index: str, tmp_path: Path) -> None:
     store = _store(tmp_path, "packed", b"abc", index)
     lawful(lambda: store.fingerprint("walk/a"))

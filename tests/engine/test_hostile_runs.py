@@ -14,8 +14,16 @@ from fsar_cli.engine.checkpoint import load_state, load_weights
 from fsar_cli.engine.outputs import other_source
 from fsar_cli.errors import DataError
 
-STATE = {"method": {}, "optimizer": {"state": {}, "param_groups": []}, "scaler": {}, "gradients": [], "step": 5, "best": None,
-         "rows": [], "window": []}  # fmt: skip
+STATE = {
+    "method": {},
+    "optimizer": {"state": {}, "param_groups": []},
+    "scaler": {},
+    "gradients": [],
+    "step": 5,
+    "best": None,
+    "rows": [],
+    "window": [],
+}
 
 
 def saved(content: object) -> bytes:
@@ -24,7 +32,9 @@ def saved(content: object) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("content", [[], 5, torch.ones(2), {}, STATE | {"step": "a"}, STATE | {"method": None}, STATE | {"best": 3}])
+@pytest.mark.parametrize(
+    "content", [[], 5, torch.ones(2), {}, STATE | {"step": "a"}, STATE | {"method": None}, STATE | {"best": 3}]
+)
 def test_what_is_no_state_of_a_run_is_refused(content: object) -> None:
     with place() as folder, pytest.raises(DataError, match="holds no state of a run"):
         load_state(file_of(saved(content), "state.pt", folder))
@@ -41,7 +51,13 @@ def test_a_state_of_other_values_is_of_its_parts_or_refused(content: object) -> 
 
 
 @tried(60)
-@given(st.one_of(changed([{"source": {"videos": ["a"]}, "run": "x"}]).map(json_text), st.binary(max_size=30), st.just(b"[" * 99_999)))
+@given(
+    st.one_of(
+        changed([{"source": {"videos": ["a"]}, "run": "x"}]).map(json_text),
+        st.binary(max_size=30),
+        st.just(b"[" * 99_999),
+    )
+)
 def test_results_of_anybody_are_told_apart_or_passed_over(data: bytes) -> None:
     with place() as folder:
         path = file_of(data, "a.json", folder)
@@ -55,8 +71,14 @@ class _Linear(torch.nn.Module):
 
 
 @tried(60)
-@given(st.one_of(mutated("weights"), st.sampled_from([torch.float16, torch.int64, torch.float8_e4m3fn, torch.bool]).map(
-    lambda kind: save({"conv1.weight": torch.ones(2, 1).to(kind)}))))  # fmt: skip
+@given(
+    st.one_of(
+        mutated("weights"),
+        st.sampled_from([torch.float16, torch.int64, torch.float8_e4m3fn, torch.bool]).map(
+            lambda kind: save({"conv1.weight": torch.ones(2, 1).to(kind)})
+        ),
+    )
+)
 def test_weights_of_any_bytes_and_types_are_taken_or_refused(data: bytes) -> None:
     with place() as folder:
         path = file_of(data, "model.safetensors", folder)

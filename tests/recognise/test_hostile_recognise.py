@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from hostile import ODD_NAMES, changed, check, file_of, inputs, json_text, lawful, names, place, seeds_of, support_set, tried, values
+from hostile import (
+    ODD_NAMES,
+    changed,
+    check,
+    file_of,
+    inputs,
+    json_text,
+    lawful,
+    names,
+    place,
+    seeds_of,
+    support_set,
+    tried,
+    values,
+)
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -18,7 +32,14 @@ from fsar_cli.recognise.outputs import EventLog, NamedEvent, file_word, write_cs
 from fsar_cli.recognise.results import begin_results, subtitle_names
 from fsar_cli.recognise.windowlog import read_windows
 
-WINDOW = {"start": 0.0, "end": 2.0, "scores": [0.5, 1], "nearest": 1, "breaks": False, "track": [[0.1, [0.1, 0.2, 0.3, 0.4]]]}
+WINDOW = {
+    "start": 0.0,
+    "end": 2.0,
+    "scores": [0.5, 1],
+    "nearest": 1,
+    "breaks": False,
+    "track": [[0.1, [0.1, 0.2, 0.3, 0.4]]],
+}
 HEAD = b'{"schema": 1, "video": "a"}\n'
 KEPT = {
     "a head that holds scores": b'{"schema": 1, "scores": [1]}\n',
@@ -29,7 +50,7 @@ KEPT = {
     "a track that is none": json_text(WINDOW | {"track": 5}),
     "a line that is too deep": b"[" * 100_000,
     "an end that is none": b'{"ended": [1]}',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ["support", "window-log"])
@@ -123,7 +144,9 @@ def test_a_file_named_after_a_class_stays_in_its_folder(name: str) -> None:
 
 
 @tried(100)
-@given(st.one_of(changed([{"sources": ["/v/a.mp4", "rtsp://c"], "complete": True}]).map(json_text), st.binary(max_size=30)))
+@given(
+    st.one_of(changed([{"sources": ["/v/a.mp4", "rtsp://c"], "complete": True}]).map(json_text), st.binary(max_size=30))
+)
 def test_results_of_anybody_are_replaced_and_nothing_beside_them(document: bytes) -> None:
     with place() as folder:
         file_of(document, "scan.json", folder)
