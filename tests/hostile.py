@@ -608,12 +608,14 @@ ODD_NAMES = (
 )
 
 
+@cache
 def names() -> st.SearchStrategy[str]:
     """Names of videos and classes as nobody should choose them."""
     alphabet = st.sampled_from(list("ab1. -_/\\,;:\"'#=\t\n\r\0\x1b\u2028\ufeffé\u0301ﬁßı\udc80~$"))
     return st.one_of(st.sampled_from(ODD_NAMES), st.text(alphabet, max_size=12), st.text(max_size=8))
 
 
+@cache
 def values() -> st.SearchStrategy[Any]:
     """Values of JSON that no document should hold where it holds others."""
     numbers = st.sampled_from(

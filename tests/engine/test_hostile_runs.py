@@ -8,10 +8,13 @@ from hostile import changed, file_of, json_text, lawful, mutated, place, tried
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
+from small_project import small
 
 from fsar_cli.config import Config
-from fsar_cli.engine.checkpoint import load_state, load_weights
+from fsar_cli.engine.checkpoint import load_state, load_weights, save_state
 from fsar_cli.engine.outputs import other_source
+from fsar_cli.engine.runs import create_run
+from fsar_cli.engine.train import Trainer
 from fsar_cli.errors import DataError
 
 STATE = {
@@ -38,6 +41,25 @@ def saved(content: object) -> bytes:
 def test_what_is_no_state_of_a_run_is_refused(content: object) -> None:
     with place() as folder, pytest.raises(DataError, match="holds no state of a run"):
         load_state(file_of(saved(content), "state.pt", folder))
+
+
+def test_a_state_of_odd_parts_is_not_gone_on_from(project, tmp_path) -> None:
+    config = small(project)
+    trainer = Trainer(config, create_run(config, tmp_path / "run"), torch.device("cpu"), pretrained=False)
+    trainer.save()
+    whole = load_state(trainer.folder.state_file)
+    odd = (
+        {"optimizer": {"state": [], "param_groups": []}},
+        {"optimizer": {"state": {0: 5}, "param_groups": []}},
+        {"optimizer": {}},
+        {"method": {"a": 5}},
+        {"gradients": [torch.ones(1, 2, 3, 4, 5)]},
+        {"gradients": ["a"]},
+    )
+    for parts in odd:
+        save_state(trainer.folder.state_file, whole | parts)
+        with pytest.raises(DataError, match="is of another method or configuration"):
+            trainer.resume()
 
 
 @tried(60)
