@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODULE ?=
 
-.PHONY: demo demo-weights test test-slow check coverage mutants gpu bench lint types lock install clean
+.PHONY: demo demo-weights test test-slow check coverage fuzz mutants gpu bench lint types lock install clean
 .DEFAULT_GOAL := install
 
 # uv where it is installed, venv and pip elsewhere; both install exactly the hashed versions of constraints.txt.
@@ -49,6 +49,13 @@ mutants: install
 	FSAR_SHARED=$${FSAR_SHARED:-$(abspath ../shared)} FSAR_GOLDEN=$${FSAR_GOLDEN:-$(abspath ../shared/golden)} \
 	  $(BIN)/mutmut run $(if $(MODULE),"$(MODULE).*")
 	@$(BIN)/mutmut results
+
+# Parsers against files that reach ever more of their lines, SECONDS each; for Linux and macOS. See tests/fuzz.
+SECONDS ?= 60
+fuzz: install
+	@if command -v uv >/dev/null 2>&1; then VIRTUAL_ENV=$(VENV) uv pip install --quiet 'atheris>=3'; \
+	else $(BIN)/python -m pip install --quiet 'atheris>=3'; fi
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(SECONDS)
 
 # On a machine with a GPU: a skipped CUDA test counts as a failure. PYTHON may name an environment that has torch already.
 gpu:

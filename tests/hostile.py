@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -344,8 +345,8 @@ def _assignment_seeds() -> list[bytes]:
 
 def splits_of(names: Sequence[str] = ("walk", "run, fast", 'sit "down"')) -> Splits:
     """A small split file."""
-    rows = [(split, Video(cls, f"{cls}/{i}", "g" * i)) for split, cls in zip(("train", "val", "test"), names, strict=True)
-            for i in range(2)]  # fmt: skip
+    pairs = zip(("train", "val", "test"), names, strict=True)
+    rows = [(split, Video(cls, f"{cls}/{i}", "g" * i)) for split, cls in pairs for i in range(2)]
     return Splits(tuple(rows), {"protocol": "none", "seed": "0"})
 
 
@@ -399,15 +400,27 @@ def support_set(examples: int = 2, silent: int = 2) -> SupportSet:
     picture = to_jpeg(np.zeros((16, 16, 3), np.uint8), 80)
     described = [Encoded({FRAMES: torch.ones(n, 1, 2)}) for n in (examples, 2, silent)]
     document = SupportDocument(
-        format=FORMAT, created="2026", grid=GridShape(frames=4, step=0.25, apart=1, every=2),
-        examples=tuple(EnrolledExample(cls=f"c{i % 2}", name=f"c{i % 2}/{i}", source="/a.mp4") for i in range(examples)),
+        format=FORMAT,
+        created="2026",
+        grid=GridShape(frames=4, step=0.25, apart=1, every=2),
+        examples=tuple(
+            EnrolledExample(cls=f"c{i % 2}", name=f"c{i % 2}/{i}", source="/a.mp4") for i in range(examples)
+        ),
         encoder=EncoderIdentity(config="{}", run=None, weights="0", preprocessing="0", code="0", fsar="0"),
         normal=NormalFootage(sources=("/n.mp4",), whitened=0, silent=silent),
-    )  # fmt: skip
+    )
     windows = SilentWindows(described[2], np.arange(silent), np.arange(2.0 * silent).reshape(silent, 2))
     ways = min(2, examples)
-    return SupportSet(document, described[0], (picture,) * examples, described[1], windows, {},
-                      torch.zeros(examples, ways), torch.zeros(silent, ways))  # fmt: skip
+    return SupportSet(
+        document,
+        described[0],
+        (picture,) * examples,
+        described[1],
+        windows,
+        {},
+        torch.zeros(examples, ways),
+        torch.zeros(silent, ways),
+    )
 
 
 def _support_seeds() -> list[bytes]:
@@ -439,9 +452,20 @@ def _window_seeds() -> list[bytes]:
 
 def record_of(name: str = "walk/a", **changes: Any) -> Record:
     """A row of a manifest."""
-    values = {"id": name, "label": name.partition("/")[0], "source": "/v/a.mp4", "source_width": 640,
-              "source_height": 480, "source_fps": 25.0, "source_frames": 9, "width": 340, "height": 256, "fps": 25.0,
-              "frames": 9, "duration": 0.36}  # fmt: skip
+    values = {
+        "id": name,
+        "label": name.partition("/")[0],
+        "source": "/v/a.mp4",
+        "source_width": 640,
+        "source_height": 480,
+        "source_fps": 25.0,
+        "source_frames": 9,
+        "width": 340,
+        "height": 256,
+        "fps": 25.0,
+        "frames": 9,
+        "duration": 0.36,
+    }
     return Record(**values | changes)
 
 
@@ -453,13 +477,25 @@ def _store_seeds() -> list[bytes]:
         return [b"\0" + (folder / MANIFEST).read_bytes(), b"\1" + (folder / SETTINGS).read_bytes(), b"\2" + index]
 
 
+def packed_zip(path: Path, method: int) -> Path:
+    """A zip of one file, packed by a method of zipfile."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a/b.txt", b"hello" * 99)
+    return path
+
+
 def _archive_seeds() -> list[bytes]:
     contents = {"a/b.txt": b"hello" * 9, "a/c": b"", "a/d": Link("b.txt")}
     long_name = {"n" * 150 + "/x": b"1"}
     with place() as folder:
-        made = [make_zip(folder / "z", contents), *(make_tar(folder / f"t{f}", contents | long_name, f) for f in ("", "gz")),
-                make_rar(folder / "r", contents), make_old_rar(folder / "o", {"x/y": b"abc"}),
-                make_tar(folder / "p", {"p": Device(pipe=True)}, "")]  # fmt: skip
+        made = [
+            make_zip(folder / "z", contents),
+            *(packed_zip(folder / f"z{m}", m) for m in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
+            *(make_tar(folder / f"t{f}", contents | long_name, f) for f in ("", "gz")),
+            make_rar(folder / "r", contents),
+            make_old_rar(folder / "o", {"x/y": b"abc"}),
+            make_tar(folder / "p", {"p": Device(pipe=True)}, ""),
+        ]
         return [path.read_bytes() for path in made]
 
 
@@ -476,18 +512,36 @@ class Parser:
 
 
 PARSERS = {
-    "yaml": Parser(yaml_text, _yaml_seeds, words=(b'"\\U0010ffff"', b"!!int", b"%YAML 1.1\n---\n", b"<<: ", b"| ", b"? ")),
-    "assignment": Parser(assignment, _assignment_seeds, 512, (b"data.videos=", b"optim.lr=", b"$", b"${", b"~", b'"\\')),
-    "split-file": Parser(split_file, _split_seeds, words=(b"# fsar-splits: 1\n", b"train,", b"../", b'"', b"C:/", b"sep=;\n")),
+    "yaml": Parser(
+        yaml_text, _yaml_seeds, words=(b'"\\U0010ffff"', b"!!int", b"%YAML 1.1\n---\n", b"<<: ", b"| ", b"? ")
+    ),
+    "assignment": Parser(
+        assignment, _assignment_seeds, 512, (b"data.videos=", b"optim.lr=", b"$", b"${", b"~", b'"\\')
+    ),
+    "split-file": Parser(
+        split_file, _split_seeds, words=(b"# fsar-splits: 1\n", b"train,", b"../", b'"', b"C:/", b"sep=;\n")
+    ),
     "split-list": Parser(split_list, _list_seeds, words=(b"//", b".mp4 ", b" 1\n", b"\\", b"train8/")),
-    "annotations-text": Parser(annotations_text, _text_seeds, words=(b"video,start,end,class\n", b"Filepath,", b"1e9", b"..")),
-    "annotations-json": Parser(annotations_json, _json_seeds, words=(b"NaN", b"1e999", b'"\\ud800"', b'"segment"', b"[[", b"{}")),
-    "support": Parser(support_file, _support_seeds, 8192, (b'"F32"', b'"U8"', b'"shape":[', b'"data_offsets":[', b'\\"')),
-    "weights": Parser(weights_file, _weights_seeds, 4096, (b"PK\x03\x04", b"ctorch\n", b"state_dict", b"}q\0", b"R.", b"h\0")),
-    "window-log": Parser(window_log, _window_seeds, words=(b'"scores"', b'"track"', b"NaN", b"1e999", b'{"schema": 1}\n')),
+    "annotations-text": Parser(
+        annotations_text, _text_seeds, words=(b"video,start,end,class\n", b"Filepath,", b"1e9", b"..")
+    ),
+    "annotations-json": Parser(
+        annotations_json, _json_seeds, words=(b"NaN", b"1e999", b'"\\ud800"', b'"segment"', b"[[", b"{}")
+    ),
+    "support": Parser(
+        support_file, _support_seeds, 8192, (b'"F32"', b'"U8"', b'"shape":[', b'"data_offsets":[', b'\\"')
+    ),
+    "weights": Parser(
+        weights_file, _weights_seeds, 4096, (b"PK\x03\x04", b"ctorch\n", b"state_dict", b"}q\0", b"R.", b"h\0")
+    ),
+    "window-log": Parser(
+        window_log, _window_seeds, words=(b'"scores"', b'"track"', b"NaN", b"1e999", b'{"schema": 1}\n')
+    ),
     "store": Parser(frame_store, _store_seeds, words=(b"nan", b"inf", b"1e999", b"99999999999", b'"', b"../")),
-    "archive": Parser(archive, _archive_seeds, 16384, (b"PK\x01\x02", b"ustar", b"././@LongLink", b"../", b"GNU.sparse", b" path=")),
-}  # fmt: skip
+    "archive": Parser(
+        archive, _archive_seeds, 16384, (b"PK\x01\x02", b"ustar", b"././@LongLink", b"../", b"GNU.sparse", b" path=")
+    ),
+}
 
 
 @cache
@@ -505,25 +559,74 @@ def check(name: str, data: bytes) -> None:
 # The strategies.
 
 ODD_NAMES = (
-    "", " ", ".", "..", "../x", "/etc/passwd", "C:/x", "C:\\x\\y", "~", "~root", "$HOME", "a/b/c", "a//b", "-", "-1", "=1+1",
-    "sep=;", "#x", "NaN", "null", "con", "a\0b", "a\nb", "a\r\nb", "a\tb", "\ufeffa", "a\u2028b", "\x1b[31m", "a\x85b", "é", "e\u0301",
-    "ﬁ", "ß", "İ", "\u202eabc", "\ud800", "\udc80", "x" * 300, "1" * 5000, "日本", "a,b;c", '"', "'", "<b>", "a (1)", "%s{0}",
-)  # fmt: skip
+    "",
+    " ",
+    ".",
+    "..",
+    "../x",
+    "/etc/passwd",
+    "C:/x",
+    "C:\\x\\y",
+    "~",
+    "~root",
+    "$HOME",
+    "a/b/c",
+    "a//b",
+    "-",
+    "-1",
+    "=1+1",
+    "sep=;",
+    "#x",
+    "NaN",
+    "null",
+    "con",
+    "a\0b",
+    "a\nb",
+    "a\r\nb",
+    "a\tb",
+    "\ufeffa",
+    "a\u2028b",
+    "\x1b[31m",
+    "a\x85b",
+    "é",
+    "e\u0301",
+    "ﬁ",
+    "ß",
+    "İ",
+    "\u202eabc",
+    "\ud800",
+    "\udc80",
+    "x" * 300,
+    "1" * 5000,
+    "日本",
+    "a,b;c",
+    '"',
+    "'",
+    "<b>",
+    "a (1)",
+    "%s{0}",
+)
 
 
+@cache
 def names() -> st.SearchStrategy[str]:
     """Names of videos and classes as nobody should choose them."""
     alphabet = st.sampled_from(list("ab1. -_/\\,;:\"'#=\t\n\r\0\x1b\u2028\ufeffé\u0301ﬁßı\udc80~$"))
     return st.one_of(st.sampled_from(ODD_NAMES), st.text(alphabet, max_size=12), st.text(max_size=8))
 
 
+@cache
 def values() -> st.SearchStrategy[Any]:
     """Values of JSON that no document should hold where it holds others."""
     numbers = st.sampled_from(
         [0, -1, 1, 2**31, 2**63, -(2**64), 10**30, 10**400, 0.5, -0.0, 1e308, math.nan, math.inf, -math.inf]
     )
     leaves = st.one_of(st.none(), st.booleans(), numbers, names())
-    return st.recursive(leaves, lambda some: st.lists(some, max_size=3) | st.dictionaries(names(), some, max_size=3), max_leaves=6)  # fmt: skip
+
+    def nested(some: st.SearchStrategy) -> st.SearchStrategy:
+        return st.lists(some, max_size=3) | st.dictionaries(names(), some, max_size=3)
+
+    return st.recursive(leaves, nested, max_leaves=6)
 
 
 def _places(document: Any, path: tuple = ()) -> Iterator[tuple]:

@@ -16,9 +16,15 @@ from fsar_cli.errors import DataError, unreadable
 from fsar_cli.files import write_whole
 
 PARTS = {
-    "method": dict, "optimizer": dict, "scaler": dict, "gradients": list, "step": int, "best": list | None, "rows": list,
+    "method": dict,
+    "optimizer": dict,
+    "scaler": dict,
+    "gradients": list,
+    "step": int,
+    "best": list | None,
+    "rows": list,
     "window": list,
-}  # fmt: skip
+}
 """Of a run's state."""
 
 

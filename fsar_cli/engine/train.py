@@ -426,16 +426,16 @@ class Trainer:
             load_optimizer(self.optimizer, state["optimizer"])
             if scaled := bool(state["scaler"]):
                 self.scaler.load_state_dict(state["scaler"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            # Gradients of scaled losses are of use only where losses are scaled, and the other way round.
+            waiting = state["gradients"] if scaled == self.scaler.is_enabled() and self.ranks.first else []
+            for parameter, gradient in zip(self._trained(), waiting, strict=False):
+                parameter.grad = None if gradient is None else gradient.to(parameter)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise DataError(
                 f"{self.folder.state_file} is of another method or configuration: {reason}",
                 "resume with the run's own configuration",
             ) from error
-        # Gradients of scaled losses are of use only where losses are scaled, and the other way round.
-        waiting = state["gradients"] if scaled == self.scaler.is_enabled() and self.ranks.first else []
-        for parameter, gradient in zip(self._trained(), waiting, strict=False):
-            parameter.grad = None if gradient is None else gradient.to(parameter)
         self.step = self._saved = state["step"]
         self.best = tuple(state["best"]) if state["best"] else None
         self.log.rows, self.log.window = state["rows"], state["window"] if self.ranks.first else []

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from fsar_cli.recognise.events import Event
 from fsar_cli.recognise.outputs import EventLog, NamedEvent
@@ -52,7 +53,7 @@ class SaidEvents(Collection[NamedEvent]):
                         yield _named(plain, self._tracks)
 
 
-def _named(plain: dict, tracks: bool) -> NamedEvent:
+def _named(plain: dict[str, Any], tracks: bool) -> NamedEvent:
     """The event of an `outputs.event_document`; which example was nearest stands in its words."""
     wall, score = plain["wall"], plain["score"]
     event = Event(

@@ -55,14 +55,16 @@ PICKLE = b"\x80\x02}q\0."
 KEPT = {
     "an archive behind something else": b"x" * 9 + b"\xff" + _archive({"a/b": b"1"}, zipfile.ZIP_STORED),
     "an archive whose pickle is a bomb": _archive({"archive/data.pkl": PICKLE + bytes(2**26), "archive/version": b"3"}),
-    "an archive that needs a newer version": _archive({"a/data.pkl": PICKLE}).replace(b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\xff"),
+    "an archive that needs a newer version": _archive({"a/data.pkl": PICKLE}).replace(
+        b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\xff"
+    ),
     "a pickle that holds itself": _holds_itself(3000),
     "a pickle whose parts hold one another": _each_in_each(3000, 5),
     "a whole model of torch in an archive without a pickle": b"\xff" * 9 + b"torch.nn.modules" + _archive({"x": b"1"}),
     "a pickle that runs": _of_torch({"state_dict": _Runs()}),
     "a bare pickle that runs": pickle.dumps(_Runs(), 2),
     "tensors of eight bits": save({"a": torch.ones(2).to(torch.float8_e4m3fn)}),
-}  # fmt: skip
+}
 
 
 def test_what_is_valid_keeps_the_law() -> None:

@@ -219,13 +219,19 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 ENTRIES = _saved(np.zeros((1, 2), np.int64))
 TABLES = {
     "an archive instead of an array": ("packed", _zipped({"frames.npy": b""})),
-    "an array that claims a terabyte": ("packed", _saved(np.zeros(3, COLUMNS)).replace(b"(3,)   ", b"(3000000000000,)"[:7])),
+    "an array that claims a terabyte": (
+        "packed",
+        _saved(np.zeros(3, COLUMNS)).replace(b"(3,)   ", b"(3000000000000,)"[:7]),
+    ),
     "frames before the beginning of a shard": ("packed", _saved(np.full(9, -5, np.int64).view(COLUMNS))),
     "an array instead of an archive": ("videos", _saved(np.zeros(3, FRAMES))),
     "an archive of a bomb": ("videos", _zipped({"frames.npy": bytes(2**27), "entries.npy": ENTRIES})),
     "an archive without its tables": ("videos", _zipped({"x": b""})),
-    "tables of other shapes": ("videos", _zipped({"frames.npy": _saved(np.zeros((3, 1), FRAMES)), "entries.npy": ENTRIES})),
-}  # fmt: skip
+    "tables of other shapes": (
+        "videos",
+        _zipped({"frames.npy": _saved(np.zeros((3, 1), FRAMES)), "entries.npy": ENTRIES}),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", TABLES)

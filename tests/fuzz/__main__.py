@@ -1,8 +1,8 @@
-"""Fuzz the parsers: `python -m fuzz [PARSER] [SECONDS]`, run from tests/; without a parser all of them, in turn.
+"""Fuzz the parsers: `python -m fuzz [PARSER] [SECONDS]` with tests/ on the path; without a parser all, in turn.
 
-Inputs grow from the valid files of `hostile.PARSERS` by whatever reaches new lines of fsar_cli, and each is judged by the
-parser's oracle there. It needs atheris, which `make fuzz` installs. What breaks the law stays as a file in FSAR_FOUND
-(else in the system's temporary folder), to be kept as bytes in a test.
+Inputs grow from the valid files of `hostile.PARSERS` by whatever reaches new lines of fsar_cli, and each is judged by
+the parser's oracle there. It needs atheris, which `make fuzz` installs. What breaks the law stays as a file in
+FSAR_FOUND (else in the system's temporary folder), to be kept as bytes in a test.
 """
 
 import contextlib
@@ -37,7 +37,8 @@ def fuzz(name: str, seconds: int, found: Path) -> None:
         seeds.mkdir()
         for number, data in enumerate(hostile.seeds_of(name)):
             (seeds / str(number)).write_bytes(data)
-        words.write_text("".join('"%s"\n' % "".join(rf"\x{byte:02x}" for byte in word) for word in parser.words))
+        lines = ("".join(rf"\x{byte:02x}" for byte in word) for word in parser.words)
+        words.write_text("".join(f'"{line}"\n' for line in lines))
         options = {"max_total_time": seconds, "max_len": parser.longest, "timeout": SLOW, "rss_limit_mb": MOST_MEMORY,
                    "dict": words, "artifact_prefix": f"{found}/{name}-", "print_final_stats": 1}  # fmt: skip
         atheris.Setup([sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), str(seeds)], one)
@@ -54,8 +55,8 @@ def run(name: str, seconds: int, found: Path) -> bool:
     tries = int((re.findall(r"number_of_executed_units:\s*(\d+)", said) or re.findall(r"#(\d+)", said) or ["0"])[-1])
     edges = (re.findall(r"cov: (\d+)", said) or ["0"])[-1]
     broken = re.findall(r"Broken: (.{1,200})", said) or re.findall(r"ERROR: libFuzzer: (.{1,200})", said)
-    line = f"{name:18} {tries:9} executions {tries / seconds:8.0f}/s {int(edges):6} edges  {broken[0] if broken else 'nothing'}"
-    print(line, flush=True)
+    figures = f"{tries:9} executions {tries / seconds:8.0f}/s {int(edges):6} edges"
+    print(f"{name:18} {figures}  {broken[0] if broken else 'nothing'}", flush=True)
     if log.returncode and not broken:
         print(said[-2000:])
     return not log.returncode

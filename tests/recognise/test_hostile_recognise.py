@@ -50,7 +50,7 @@ KEPT = {
     "a track that is none": json_text(WINDOW | {"track": 5}),
     "a line that is too deep": b"[" * 100_000,
     "an end that is none": b'{"ended": [1]}',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ["support", "window-log"])

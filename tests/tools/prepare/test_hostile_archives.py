@@ -51,14 +51,16 @@ KEPT = {
     "a member that leads back to itself": _header() + _header(size=-1024) + END,
     "long names of long names": LONG * 3000 + _header() + END,
     "a long name of a gigabyte": _header("././@LongLink", 2**30, tarfile.GNUTYPE_LONGNAME) + END,
-    "a long name of 256 MiB in a small file": gzip.compress(_header("././@LongLink", 2**28, tarfile.GNUTYPE_LONGNAME) + bytes(2**28)),
+    "a long name of 256 MiB in a small file": gzip.compress(
+        _header("././@LongLink", 2**28, tarfile.GNUTYPE_LONGNAME) + bytes(2**28)
+    ),
     "facts of 256 MiB in a small file": gzip.compress(_header("x", 2**28, tarfile.XHDTYPE) + bytes(2**28)),
     "a zip of patches": _zip(zipfile.ZIP_STORED, flags=0x20),
     "a zip of strong encryption": _zip(zipfile.ZIP_STORED, flags=0x40),
     "a zip of a newer version": _newer(_zip(zipfile.ZIP_STORED)),
     "a zip of bzip2 that says it is small": _zip(zipfile.ZIP_BZIP2, bytes(2**29), declared=10**6),
     "a zip of LZMA that says it is small": _zip(zipfile.ZIP_LZMA, bytes(2**29), declared=10**6),
-}  # fmt: skip
+}
 
 
 def test_what_is_valid_keeps_the_law() -> None:

@@ -21,7 +21,7 @@ _SCHEME = r"(?<![\w+.-])([\w+.-]+://)"
 _LOGIN = re.compile(_SCHEME + r"[^\s/?#'\"<>]*@")
 _WORD = re.compile(_SCHEME + r"([^\s'\"<>]*)")
 _NO_NAME, _ENDS_HOST = re.compile(r"[/?#\[\]@]"), re.compile("[/?#]")
-_PARAMETER = re.compile(r"(?<![\w.%-])([\w.%-]+)=[^&\s#'\"<>]*")
+_PARAMETER, _VALUE = re.compile(r"(?<![\w.%-])([\w.%-]+)="), re.compile(r"[^&\s#'\"<>]*")
 _SECRET = re.compile("token|key|pass|pwd|pw|secret|sig|auth|cred|session|user|usr|login|jwt", re.IGNORECASE)
 # All of these take one look at each character: an address may be as long as a command line.
 
@@ -39,7 +39,7 @@ def masked(text: str) -> str:
     `rtsp://user:password@camera/live?token=1` becomes `rtsp://***@camera/live?token=***`. Passwords with an unescaped
     `/`, `?`, `#` or `@` go too, sooner with some of the address than not at all.
     """
-    return _PARAMETER.sub(_without_secret, _LOGIN.sub(r"\1***@", _WORD.sub(_without_login, text)))
+    return _without_secrets(_LOGIN.sub(r"\1***@", _WORD.sub(_without_login, text)))
 
 
 def _without_login(word: re.Match[str]) -> str:
@@ -56,11 +56,22 @@ def _without_login(word: re.Match[str]) -> str:
     return word[0]
 
 
-def _without_secret(found: re.Match[str]) -> str:
-    """A parameter without its value, where its name begins as one of an address, or at a `_`, and says that it counts."""
+def _without_secrets(text: str) -> str:
+    parts, place = [], 0
+    while found := _PARAMETER.search(text, place):
+        parts.append(text[place : found.end()])
+        place = found.end()
+        if _is_secret(found):
+            parts.append("***")
+            place = _VALUE.match(text, place).end()
+    return "".join([*parts, text[place:]])
+
+
+def _is_secret(found: re.Match[str]) -> bool:
+    """Whether a parameter's name, which begins as one of an address does or at a `_`, says that its value is one."""
     last = max((mark.start() for mark in _SECRET.finditer(found[1])), default=-1)
     begins = found.start() == 0 or found.string[found.start() - 1] in "?&;/" or 0 <= found[1].find("_") < last
-    return f"{found[1]}=***" if begins and last >= 0 else found[0]
+    return begins and last >= 0
 
 
 @dataclass(frozen=True)
