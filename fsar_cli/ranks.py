@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from fsar_cli.errors import DataError, FsarError, Interrupted, UsageError
 
@@ -67,18 +67,18 @@ class Ranks:
         """What the first process makes, on all of them; an error of it that a user can act on, too."""
         if self.alone:
             return make()
-        outcome: Any = None
+        made: Value | FsarError | None = None
         if self.first:
             try:
-                outcome = make()
+                made = make()
             except FsarError as error:
-                outcome = error
-        box = [outcome]
+                made = error
+        box = [made]
         with _meeting() as dist:
             dist.broadcast_object_list(box, src=0)
         if isinstance(box[0], FsarError):
             raise box[0]
-        return outcome if self.first else box[0]
+        return cast(Value, made if self.first else box[0])  # as the first one makes it, which None may be, too
 
     def all(self, value: Value) -> list[Value]:
         """The values of all processes, by rank."""
@@ -246,18 +246,20 @@ def joined() -> Iterator[Ranks]:
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     try:
-        store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+        store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     except ValueError as error:
         raise UsageError(f"WORLD_SIZE is {own.world}, and not all is set that joins processes: {error}",
                          "torchrun sets it; or unset WORLD_SIZE") from error  # fmt: skip
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     with _terminable():
         with _meeting():
-            place = dist.PrefixStore("group", store)
+            place = PrefixStore("group", store)
             dist.init_process_group(backend, store=place, rank=rank, world_size=world, timeout=PATIENCE)
-        yield Ranks(rank, world, own.local, own.here, dist.PrefixStore("values", store))
+        yield Ranks(rank, world, own.local, own.here, PrefixStore("values", store))
         with _meeting():
             dist.barrier()  # nobody leaves while another is still to meet it
             dist.destroy_process_group()

@@ -164,6 +164,7 @@ def _scan(
         for event in events:
             tell(named_event(recognizer, str(video.path), event))
             if not event.is_open:
+                assert isinstance(video.events, SaidEvents)  # since the scan began
                 video.events.note()
 
     total = None if video.duration is None else max(1, round(video.duration / stride))

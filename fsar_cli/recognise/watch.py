@@ -85,6 +85,7 @@ def watch(
                 log.say(named)
                 say(named)
                 if not event.is_open:
+                    assert isinstance(each.events, SaidEvents)  # since the watch began
                     each.events.note()
                     each.last.append(replace(named, event=replace(event, track=())))
                     if writer:

@@ -63,7 +63,8 @@ def _without_secrets(text: str) -> str:
         place = found.end()
         if _is_secret(found):
             parts.append("***")
-            place = _VALUE.match(text, place).end()
+            value = _VALUE.match(text, place)
+            place = value.end() if value else place
     return "".join([*parts, text[place:]])
 
 
