@@ -31,6 +31,7 @@ import torch
 from archives import Device, Link, everything, make_old_rar, make_rar, make_tar, make_zip
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from safetensors.torch import save
 
 from fsar_cli.config import Config, ExtractConfig, dump, load
@@ -71,6 +72,7 @@ from fsar_cli.settings import parse_assignments, read_project, resolve
 from fsar_cli.tools.prepare.unpacking import unpack
 from fsar_cli.yamltext import read_yaml
 
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "fsar-hypothesis")  # not the repository
 TIMES = float(os.environ.get("FSAR_EXAMPLES", "1"))
 SECONDS = 20.0  # in which a small input is read, on a machine with much else to do
 MEMORY = 256 * 2**20  # bytes beside so many times the input; threads and libraries map more than they use

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
 from fsar_cli.data.video import printable
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, in_a_line
 from fsar_cli.files import complete_rows, lock, naming, write_rows
 from fsar_cli.reporting import SILENT, Reporter, Task
 from fsar_cli.tools.prepare.datasets import PublishedSet
@@ -201,7 +201,7 @@ def _unpack_one(
     except DiskFull:
         raise
     except DataError as error:
-        reason = error.message.removeprefix(printable(archive.path)).lstrip(": ")
+        reason = error.message.removeprefix(in_a_line(printable(archive.path))).lstrip(": ")
         result.problems.append((archive.origin, f"{reason}; {error.hint}" if error.hint else reason))
         reporter.warn(f"{archive.origin} {reason}")
         return []

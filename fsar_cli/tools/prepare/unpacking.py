@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fsar_cli.data.video import printable
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, in_a_line
 from fsar_cli.tools.prepare.archives import (
     DAMAGED,
     INSTALL,
@@ -88,7 +88,8 @@ def unpack(
     except DAMAGED as error:
         raise _damaged(name, str(error)) from error
     except DataError as error:
-        raise error if name in error.message else type(error)(f"{name}: {error.message}", error.hint) from error
+        text = error.message if in_a_line(name) in error.message else f"{name}: {error.message}"
+        raise type(error)(text, error.hint) from error
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(f"{printable(folder)} takes no more: {error.strerror}", ROOM) from error
