@@ -105,11 +105,7 @@ def training(forge: Forge, run: Path) -> Callable[[], Child]:
     """Begins a run, or goes on with it."""
 
     def start() -> Child:
-        if (run / "state.pt").exists():
-            return forge.start("train", "--resume", run, "--device", "cpu", folder=run.parent)
-        # Only as long as `--resume` asks for a checkpoint: a run that has none is removed and begun anew.
-        shutil.rmtree(run, ignore_errors=True)
-        return forge.start("train", "--config", run.parent / "small.yaml", "--out", run, "--device", "cpu",
+        return forge.start("train", "--config", run.parent / "small.yaml", "--out", run, "--go-on", "--device", "cpu",
                            folder=run.parent)  # fmt: skip
 
     return start

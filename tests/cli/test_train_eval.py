@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from safetensors.torch import load_file
 from small_project import small
 from videos import make_video
 
-from fsar_cli.config import dump
+from fsar_cli.config import dump, load
 from fsar_cli.core.build import build_method
 from fsar_cli.data.video import probe
 from fsar_cli.engine.checkpoint import save_weights
@@ -117,6 +118,22 @@ def test_resume_continues_and_says_which_value_wins(folder, fsar):
     assert "trained 4 episodes" in result.out
     again = fsar("train", "--resume", "run", "--preset", "demo")
     assert again.code == 2
+
+
+def test_a_run_without_a_checkpoint_is_begun_at_its_first_episode(folder, fsar):
+    """As a process leaves it that is killed before its first one."""
+    states = {}
+    for name, command in (("a", ["--out", "a"]), ("b", ["--resume", "b"]), ("c", ["--out", "c", "--go-on"])):
+        if name != "a":
+            create_run(load((folder / "fsar.yaml").read_bytes(), "fsar.yaml"), folder / name)
+        done = fsar("train", *command, "--method", "trx", "--iterations", "2")
+        assert done.code == 0, done.err
+        assert (f"resuming {name} at episode 0" in done.err) == (name != "a")
+        states[name] = load_file(folder / name / "model.safetensors")
+    assert all(torch.equal(states["a"][key], states[name][key]) for name in "bc" for key in states["a"])
+    again = fsar("train", "--out", "c", "--go-on", "--method", "trx", "--iterations", "2", "--preset", "demo")
+    assert again.code == 0 and "resuming c at episode 2" in again.err and "comes from" not in again.err
+    assert fsar("train", "--go-on").code == 2
 
 
 def test_an_existing_run_folder_is_never_overwritten(folder, run, fsar):
