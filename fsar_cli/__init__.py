@@ -12,8 +12,9 @@ The spine, in reading order:
 
 The shelf is tools/: one folder is one further command, and could be deleted by `rm -r` and a line in `cli/app.py`.
 
-Imports go down only: app > tools > cli > recognise > engine > {core, data, render} > {errors, reporting, files, leftovers,
-ranks, config, settings, recipes, extras, yamltext}; core, data and render know nothing of one another (`tests/test_architecture.py`).
+Imports go down only: app > tools > cli > recognise > engine > {core, data, render} > {errors, reporting, files,
+leftovers, ranks, config, settings, recipes, extras, yamltext}; core, data and render know nothing of one another
+(`tests/test_architecture.py`).
 
 The Python API: `from fsar_cli import Recognizer`.
 """

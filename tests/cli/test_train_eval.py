@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from small_project import small
 from videos import make_video
 
-from fsar_cli.config import dump, load
+from fsar_cli.config import dump
 from fsar_cli.core.build import build_method
 from fsar_cli.data.video import probe
 from fsar_cli.engine.checkpoint import save_weights
@@ -120,12 +120,13 @@ def test_resume_continues_and_says_which_value_wins(folder, fsar):
     assert again.code == 2
 
 
-def test_a_run_without_a_checkpoint_is_begun_at_its_first_episode(folder, fsar):
+def test_a_run_without_a_checkpoint_is_begun_at_its_first_episode(folder, fsar, project):
     """As a process leaves it that is killed before its first one."""
     states = {}
+    config = small(project, **{"train.iterations": 2, "train.val_every": 0, "eval.episodes": 50, "model.method": "trx"})
     for name, command in (("a", ["--out", "a"]), ("b", ["--resume", "b"]), ("c", ["--out", "c", "--go-on"])):
         if name != "a":
-            create_run(load((folder / "fsar.yaml").read_bytes(), "fsar.yaml"), folder / name)
+            create_run(config, folder / name)
         done = fsar("train", *command, "--method", "trx", "--iterations", "2")
         assert done.code == 0, done.err
         assert (f"resuming {name} at episode 0" in done.err) == (name != "a")
