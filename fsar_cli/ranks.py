@@ -259,10 +259,10 @@ def joined() -> Iterator[Ranks]:
         with _meeting():
             place = PrefixStore("group", store)
             dist.init_process_group(backend, store=place, rank=rank, world_size=world, timeout=PATIENCE)
-        yield Ranks(rank, world, own.local, own.here, PrefixStore("values", store))
-        with _meeting():
-            dist.barrier()  # nobody leaves while another is still to meet it
-            dist.destroy_process_group()
+        ranks = Ranks(rank, world, own.local, own.here, PrefixStore("values", store))
+        yield ranks
+        ranks.any(False)  # nobody leaves while another is still to meet it
+        dist.destroy_process_group()
 
 
 @contextmanager

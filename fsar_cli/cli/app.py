@@ -82,7 +82,8 @@ def root(
 
 
 def _fail(message: str, hint: str, code: int) -> None:
-    stderr.print(f"error: {message}", style="red" if code != 130 else "yellow")
+    who = f"process {os.environ.get('RANK')}: " if os.environ.get("WORLD_SIZE", "1") not in ("", "1") else ""
+    stderr.print(f"{who}error: {message}", style="red" if code != 130 else "yellow")
     if hint:
         stderr.print(f"  {hint}")
     sys.exit(code)
