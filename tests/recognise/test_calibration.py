@@ -194,8 +194,8 @@ def test_words_of_clips_say_what_may_go_wrong_and_by_how_many() -> None:
     assert clip_level(np.arange(19), left_out, labels, 0.05).words == (
         "at most 5 % of normal clips get a class, by 19 normal windows"
     )
-    assert clip_level(np.arange(18), left_out, labels, 0.05).words == (
-        "18 normal windows allow 5.3 % of normal clips to get a class, not 5 %"
+    assert clip_level(np.arange(12), left_out, labels, 0.05).words == (
+        "12 normal windows allow 7.7 % of normal clips to get a class, not 5 %"
     )
     assert clip_level(None, left_out, labels, 0.2).words == (
         "at most 20 % of true clips are called unknown, by 4 examples, each by the others"
@@ -219,10 +219,10 @@ def test_without_normal_footage_a_threshold_lies_where_examples_score_for_other_
 
 
 def test_examples_are_recalled_as_their_own_class_and_above_the_threshold() -> None:
-    left_out = np.array([[3, 1], [0.5, 0.2], [2, 1], [np.nan, np.nan]], np.float32)
-    labels = np.array([0, 0, 1, 1])
-    assert recalled(left_out, labels, -np.inf) == (2, 3) and recalled(left_out, labels, 1.0) == (1, 3)
-    assert recalled(left_out, labels, 0.5) == (2, 3)  # as much as the threshold is enough
+    left_out = np.array([[3, 1], [0.5, 0.2], [2, 1], [np.nan, np.nan], [1, 4]], np.float32)
+    labels = np.array([0, 0, 1, 1, 1])
+    assert recalled(left_out, labels, -np.inf) == (3, 4) and recalled(left_out, labels, 1.0) == (2, 4)
+    assert recalled(left_out, labels, 0.5) == (3, 4)  # as much as the threshold is enough
 
 
 def test_auroc_counts_pairs_and_ties_as_halves() -> None:
@@ -231,7 +231,8 @@ def test_auroc_counts_pairs_and_ties_as_halves() -> None:
         positive, negative = (dice.integers(0, 8, size) for size in sizes)
         pairs = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
         assert auroc(positive, negative) == pytest.approx(np.mean(pairs))
-    assert np.isnan(auroc(np.array([]), np.array([1.0]))) and np.isnan(auroc(np.array([1.0]), np.array([])))
+    with np.errstate(all="raise"):  # no share of nothing is worked out
+        assert np.isnan(auroc(np.array([]), np.array([1.0]))) and np.isnan(auroc(np.array([1.0]), np.array([])))
 
 
 def test_examples_are_told_from_normal_windows_by_their_largest_scores() -> None:

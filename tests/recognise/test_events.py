@@ -14,7 +14,7 @@ RULES = [
     EventRule(0.6, 0.3, *votes, shortest=shortest, longest=longest, merge=merge)
     for votes, shortest, longest, merge in (
         ((1, 1), 0.0, 60.0, 0.0), ((2, 2), 0.0, 60.0, 1.0), ((2, 3), 0.0, 60.0, 0.5), ((2, 4), 0.0, 60.0, 0.0),
-        ((3, 5), 0.0, 6.0, 1.0), ((2, 2), 1.5, 60.0, 2.0), ((1, 3), 2.0, 4.0, 0.5), ((2, 3), 0.0, 2.25, 3.0),
+        ((3, 5), 0.0, 6.0, 1.0), ((2, 2), 1.5, 60.0, 2.0), ((1, 3), 2.0, 4.0, 0.5), ((2, 3), 0.0, 2.45, 3.0),
         ((1, 1), 0.0, 0.5, 1.0), ((1, 1), 1.0, 3.0, 0.0),
     )
 ]  # fmt: skip
@@ -195,6 +195,26 @@ def test_a_short_window_speaks_for_no_more_than_itself() -> None:
     windows = [ScoredWindow(0.0, 0.2, scores), ScoredWindow(9.0, 9.1, scores, breaks=True)]
     events = events_of(windows, CLASSES, rule, STRIDE)
     assert [(e.start, e.end) for e in events] == [(0.0, 0.2), (9.0, 9.1)]
+
+
+def test_a_window_that_scores_just_the_threshold_or_the_release_speaks() -> None:
+    rule = EventRule(0.5, 0.25, agree=1, among=1)
+    scores = [np.array([score, 0, 0], np.float32) for score in (0.5, 0.25, 0.125)]
+    windows = [ScoredWindow(i * STRIDE, i * STRIDE + LENGTH, row) for i, row in enumerate(scores)]
+    (event,) = events_of(windows, CLASSES, rule, STRIDE)
+    assert (event.seconds, event.score) == (2 * STRIDE, 0.5)
+
+
+def test_the_track_has_every_step_of_an_event_once() -> None:
+    """Each window gives the steps of the stride of time that it speaks for."""
+    rule, scores, box = EventRule(0.5, 0.5, agree=1, among=1), np.array([1, 0, 0], np.float32), (0.0, 0.0, 1.0, 1.0)
+    windows = [
+        ScoredWindow(start, start + 1.5, scores, track=tuple((start + step / 4, box) for step in range(6)))
+        for start in (0.0, 0.5, 1.0)
+    ]
+    (event,) = events_of(windows, CLASSES, rule, STRIDE)
+    assert (event.start, event.end) == (0.5, 2.0)
+    assert event.track == tuple((step / 4, box) for step in range(2, 8))
 
 
 def test_the_clock_of_an_event_is_that_of_its_start() -> None:
