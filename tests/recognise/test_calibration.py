@@ -96,10 +96,10 @@ def test_words_say_what_was_asked_for_what_was_seen_and_what_can_be_claimed() ->
     )
 
 
-def one_class(*scores: float) -> list[ScoredWindow]:
-    """Windows of one stretch, a second apart; the second class never is the best."""
+def one_class(*scores: float, stride: float = 1.0) -> list[ScoredWindow]:
+    """Windows of one stretch; the second class never is the best."""
     rows = [np.array([score, -100], np.float32) for score in scores]
-    return [ScoredWindow(float(i), i + 2.0, row) for i, row in enumerate(rows)]
+    return [ScoredWindow(stride * i, stride * i + 2, row) for i, row in enumerate(rows)]
 
 
 def test_the_release_lies_half_way_from_the_threshold_to_the_middle_window() -> None:
@@ -124,6 +124,15 @@ def test_the_lowest_threshold_that_keeps_the_rate_has_just_so_many_alarms() -> N
     for alarms, threshold in ((1, 5), (2, 4), (3, 3)):
         level = alarm_level([windows], (alarms + 1) * 3600 / 9, rule, CLASSES, 1.0)
         assert (level.rule.threshold, level.alarms, level.kept) == (threshold, alarms, True)
+
+
+@pytest.mark.parametrize("stride", [0.25, 1.0, 2.0])
+def test_alarms_as_near_as_the_rule_merges_are_one_whatever_the_stride(stride: float) -> None:
+    rule, quiet = EventRule(0, 0, 1, 1, merge=10.0), int(10 / stride)
+    for more, kept in ((0, True), (1, False)):
+        windows = one_class(5, *[0] * (quiet + more), 5, 0, stride=stride)
+        level = alarm_level([windows], 2.5 * 3600 / (len(windows) * stride), rule, CLASSES, stride)
+        assert (level.rule.threshold <= 5) == kept  # one alarm is allowed
 
 
 def test_alarms_of_far_stretches_are_not_one() -> None:
