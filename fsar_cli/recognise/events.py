@@ -149,7 +149,7 @@ class EventDetector:
         said: list[Event] = []
         for c, votes in enumerate(self._votes):
             if votes.event is not None:
-                votes.event.cut |= votes.event.is_open
+                votes.event.cut = votes.event.is_open
                 said += self._closed(c, votes, votes.event)
         self._votes = [self._fresh() for _ in self.classes]
         return said

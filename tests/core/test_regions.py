@@ -215,6 +215,11 @@ def test_a_still_video_gives_the_middle_and_finite_gradients() -> None:
     assert torch.allclose(select(hot_cell(0, 0, 1e-13)).centres, torch.tensor([MIDDLE, MIDDLE]), atol=1e-4)
 
 
+def test_by_their_share_of_the_sum_weak_maps_move_a_region_as_far_as_strong_ones() -> None:
+    select, cells = KeyRegionSelector(S, P, weights="l1"), make_cells()
+    assert torch.allclose(select(1e-6 * cells).centres, select(cells).centres, atol=1e-4)
+
+
 # Several sides
 
 

@@ -14,7 +14,7 @@ RULES = [
     EventRule(0.6, 0.3, *votes, shortest=shortest, longest=longest, merge=merge)
     for votes, shortest, longest, merge in (
         ((1, 1), 0.0, 60.0, 0.0), ((2, 2), 0.0, 60.0, 1.0), ((2, 3), 0.0, 60.0, 0.5), ((2, 4), 0.0, 60.0, 0.0),
-        ((3, 5), 0.0, 6.0, 1.0), ((2, 2), 1.5, 60.0, 2.0), ((1, 3), 2.0, 4.0, 0.5), ((2, 3), 0.0, 2.25, 3.0),
+        ((3, 5), 0.0, 6.0, 1.0), ((2, 2), 1.5, 60.0, 2.0), ((1, 3), 2.0, 4.0, 0.5), ((2, 3), 0.0, 2.45, 3.0),
         ((1, 1), 0.0, 0.5, 1.0), ((1, 1), 1.0, 3.0, 0.0),
     )
 ]  # fmt: skip
@@ -195,6 +195,56 @@ def test_a_short_window_speaks_for_no_more_than_itself() -> None:
     windows = [ScoredWindow(0.0, 0.2, scores), ScoredWindow(9.0, 9.1, scores, breaks=True)]
     events = events_of(windows, CLASSES, rule, STRIDE)
     assert [(e.start, e.end) for e in events] == [(0.0, 0.2), (9.0, 9.1)]
+
+
+def test_a_window_that_scores_just_the_threshold_or_the_release_speaks() -> None:
+    rule = EventRule(0.5, 0.25, agree=1, among=1)
+    scores = [np.array([score, 0, 0], np.float32) for score in (0.5, 0.25, 0.125)]
+    windows = [ScoredWindow(i * STRIDE, i * STRIDE + LENGTH, row) for i, row in enumerate(scores)]
+    (event,) = events_of(windows, CLASSES, rule, STRIDE)
+    assert (event.seconds, event.score) == (2 * STRIDE, 0.5)
+
+
+def in_a_row(speaks: str, stride: float) -> list[ScoredWindow]:
+    """Windows of two seconds, one for each letter: k speaks for kick, any other for nothing."""
+    rows = [np.array([letter == "k", 0, 0], np.float32) for letter in speaks]
+    return [ScoredWindow(i * stride, i * stride + 2, row) for i, row in enumerate(rows)]
+
+
+def test_an_event_of_bare_windows_has_a_time_a_class_and_a_score_alone() -> None:
+    rule = EventRule(0.5, 0.5, agree=1, among=1)
+    assert events_of(in_a_row("k....", STRIDE), CLASSES, rule, STRIDE) == [Event(0.75, 1.25, "kick", 1.0, 0)]
+
+
+def test_events_a_second_apart_are_one_and_a_minute_is_the_longest_unless_said_otherwise() -> None:
+    rule = EventRule(0.5, 0.5)
+    for quiet, count in ((2, 1), (3, 2)):
+        assert len(events_of(in_a_row("kk" + quiet * "." + "kk......", STRIDE), CLASSES, rule, STRIDE)) == count
+    cut = events_of(in_a_row(130 * "k" + "......", STRIDE), CLASSES, rule, STRIDE)
+    assert [(event.seconds, event.cut) for event in cut] == [(60.0, True), (5.0, False)]
+
+
+def test_times_that_floats_do_not_have_count_as_they_are_meant() -> None:
+    """Strides of a tenth of a second, wherever in the source."""
+    for place in range(50):
+        rule = EventRule(0.5, 0.5, agree=1, among=1, longest=0.7, merge=0.3)
+        windows = in_a_row(place * "." + "k...k" + "....", 0.1)
+        (event,) = events_of(windows, CLASSES, rule, 0.1)
+        assert event.seconds == pytest.approx(0.5)
+        cut = events_of(in_a_row(place * "." + 7 * "k" + "....", 0.1), CLASSES, rule, 0.1)
+        assert [event.seconds for event in cut] == [pytest.approx(0.7)]
+
+
+def test_the_track_has_every_step_of_an_event_once() -> None:
+    """Each window gives the steps of the stride of time that it speaks for."""
+    rule, scores, box = EventRule(0.5, 0.5, agree=1, among=1), np.array([1, 0, 0], np.float32), (0.0, 0.0, 1.0, 1.0)
+    windows = [
+        ScoredWindow(start, start + 1.5, scores, track=tuple((start + step / 4, box) for step in range(6)))
+        for start in (0.0, 0.5, 1.0)
+    ]
+    (event,) = events_of(windows, CLASSES, rule, STRIDE)
+    assert (event.start, event.end) == (0.5, 2.0)
+    assert event.track == tuple((step / 4, box) for step in range(2, 8))
 
 
 def test_the_clock_of_an_event_is_that_of_its_start() -> None:
