@@ -21,8 +21,8 @@ from fsar_cli.data.store.frames import FrameStore
 from fsar_cli.data.store.loose import frame_name
 from fsar_cli.data.store.records import MANIFEST, read_manifest
 from fsar_cli.data.store.workers import Crashed, run_tasks
-from fsar_cli.data.video import count_frames, printable
-from fsar_cli.errors import DataError, Interrupted, in_a_line
+from fsar_cli.data.video import count_frames, printable, reason_of
+from fsar_cli.errors import DataError, Interrupted
 from fsar_cli.reporting import SILENT, Reporter
 
 
@@ -91,7 +91,7 @@ def decode_file(path: Path) -> Verdict:
     except DataError as error:
         # A file that cannot be opened may be opened tomorrow without having changed.
         lasting = not isinstance(error.__cause__, OSError)
-        return Verdict(0, error.message.removeprefix(in_a_line(f"{printable(path)}: ")), lasting)
+        return Verdict(0, reason_of(error, path), lasting)
     except MemoryError:
         return Verdict(0, "its frames do not fit into memory", lasting=False)
 

@@ -28,8 +28,8 @@ from fsar_cli.data.store.pictures import read_pictures
 from fsar_cli.data.store.records import Record
 from fsar_cli.data.store.sources import Source
 from fsar_cli.data.store.workers import Crashed, run_tasks
-from fsar_cli.data.video import printable, scaled_size
-from fsar_cli.errors import DataError, Interrupted, UsageError, in_a_line
+from fsar_cli.data.video import printable, reason_of, scaled_size
+from fsar_cli.errors import DataError, Interrupted, UsageError
 from fsar_cli.ranks import ALONE, Ranks
 from fsar_cli.reporting import SILENT, Reporter
 
@@ -206,7 +206,7 @@ def store_video(task: VideoTask) -> Stored | str | OSError:
     try:
         return _store(task)
     except DataError as error:
-        return error.message.removeprefix(in_a_line(f"{printable(task.source.path)}: "))
+        return reason_of(error, task.source.path)
     except OSError as error:
         if error.errno in FULL:
             return error

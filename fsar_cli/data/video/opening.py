@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from fsar_cli.errors import DataError
+from fsar_cli.errors import DataError, in_a_line
 
 MAX_SIDE = 16_384
 MAX_PIXELS = 100_000_000
@@ -27,6 +27,11 @@ def printable(path: Path | str) -> str:
 def video_error(path: Path | str, reason: str, hint: str = "") -> DataError:
     """A DataError `PATH: reason`, the form of every message about a video file."""
     return DataError(f"{printable(path)}: {reason}", hint)
+
+
+def reason_of(error: DataError, path: Path | str) -> str:
+    """The reason alone of a `video_error`, whose message is one line where a path may be several."""
+    return error.message.removeprefix(in_a_line(f"{printable(path)}: "))
 
 
 @contextmanager

@@ -128,3 +128,26 @@ def test_a_name_of_several_videos_is_refused() -> None:
     segment = LabelledSegment("day", 1, 2, "kick", "truth.csv, row 2")
     with pytest.raises(DataError, match=r"truth\.csv, row 2: 'day' could be 'a/day\.mp4' or 'b/day\.mp4'"):
         of_videos([segment], ["a/day.mp4", "b/day.mp4"])
+
+
+def test_a_text_file_may_hold_comments_and_empty_lines(tmp_path: Path) -> None:
+    text = "# video class start end\n\na.mp4 kick 30 60 -1 -1\n   \nb.mp4 fall 90 120\n"
+    assert _read(tmp_path / "a.txt", text) == [("a.mp4", 1, 2, "kick"), ("b.mp4", 3, 4, "fall")]
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_in_the_words_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(DataError, match=r"cannot read .*a\.csv: Is a directory"):
+        labelled_segments(tmp_path / "a.csv")
+
+
+def test_json_that_is_nested_too_deeply_is_refused_at_every_depth(tmp_path: Path) -> None:
+    shown = "its segment is not", "is nested too deeply", "is not JSON"
+    said = []
+    for depth in (10, *range(820, 1000), 100_000):
+        segment = f"{'[' * depth}1{']' * depth}"
+        text = f'{{"database": {{"a": {{"annotations": [{{"label": "x", "segment": {segment}}}]}}}}}}'
+        with pytest.raises(DataError) as caught:
+            _read(tmp_path / "a.json", text)
+        said.append(next(number for number, words in enumerate(shown) if words in caught.value.message))
+    assert said == sorted(said) and said[0] == 0 and said[-1] == 2

@@ -331,3 +331,11 @@ def test_the_protocol_states_what_is_published(published: Path) -> None:
         path = published / file.path
         assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
         assert len(read_annotations([path]).videos) == file.videos
+
+
+def test_what_was_dropped_is_told_from_what_was_only_noted(tmp_path: Path) -> None:
+    text = "video,start,end,class\na.mp4,0,2,x\na.mp4,1,3,x\nb.mp4,2,1,x\n"
+    found = read_annotations([_write(tmp_path / "a.csv", text)])
+    noted = [finding for finding in found.findings if finding not in found.dropped()]
+    assert {f.video for f in found.dropped()} == {"x/b"} and "ends before it starts" in found.dropped()[0].text
+    assert [f.text for f in noted if f.video == "x/a"] == ["row 3: 0-2 s and 1-3 s share time: merged to 0-3 s"]

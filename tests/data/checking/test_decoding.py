@@ -279,3 +279,46 @@ def test_pictures_without_a_manifest_are_no_store(tmp_path: Path):
     assert look(tree, tree.ids, 8, None).frames is None
     with pytest.raises(DataError, match="is not a frame store"):
         decode(tree, tree.ids, tmp_path / "cache")
+
+
+def test_a_video_too_large_for_memory_is_tried_again(root: Path, tmp_path: Path, monkeypatch):
+    tree = scan_tree(root)
+
+    def too_large(path: Path, threads: int) -> int:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding, "count_frames", too_large)
+        verdict = decode(tree, ["kick/good"], tmp_path / "cache")["kick/good"]
+    assert verdict == Verdict(0, "its frames do not fit into memory", lasting=False)
+    assert decode(tree, ["kick/good"], tmp_path / "cache")["kick/good"] == Verdict(12)
+
+
+def test_a_disk_that_fills_up_costs_the_keeping_and_no_verdict(made: Path, tmp_path: Path, monkeypatch, capsys):
+    tree, written = scan_tree(made), []
+
+    def full(_: int, line: bytes) -> int:
+        written.append(line)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(verdicts.os, "write", full)
+        found = decode(tree, tree.ids, tmp_path / "cache", reporter=ConsoleReporter(quiet=True))
+    assert {video: v.frames for video, v in found.items() if not v.reason} == COUNTS
+    assert len(written) == 1 and "No space left on device; what is decoded from here" in capsys.readouterr().err
+    with Verdicts(tmp_path / "cache", tree.root) as kept:
+        assert not any(kept.get(path) for path in tree.files.values())
+
+
+def test_lines_of_other_types_are_no_verdicts(root: Path, tmp_path: Path):
+    tree, path = scan_tree(root), root / "kick/good.mp4"
+    decode(tree, ["kick/good"], tmp_path / "cache")
+    (file,) = (tmp_path / "cache/decoded").iterdir()
+    good = file.read_bytes()
+    for old, new in ((b', 12, ""', b', "12", ""'), (b', 12, ""', b", 12, null"), (b', 12, ""', b', true, ""')):
+        file.write_bytes(good.replace(old, new))
+        with Verdicts(tmp_path / "cache", root) as kept:
+            assert kept.get(path) is None
+    file.write_bytes(good)
+    with Verdicts(tmp_path / "cache", root) as kept:
+        assert kept.get(path) == Verdict(12)

@@ -164,3 +164,26 @@ def test_the_share_of_touched_episodes_is_about_that_of_sampled_ones():
     missing = np.array([video in gone for video in sampler.videos])
     held = (missing[drawn.support].any(axis=(1, 2)) | missing[drawn.query].any(axis=(1, 2))).mean()
     assert 0.3 < held < 0.6 and report.splits[0].touched == pytest.approx(held, abs=0.03)
+
+
+def test_changed_gone_and_doubled_videos_are_named_and_stay_in_episodes():
+    stale, twins = {"run/v000": "changed", "run/v001": "gone"}, {"run/v002": "test kick/v000"}
+    report = run(SPLIT_LIST, IDS, facts=VideoFacts(stale=stale, twins=twins))
+    assert told(report) == {
+        "changed": [("run/v000", "since its frames were extracted")],
+        "gone": [("run/v001", "since its frames were extracted")],
+        "duplicate": [("run/v002", "test kick/v000")],
+    }
+    assert report.splits[0].lacking == 0 and not report.ok
+
+
+def test_only_what_is_gone_is_harmless_and_a_double_where_the_list_accepts_it():
+    gone, twins = VideoFacts(stale={"run/v001": "gone"}), VideoFacts(twins={"run/v002": "test kick/v000"})
+    accepting = list_of(SIZES, duplicates="allowed")
+    assert run(SPLIT_LIST, IDS, facts=gone).ok and run(accepting, IDS, facts=twins).ok
+    assert not run(SPLIT_LIST, IDS, facts=twins).ok
+
+
+def test_an_episode_is_told_in_words():
+    assert str(Shape(5, 1, 1)) == "5-way 1-shot, 1 query a class"
+    assert str(Shape(2, 3, 2, True)) == "2-way 3-shot, 2 queries a class, other groups than the support's"

@@ -174,3 +174,9 @@ def test_unknown_split_and_class_get_suggestions():
     assert split.value.hint == "did you mean 'test'?"
     with pytest.raises(DataError, match="no class 'zz' in split 'val'"):
         made.videos("val", "zz")
+
+
+def test_a_line_of_the_header_without_a_colon_is_a_remark(tmp_path):
+    (tmp_path / "a.csv").write_text("# made by hand\n# style: arn\nsplit,class,video\ntrain,a,a/1\n")
+    made = Splits.read(tmp_path / "a.csv")
+    assert made.header == {"style": "arn"} and made.rows == (("train", Video("a", "a/1")),)

@@ -216,3 +216,9 @@ def test_a_data_set_without_groups_says_so():
     with pytest.raises(UsageError, match="fits none of the") as error:
         make("arn", SMALL, group_by="hmdb")
     assert "hmdb51, " in error.value.hint and ", ut;" in error.value.hint
+
+
+@pytest.mark.parametrize("rule", ["arn", "cmn"])
+def test_a_seed_below_zero_is_refused(rule):
+    with pytest.raises(UsageError, match="the seed must be 0 or more, not -1"):
+        make(rule, SMALL, seed=-1)

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from fsar_cli.data.naming import fold
+from fsar_cli.data.splits import protocols as protocol_file
 from fsar_cli.data.splits.protocols import CLIPS, SPLITS, STYLES, folder, protocol, protocols, protocols_of
 from fsar_cli.data.splits.published import read_list
 from fsar_cli.errors import UsageError
@@ -117,3 +118,19 @@ def test_unknown_name_gets_a_suggestion_or_the_list():
 )
 def test_protocols_of_a_data_set(dataset, names):
     assert protocols_of(dataset) == names
+
+
+def test_the_address_of_annotations_is_the_page_that_links_to_their_archive():
+    chosen = protocol("ucf-crime-v2")
+    page, path = chosen.address("test").split(", in its archive ")
+    assert page == f"{chosen.repository}/blob/{chosen.commit}/README.md" and path == chosen.files["test"].path
+
+
+def test_another_word_for_the_clips_is_refused():
+    text = (folder() / "hmdb51-arn.yaml").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=f"videos: some, allowed: {', '.join(CLIPS)}"):
+        protocol_file._parse(f"{text}\nvideos: some\n")
+
+
+def test_a_split_that_a_protocol_lacks_has_no_videos():
+    assert protocol("ucf-crime-v2").videos("train") == 0

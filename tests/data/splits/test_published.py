@@ -10,7 +10,7 @@ from fsar_cli.data.splits import Splits, Video
 from fsar_cli.data.splits.lists import find_lists
 from fsar_cli.data.splits.making import make, remake
 from fsar_cli.data.splits.protocols import SPLITS, protocol
-from fsar_cli.data.splits.published import FORMS, lines_of, read_list, read_lists, write_lists
+from fsar_cli.data.splits.published import FORMS, lines_of, read_bytes, read_list, read_lists, write_lists
 from fsar_cli.errors import DataError, UsageError
 
 from .test_protocols import LISTS
@@ -155,3 +155,9 @@ def test_unknown_form(tmp_path):
     with pytest.raises(UsageError, match="unknown form 'otam'") as error:
         write_lists(Splits((("test", Video("a", "a/1")),)), "otam", tmp_path)
     assert error.value.hint == "allowed: trx, cmn"
+
+
+def test_a_folder_of_the_name_of_a_list_is_refused_in_the_words_of_the_system(tmp_path):
+    (tmp_path / "train.list").mkdir()
+    with pytest.raises(DataError, match=r"cannot read .*train\.list: Is a directory"):
+        read_bytes(tmp_path / "train.list")

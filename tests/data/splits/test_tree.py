@@ -88,3 +88,18 @@ def test_a_broken_file_name_is_shown(tmp_path):
         pytest.skip("this file system takes UTF-8 names only")
     with pytest.raises(DataError, match=r"a/caf\\udce9 is not valid UTF-8"):
         scan_tree(tmp_path)
+
+
+def test_clips_of_one_video_are_known_by_it_and_those_of_a_video_each_are_not(tmp_path):
+    rest = (64, 48, 25.0, 9, 64, 48, 25.0, 9, 0.36)
+    clips = [Record("a/1", "a", "v/a/day.mp4", *rest), Record("b/2", "b", "v/b/day.mp4", *rest)]
+    write_manifest(touch(tmp_path, "a/1/00000001.jpg", "b/2/00000001.jpg", "b/3/00000001.jpg"), clips)
+    assert scan_tree(tmp_path).cut_from() == {}
+    write_manifest(tmp_path, [*clips, Record("b/3", "b", "v/a/day.mp4", *rest)])
+    assert scan_tree(tmp_path).cut_from() == {"a/1": "a/day.mp4", "b/2": "b/day.mp4", "b/3": "a/day.mp4"}
+
+
+def test_a_tree_of_videos_is_cut_from_nothing_and_told_in_words(tmp_path):
+    tree = scan_tree(touch(tmp_path, "a/1.mp4", "a/2.mp4", "b/1.mp4"))
+    assert tree.cut_from() == {} and not tree.is_store
+    assert str(tree) == f"2 classes, 3 videos, ids {tree.digest}"

@@ -95,3 +95,22 @@ def test_twins_are_refused_by_name_unless_they_are_accepted(root: Path) -> None:
     published = splits_of(tree, protocol="hmdb51-arn")
     assert refuse_twins(published, tree, False, listener) == published
     assert listener.warnings == [said] * 3
+
+
+def test_pictures_of_other_tools_are_not_compared(tmp_path: Path) -> None:
+    tree = scan_tree(touch(tmp_path, "walk/a/00000001.jpg", "fall/x/00000001.jpg"))
+    assert tree.kind == "frames" and not tree.is_store and twins_of(tree) == []
+
+
+def test_a_list_without_twins_comes_back_as_it_is(root: Path) -> None:
+    tree, listener = scan_tree(root), Listener()
+    splits = splits_of(tree)
+    assert refuse_twins(splits, tree, True, listener) is splits and listener.warnings == []
+
+
+def test_a_file_that_is_gone_is_the_twin_of_none(root: Path) -> None:
+    shutil.copyfile(root / "walk/a.mp4", root / "fall/x.mp4")
+    tree = scan_tree(root)
+    assert twins_of(tree) == [TWINS]
+    (root / "walk/a.mp4").unlink()
+    assert twins_of(tree) == []

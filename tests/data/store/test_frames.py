@@ -162,6 +162,12 @@ def test_broken_videos_are_named_and_the_others_finish(tmp_path: Path) -> None:
     assert not (out / "failed.csv").exists(), "a run without failures leaves no list of them"
 
 
+def test_a_reason_does_not_repeat_a_path_of_two_lines(tmp_path: Path) -> None:
+    file = make_video(tmp_path / "v/kick\nrun/a.mp4", frames=2)
+    file.write_bytes(b"")
+    assert extracted(tmp_path / "v", tmp_path / "out").failed == [(file, "is empty (0 bytes)")]
+
+
 def test_other_settings_need_overwrite(tree: Path, tmp_path: Path) -> None:
     extracted(tree / "kick/kick_0.mp4", tmp_path)
     with pytest.raises(UsageError, match=r"was made with short_side 32 \(now 24\), fps None \(now 5.0\)") as caught:
