@@ -10,6 +10,7 @@ once with `Interrupted`; what was saved before stays, and the same command goes 
 
 import os
 import pickle
+import secrets
 import signal
 import threading
 import time
@@ -257,12 +258,36 @@ def joined() -> Iterator[Ranks]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     with _terminable():
         with _meeting():
+            store = PrefixStore(_word_of_attempt(store, rank, world), store)
             place = PrefixStore("group", store)
             dist.init_process_group(backend, store=place, rank=rank, world_size=world, timeout=PATIENCE)
         ranks = Ranks(rank, world, own.local, own.here, PrefixStore("values", store))
         yield ranks
         ranks.any(False)  # nobody leaves while another is still to meet it
         dist.destroy_process_group()
+
+
+def _word_of_attempt(store: Any, rank: int, world: int) -> str:
+    """A word that the processes of this attempt share, and no other attempt.
+
+    torchrun keeps one store for all of them, in which what earlier ones have written still stands, and counts attempts
+    on each machine by itself. So each process says a word of its own, the first one answers it by its own, and goes on
+    doing so until each has heard it: an answer to a word of before reaches nobody.
+    """
+    own = secrets.token_hex(8)
+    store.set(f"hello-{rank}", own)
+    if rank:
+        word: str = store.get(f"welcome-{own}").decode()
+        store.set(f"here-{word}-{rank}", "")
+        return word
+    waiting = set(range(1, world))
+    while waiting:
+        for other in waiting:
+            if store.check([f"hello-{other}"]):
+                store.set(f"welcome-{store.get(f'hello-{other}').decode()}", own)
+        waiting = {other for other in waiting if not store.check([f"here-{own}-{other}"])}
+        time.sleep(0.02)
+    return own
 
 
 @contextmanager

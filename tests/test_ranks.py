@@ -1,6 +1,7 @@
 """What several processes do together: each call on two and three real processes, and alone."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,19 @@ def _posted(ranks: module.Ranks) -> None:
 def test_processes_share_add_copy_agree_and_post(tmp_path: Path, world: int) -> None:
     ends = start(world, tmp_path, _together).finished(120)
     assert [end.code for end in ends] == [0] * world, [end.err for end in ends]
+
+
+def test_processes_of_an_attempt_share_a_word_that_no_other_attempt_had() -> None:
+    """In one store, in which what earlier attempts have said still stands; the first process comes last or first."""
+    store, words = torch.distributed.HashStore(), []
+    for first_waits in (False, True, False):
+        with ThreadPoolExecutor(3) as threads:
+            order = (1, 2, 0) if first_waits else (0, 2, 1)
+            said = [threads.submit(module._word_of_attempt, store, rank, 3) for rank in order]
+            found = {future.result(timeout=20) for future in said}
+        assert len(found) == 1
+        words += found
+    assert len(set(words)) == 3
 
 
 def test_one_process_does_all_by_itself_and_joins_nobody() -> None:
