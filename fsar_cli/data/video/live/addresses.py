@@ -63,7 +63,7 @@ def _without_secrets(text: str) -> str:
         place = found.end()
         if _is_secret(found):
             parts.append("***")
-            place = _VALUE.match(text, place).end()
+            place = next(_VALUE.finditer(text, place)).end()  # it may be empty
     return "".join([*parts, text[place:]])
 
 
