@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fsar_cli.config import KEYS, Config
 from fsar_cli.core import build
-from fsar_cli.core.build import build_method, normalization
+from fsar_cli.core.build import build_method, normalization, remark_on_weights, seen_by_weights
 from fsar_cli.core.method import FewShotMethod
 from fsar_cli.errors import UsageError
 from fsar_cli.recipes import IMAGENET
@@ -387,3 +387,25 @@ def test_a_real_network_builds_at_the_papers_sizes() -> None:
     method = build_method(small_config(**changes)).eval()
     found = method.features(random_clips(1, 8, 224))
     assert found.cells.shape == (1, 8, 7, 7) and found.frames.shape == (1, 8, 2048)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weights": "none"}, False),
+        ({"weights": "demo"}, False),
+        ({"weights": "mine.pt"}, True),
+        ({"weights": "mine.pt", "normalize": True}, False),
+        ({"weights": "mine.pt", "normalize": False}, False),
+    ],
+)
+def test_only_weights_of_unknown_frames_are_remarked_on(changes: dict[str, object], said: bool) -> None:
+    remark = remark_on_weights(small_config(**{f"model.{key}": value for key, value in changes.items()}).model)
+    assert ("frames are not normalised for the weights of mine.pt" in remark) if said else remark == ""
+
+
+def test_the_weights_of_the_local_backbone_have_seen_something_too() -> None:
+    given = {"model.weights": "none", "model.local_weights": "elsewhere.pt"}
+    both = seen_by_weights(small_config(**given).model)
+    assert [(seen.classes, bool(seen.source)) for seen in both] == [((), False), (None, True)]
+    assert len(seen_by_weights(small_config(**given | {"model.method": "trx"}).model)) == 1

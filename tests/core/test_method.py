@@ -47,3 +47,11 @@ def test_numel_per_video_counts_one_video() -> None:
 def test_tensors_of_different_numbers_of_videos_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must share their first 1 axes.*\(5, 2\).*\(4, 2\)"):
         Encoded({"a": torch.zeros(5, 2), "b": torch.zeros(4, 2)})
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_one_number_that_is_none_makes_it_not_finite(odd: float) -> None:
+    bank = make_bank()
+    assert bank.finite
+    bank["frames"][4, 1, 2] = odd
+    assert not bank.finite

@@ -144,3 +144,15 @@ def test_the_cosine_of_prototypes_is_that_of_a_slow_loop():
         mean = support[e, n].numpy().mean(0)
         one = query[e, q].numpy()
         assert found[e, q, n] == pytest.approx(mean @ one / np.linalg.norm(mean) / np.linalg.norm(one))
+
+
+def test_without_whitening_only_the_root_is_taken_and_an_error_brings_it_back():
+    preparation = Preparation((FRAMES,), 6, root=True, whiten=True)
+    preparation.fit({FRAMES: drawn(20, 3, 6)}, list(range(4)) * 5, 0.1)
+    taken = {FRAMES: drawn(2, 3, 6, seed=1)}
+    whitened = preparation(taken)[FRAMES]
+    with pytest.raises(KeyError), preparation.without_whitening():
+        assert torch.equal(preparation(taken)[FRAMES], signed_root(taken[FRAMES]))
+        raise KeyError
+    assert torch.equal(preparation(taken)[FRAMES], whitened)
+    assert not torch.equal(whitened, signed_root(taken[FRAMES]))

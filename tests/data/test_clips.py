@@ -9,7 +9,7 @@ from PIL import Image
 from videos import read_counter
 
 from fsar_cli.config import ClipConfig, ExtractConfig
-from fsar_cli.data.clips import ClipReader, EvaluationClips, TrainingEpisodes
+from fsar_cli.data.clips import AugmentedClips, ClipReader, EvaluationClips, TrainingEpisodes
 from fsar_cli.data.episodes import EpisodeSampler
 from fsar_cli.data.sampling import even_indices, jittered_indices, rated_indices, reachable_indices
 from fsar_cli.data.splits.making import make
@@ -225,3 +225,21 @@ def test_the_frames_training_can_ask_for_are_exactly_those_it_asks_for(count):
     rng = np.random.default_rng(0)
     asked = np.unique([jittered_indices(count, 8, 5, rng) for _ in range(1000)])
     assert reachable_indices(count, 8, 5).tolist() == asked.tolist()
+
+
+def test_an_augmented_view_is_a_pure_function_of_seed_video_and_view(store):
+    reader, videos = ClipReader(store, ClipConfig(frames=4, size=32, short_side=40)), ("climb/climb_0", "climb/climb_1")
+    clips = AugmentedClips(reader, videos, views=3, seed=0)
+    assert len(clips) == 6 and clips[0].shape == (4, 32, 32, 3)
+    alone = AugmentedClips(reader, videos[1:], views=3, seed=0)
+    assert all(torch.equal(clips[3 + view], alone[view]) for view in range(3))
+    others = [clips[1], AugmentedClips(reader, videos, views=3, seed=1)[0]]
+    assert not any(torch.equal(clips[0], other) for other in others)
+
+
+def test_positions_are_told_by_the_videos_that_they_are_of():
+    videos = ("a/1", "a/2", "b/1")
+    evaluated, drawn = EvaluationClips(None, videos), AugmentedClips(None, videos, views=3, seed=0)
+    assert [evaluated.in_words(part) for part in (range(1, 2), range(3))] == ["'a/2'", "'a/1' to 'b/1'"]
+    assert [drawn.in_words(part) for part in (range(3), range(2, 4))] == ["'a/1'", "'a/1' to 'a/2'"]
+    assert drawn.in_words(range(3, 9)) == "'a/2' to 'b/1'"

@@ -5,13 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from trees import touch
 
 from fsar_cli.data.annotations.annotated import AnnotatedVideo
 from fsar_cli.data.annotations.times import Segment
 from fsar_cli.data.splits.protocols import protocol
-from fsar_cli.data.store.choosing import Selection, listed
+from fsar_cli.data.store.choosing import ChosenClips, Selection, choose_clips, listed
 from fsar_cli.data.store.choosing import cut as cut_videos
 from fsar_cli.data.store.sources import Source
+from fsar_cli.errors import DataError
 
 
 def _annotated(segments: dict[str, tuple[tuple[float, float], ...]]) -> dict[AnnotatedVideo, tuple[Segment, ...]]:
@@ -106,3 +108,76 @@ def test_the_protocol_groups_segments_by_their_video() -> None:
         for source in cut(HERE, SEGMENTS, clips).sources:
             group = re.search(entry.groups, source.id)[1]
             assert group == next(v.partition("/")[2] for v in SEGMENTS if source.id.startswith(v))
+
+
+ROWS = "video,start,end,class\na.mp4,1,2,fall\nb.mp4,,,fall\nc.mp4,0,1,fall\ngone.mp4,0,1,fall\nd.mp4,2,1,run\n"
+
+
+def _chosen(root: Path, rows: str = "", clips: str = "segments", splits: str = "") -> ChosenClips:
+    """Of a folder with fall/a, fall/b, cam1/c, cam2/c, run/d and run/e; what is given is written beside it."""
+    videos = touch(root / "v", *(f"{name}.mp4" for name in ("fall/a", "fall/b", "cam1/c", "cam2/c", "run/d", "run/e")))
+    truth, listed = root / "truth.csv", root / "splits.csv"
+    truth.write_text(rows)
+    listed.write_text(f"split,class,video\n{splits}")
+    return choose_clips([videos], truth if rows else None, clips, listed if splits else None)
+
+
+def test_without_a_wish_every_video_is_a_clip_and_nothing_is_said(tmp_path: Path) -> None:
+    chosen = _chosen(tmp_path)
+    assert chosen.sources == chosen.videos.sources and len(chosen.sources) == 6
+    assert list(chosen.lines()) == [] and chosen.document() == {}
+
+
+def test_each_reason_why_a_video_is_left_out_has_a_line_and_a_key(tmp_path: Path) -> None:
+    chosen, truth = _chosen(tmp_path, ROWS), tmp_path / "truth.csv"
+    assert [source.id for source in chosen.sources] == ["fall/a_000001_000002"]
+    lines = list(chosen.lines())
+    assert lines[0].startswith("annotations: dropped ") and "row 6: start '2', end '1'" in "".join(lines)
+    assert lines[-4:] == [
+        f"1 of {truth} are not there: fall/gone",
+        f"1 of {truth} could be several files and are left out: fall/c (cam1/c or cam2/c)",
+        f"2 of {truth} have no segment and are left out: fall/b, run/d",
+        f"1 found that {truth} does not name are left out: run/e",
+    ]
+    assert chosen.document() == {
+        str(truth): {
+            "clips": 1,
+            "missing": ["fall/gone"],
+            "ambiguous": {"fall/c": ["cam1/c", "cam2/c"]},
+            "without_segment": ["fall/b", "run/d"],
+            "not_named": 1,
+        }
+    }
+
+
+def test_a_line_names_so_many_and_counts_the_rest(tmp_path: Path) -> None:
+    chosen = _chosen(tmp_path, splits="train,fall,fall/a\n")
+    (line,) = chosen.lines(names=2)
+    assert line.endswith("does not name are left out: cam1/c, cam2/c and 3 more (--verbose names all)")
+
+
+def test_a_split_file_keeps_of_the_clips_those_that_it_lists(tmp_path: Path) -> None:
+    rows = "video,start,end,class\na.mp4,1,2,fall\na.mp4,3,4,fall\n"
+    chosen = _chosen(tmp_path, rows, splits="train,fall,fall/a_000003_000004\n")
+    assert [source.id for source in chosen.sources] == ["fall/a_000003_000004"] and len(chosen.gaps) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "message", "hint"),
+    [
+        ("gone.mp4,0,1,fall", "none of the 6 clips or videos found is named by .*truth.csv", "for example fall/gone"),
+        ("c.mp4,0,1,fall", r"no clip is left: .* fall/c \(cam1/c or cam2/c\)", "write the folder before the name"),
+        ("b.mp4,,,fall", "no clip is left: 1 of .* have no segment", "names each row"),
+        (
+            "d.mp4,2,1,run",
+            "no clip is left: 1 of .* no segment .*: run/d; .*it ends before it starts",
+            "names each row",
+        ),
+    ],
+)
+def test_annotations_that_leave_no_clip_are_refused_with_the_reason(
+    tmp_path: Path, rows: str, message: str, hint: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        _chosen(tmp_path, f"video,start,end,class\n{rows}\n")
+    assert hint in caught.value.hint

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,8 @@ def test_ten_thousand_videos_open_in_a_moment(store: FrameStore, tmp_path: Path)
     write_manifest(tmp_path, (replace(one, id=f"kick/{i}") for i in range(10_000)))
     begin = time.process_time()  # a busy machine is no fault of ours
     assert FrameStore(tmp_path).record("kick/9999").frames == 12
-    assert time.process_time() - begin < 2
+    moment = 2 if sys.gettrace() is None else 10  # where each line is measured it takes some times as long
+    assert time.process_time() - begin < moment
 
 
 def test_errors_name_what_is_missing_and_the_repair(tree: Path, tmp_path: Path) -> None:

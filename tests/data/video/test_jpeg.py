@@ -87,3 +87,11 @@ def test_grey_jpegs_of_others_are_read(tmp_path: Path) -> None:
     data = BytesIO()
     Image.fromarray(np.full((20, 30), 77, np.uint8)).save(data, "JPEG")
     assert (from_jpeg(data.getvalue(), (30, 20)) == 77).all()
+
+
+def test_a_header_that_promises_more_pixels_than_are_safe_is_refused() -> None:
+    data = bytearray(to_jpeg(np.zeros((16, 16, 3), np.uint8), 90))
+    start = data.index(b"\xff\xc0") + 5  # height and width of the frame header
+    data[start : start + 4] = (60_000).to_bytes(2) * 2
+    with pytest.raises(ValueError, match="3600000000 pixels"):
+        from_jpeg(bytes(data), (16, 16))

@@ -1,11 +1,12 @@
 """Addresses of live sources, and what may be told of them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fsar_cli.data.video.live import is_live, masked
-from fsar_cli.data.video.live.addresses import dialling
+from fsar_cli.data.video.live import addresses, is_live, masked
+from fsar_cli.data.video.live.addresses import Dialling, cameras, dialling
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,55 @@ def test_how_an_address_is_opened_does_not_show_it() -> None:
     assert "secret" not in repr(how)
     assert how.options["rtsp_transport"] == "tcp"
     assert how.options["timeout"] == "20000000"
+
+
+SYSTEMS = {
+    "linux": Dialling("/dev/video1", "v4l2", {}),
+    "darwin": Dialling("1:none", "avfoundation", {"framerate": "30"}),
+    "win32": Dialling("video=Rear", "dshow", {}),
+}
+DEVICES = [
+    SimpleNamespace(name="Front", description="", media_types=["video"]),
+    SimpleNamespace(name="Microphone", description="", media_types=["audio"]),
+    SimpleNamespace(name="Rear", description="The rear", media_types=["video", "audio"]),
+]
+
+
+def _system(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Be on a system whose FFmpeg lists `DEVICES`."""
+    monkeypatch.setattr(addresses.sys, "platform", name)
+    devices = SimpleNamespace(enumerate_input_devices=lambda source: DEVICES)
+    monkeypatch.setattr(addresses.av, "device", devices, raising=False)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_camera_is_opened_as_its_system_calls_it(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    _system(monkeypatch, system)
+    assert dialling("camera:1", 10, 5) == SYSTEMS[system]
+
+
+def test_a_camera_that_windows_does_not_list_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    _system(monkeypatch, "win32")
+    assert dialling("camera:2", 10, 5).file == "video=none"
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_cameras_are_counted_without_microphones(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    _system(monkeypatch, system)
+    assert cameras() == ["camera:0 (Front)", "camera:1 (The rear)"]
+    monkeypatch.setattr(addresses.av, "device", SimpleNamespace(), raising=False)  # of a PyAV that cannot list
+    assert cameras() == []
+
+
+def test_cameras_of_linux_are_in_the_order_of_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    _system(monkeypatch, "linux")
+    there = [Path(f"/dev/{name}") for name in ("video10", "video2", "video-cap")]
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter(there))
+
+    def name_of(file: Path, encoding: str) -> str:
+        if file.parent.name == "video2":
+            return "A webcam\n"
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", name_of)
+    assert cameras() == ["camera:2 (A webcam)", "camera:10"]
