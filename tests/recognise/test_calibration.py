@@ -222,6 +222,7 @@ def test_without_normal_footage_a_threshold_lies_where_examples_score_for_other_
     left_out = np.array([[3, 0.5], [np.nan, np.nan], [0.7, 2]], np.float32)
     level = uncalibrated_level(left_out, np.array([0, 0, 1]), RULES[2])
     assert level == AlarmLevel(replace(RULES[2], threshold=level.rule.threshold, release=level.rule.release), None)
+    assert (level.alarms, level.hours) == (0, 0.0)
     assert level.rule.threshold == level.rule.release == pytest.approx(0.7) and not level.kept
     assert "not calibrated" in level.words(float("inf"))
     assert uncalibrated_level(np.full((2, 2), np.nan), np.array([0, 1]), RULES[0]).rule.threshold == 0
