@@ -81,4 +81,4 @@ lock:
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o constraints.txt
 
 clean:
-	rm -rf $(VENV) demo mutants build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo mutants build dist .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.*
