@@ -155,7 +155,7 @@ def test_a_run_is_made_whole_or_is_none(forge: Forge, config: Path, fresh, torn:
     assert over_every_write(forge, "killed_work:run", begin, check, torn=torn) > 8
 
 
-@pytest.mark.parametrize(("step", "torn"), steps(25))
+@pytest.mark.parametrize(("step", "torn"), steps(60))
 def test_training_with_its_checkpoints(forge: Forge, config: Path, fresh, step: int, torn: bool) -> None:
     """Weights are there before the state that speaks of them, and both are whole at any moment."""
     whole = fresh() / "run"

@@ -101,7 +101,7 @@ def test_a_frame_store_that_is_removed_during_training_leaves_what_was_trained(p
 
     def removing(batch, waited) -> None:
         train_on(batch, waited)
-        if trainer.step == 3:
+        if batch.index == 2:
             shutil.rmtree(frames)
 
     monkeypatch.setattr(trainer, "_train_on", removing)
@@ -118,7 +118,7 @@ def test_a_run_folder_that_is_removed_during_training_is_named(project, tmp_path
 
     def removing(batch, waited) -> None:
         train_on(batch, waited)
-        if trainer.step == 3:
+        if batch.index == 2:
             shutil.rmtree(run)
 
     monkeypatch.setattr(trainer, "_train_on", removing)

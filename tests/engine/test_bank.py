@@ -216,7 +216,8 @@ def test_the_precision_is_the_users_and_part_of_what_is_kept(case, project):
         made = evaluate(method, small(project, **{"eval.precision": name, "eval.shots": (1,)}), CPU)
         assert document(made, asked)["precision"] == name
     assert len(keys) == 3
-    assert errors["float32"] == 0 < errors["float16"] < errors["bfloat16"] < 0.1
+    # How much bfloat16 loses in a deep random network depends on how a processor computes in it.
+    assert errors["float32"] == 0 < errors["float16"] < errors["bfloat16"] < 0.2
 
 
 def encode_in(monkeypatch, dtype):

@@ -83,7 +83,7 @@ def test_what_waits_for_its_step_is_gathered_and_goes_on_with_any_number_of_proc
     assert any(gradient is not None for gradient in load_state(folder / "run" / "state.pt")["gradients"])
     ends = command(3, folder, "train", "--resume", "run", "--iterations", "10", FSAR_CACHE=cache)
     assert [end.code for end in ends] == [0, 0, 0], ends[0].err
-    assert "train.iterations comes from command line" in ends[0].err
+    assert "train.iterations comes from flag and not from the run" in ends[0].err
     assert_close(weights(folder / "run"), weights(runs[1]))
 
 
