@@ -19,7 +19,7 @@ anything is written: a loss that is not finite stops training before weights are
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -197,7 +197,9 @@ class Trainer:
     def _episodes(self) -> Iterator[Episode]:
         """This process's episodes that are still to come, in order."""
         train, reader = self.config.train, self.reader
-        order = [index for index in range(self.step, train.iterations) if self._is_own(index)]
+        order: Sequence[int] = range(self.step, train.iterations)
+        if not self.ranks.alone:
+            order = [index for index in order if self._is_own(index)]
         if train.views:
             frozen = FrozenFeatures(
                 self.method, reader, self.sampler, self.device, self.config, self.reporter, self.cache, self.ranks
