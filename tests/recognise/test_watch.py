@@ -110,7 +110,7 @@ def test_it_stops_when_told_and_leaves_whole_files(chunks, tmp_path) -> None:
     with http_server(lambda number: paced(chunks)) as address:
         started = time.monotonic()
         found = watched(address, tmp_path, stop=stop)
-        assert time.monotonic() - started < 6.0
+        assert time.monotonic() - started < 15.0
     assert found.windows > 5 and (tmp_path / "events.jsonl").read_bytes().endswith((b"\n", b""))
     assert not [thread for thread in threading.enumerate() if thread.name == "collector" and thread.is_alive()]
 
@@ -121,7 +121,7 @@ def test_it_stops_when_told_while_nobody_answers(tmp_path) -> None:
     with mute_server() as port:
         addresses = [f"http://127.0.0.1:{port}/a", f"rtsp://127.0.0.1:{port}/b"]
         found = watch(BrightnessRecognizer(), addresses, tmp_path, LEVEL, stop=stop)
-    assert time.monotonic() - started < 3.5 and [each.windows for each in found] == [0, 0]
+    assert time.monotonic() - started < 9.0 and [each.windows for each in found] == [0, 0]
     assert not [thread for thread in threading.enumerate() if thread.name == "live source"]
 
 
