@@ -282,26 +282,28 @@ class Trainer:
         self._write_what_is_due()
 
     def _optimise(self) -> None:
-        self._add_gradients()
+        trained = self._trained()
+        for parameter, gradient in zip(trained, self._summed([p.grad for p in trained]), strict=True):
+            parameter.grad = gradient
         if self.config.optim.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self._trained(), self.config.optim.clip_norm)
+            nn.utils.clip_grad_norm_(trained, self.config.optim.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _add_gradients(self) -> None:
-        """Each gradient becomes the sum of all processes' ones; none where no process has any."""
+    def _summed(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Gradients of what is trained, added over all processes in place; None where no process has any."""
         if self.ranks.alone:
-            return
-        trained = self._trained()
-        there = torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.int64)
+            return list(gradients)
+        there = torch.tensor([gradient is not None for gradient in gradients], dtype=torch.int64)
         self.ranks.add([there])
-        trained = [parameter for parameter, count in zip(trained, there.tolist(), strict=True) if count]
-        for parameter in trained:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.ranks.add([parameter.grad for parameter in trained])
+        whole = [
+            torch.zeros_like(parameter) if gradient is None and count else gradient
+            for parameter, gradient, count in zip(self._trained(), gradients, there.tolist(), strict=True)
+        ]
+        self.ranks.add([gradient for gradient in whole if gradient is not None])
+        return whole
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self.method.parameters() if p.requires_grad]
@@ -387,16 +389,10 @@ class Trainer:
 
     def _waiting_gradients(self) -> list[Tensor | None]:
         """On the CPU, what all processes' episodes since the last optimiser step have given."""
-        trained = self._trained()
-        own = [None if p.grad is None else p.grad.detach().cpu() for p in trained]
-        if self.ranks.alone or self.step % self.config.optim.accumulate == 0:
-            return own
-        zeros = (torch.zeros_like(parameter, device="cpu") for parameter in trained)
-        whole = [zero if gradient is None else gradient.clone() for gradient, zero in zip(own, zeros, strict=True)]
-        there = torch.tensor([gradient is not None for gradient in own], dtype=torch.int64)
-        self.ranks.add([there])
-        self.ranks.add(whole)
-        return [gradient if count else None for gradient, count in zip(whole, there.tolist(), strict=True)]
+        gradients = [parameter.grad for parameter in self._trained()]
+        if not self.ranks.alone and self.step % self.config.optim.accumulate:
+            gradients = self._summed([None if gradient is None else gradient.clone() for gradient in gradients])
+        return [None if gradient is None else gradient.detach().cpu() for gradient in gradients]
 
     def _write(self, waiting: list[Tensor | None]) -> None:
         if self.best is None:

@@ -103,7 +103,8 @@ def scan_files(
              for number, path in enumerate(videos, 1)]  # fmt: skip
     result = ScanResult(folder, level, found)
     if not ranks.alone:
-        started, logs = time.monotonic(), [_log_of(recognizer, video, made_with) for video in found]
+        started, asked = time.monotonic(), found if ranks.first else ()  # the others are told of stretches alone
+        logs = [_log_of(recognizer, video, made_with) for video in asked]
         windows = score_together(recognizer, [log for log in logs if log], resume, ranks, reporter)
         result.took, result.fresh, resume = time.monotonic() - started, windows * recognizer.grid.stride, True
     if not ranks.first:

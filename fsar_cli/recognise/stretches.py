@@ -119,6 +119,9 @@ def _join(recognizer: Recognizer, video: VideoLog) -> int:
     if not parts.exists():
         return 0
     stretches, expected, joined = list(stretches_of(recognizer, video)), 0.0, 0
+    if not stretches:  # they were joined before, and the process was killed over removing them
+        shutil.rmtree(parts, ignore_errors=True)
+        return 0
     with WindowLog(video.log, video.made_of, recognizer.grid.window, resume=False) as log:
         for stretch in stretches:
             windows = list(read_windows(_log_of(stretch)[0])) if _is_whole(recognizer, *_log_of(stretch)) else []

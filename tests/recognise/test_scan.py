@@ -11,7 +11,8 @@ from streams import Listening
 from fsar_cli.errors import DataError
 from fsar_cli.recognise.calibration import AlarmLevel
 from fsar_cli.recognise.events import EventRule
-from fsar_cli.recognise.scan import ScanResult, file_digest, scan_files
+from fsar_cli.recognise.scan import ScanResult, _made_of, file_digest, scan_files
+from fsar_cli.recognise.stretches import VideoLog, _join
 
 LEVEL = AlarmLevel(EventRule(threshold=0.4, release=0.3, agree=2, among=2, merge=0.0), 1.0, 0, 1.0)
 
@@ -53,6 +54,16 @@ def test_events_and_figures_of_a_film(film: Path, tmp_path: Path) -> None:
     assert [named.event.is_open for named in said if named.event.cls == "bright"] == [True, False]
     assert 7 < video.seconds <= 8.1 and video.windows == 37 and video.failed == "" and result.speed > 1
     assert len(closed(tmp_path)) == len(video.events) == len(result.events)
+
+
+def test_windows_that_were_joined_stay_where_their_stretches_were_not_yet_removed(film: Path, tmp_path: Path) -> None:
+    """As several processes leave them that are killed just then."""
+    scanned(tmp_path, film)
+    log, recognizer = tmp_path / "o" / "windows" / "0001.jsonl", BrightnessRecognizer()
+    whole, parts = log.read_bytes(), log.with_suffix(".parts")
+    parts.mkdir()
+    assert _join(recognizer, VideoLog(film, log, _made_of(film, "", recognizer), 8.0)) == 0
+    assert log.read_bytes() == whole and not parts.exists()
 
 
 def test_stopped_after_any_window_it_goes_on_to_the_same(film: Path, tmp_path: Path, monkeypatch) -> None:
